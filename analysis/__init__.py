@@ -1,0 +1,1 @@
+"""Ledger to statistics, tables, figures and report."""

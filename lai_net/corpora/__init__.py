@@ -1,0 +1,1 @@
+"""Corpora: readers, checks, label phrases, the generated corpus."""

@@ -1,0 +1,10 @@
+"""The error that a user can mend.
+
+Everything that is wrong with the user's input (a corpus, a study, a setting) is an `InputError`: its
+text is one line that says what is wrong, where, and what to do. The command line prints that line and
+exits with 2; anything else is a defect of ours and keeps its traceback.
+"""
+
+
+class InputError(ValueError):
+    """The input is wrong; `str(error)` is one line for the user."""

@@ -1,0 +1,1 @@
+"""LAI-Net's layers."""

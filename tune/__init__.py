@@ -1,0 +1,1 @@
+"""Studies, plan, ledger and the Ray Tune driver."""
