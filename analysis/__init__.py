@@ -1,1 +1,18 @@
-"""Ledger to statistics, tables, figures and report."""
+"""Ledger to statistics, tables, figures and report.
+
+In a notebook: `cells = analysis.load("runs/ledger.sqlite", "demo")`, then `analysis.table2(cells)` (also
+`table4`, `table5`: a pandas frame in the contract's columns) and `analysis.figure_a1(cells)` (a matplotlib
+figure).
+"""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["figure_a1", "load", "table2", "table4", "table5"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the notebook's functions when they are first used, so that `lai --help` stays quick."""
+    if name in __all__:
+        return getattr(import_module("analysis.notebook"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,8 +39,8 @@ class InputConfig:
     Attributes:
         annotations: whether label annotations are part of the input ("w/o 1st" has none).
         attention_mask: `inv`, `vis` or `full` (Table 5, Figure A2).
-        max_text_tokens: bound of [CLS] text [SEP] in word pieces (the paper's C); longer text is cut at a word, and
-            what is lost is counted. In RE the two solid subject markers are allowed on top of it.
+        max_text_tokens: bound of [CLS] text [SEP] in word pieces (the paper's C); longer text is cut at a
+            word, and what is lost is counted. In RE the two solid subject markers come on top of it.
         max_span_words: longest candidate in words (NER only).
         max_candidates: marker pairs a pack holds; more candidates take more packs.
     """
@@ -174,7 +174,7 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
         (inp.max_text_tokens >= 8, "input.max_text_tokens >= 8", inp.max_text_tokens),
         (inp.max_span_words >= 1, "input.max_span_words >= 1", inp.max_span_words),
         (inp.max_candidates >= 1, "input.max_candidates >= 1", inp.max_candidates),
-        (0 < flt.ratio, "filter.ratio > 0", flt.ratio),
+        (flt.ratio > 0, "filter.ratio > 0", flt.ratio),
         (0 <= flt.min_kept <= flt.max_kept, "0 <= filter.min_kept <= filter.max_kept",
          f"{flt.min_kept} and {flt.max_kept}"),
         (0 <= flt.threshold <= 1, "0 <= filter.threshold <= 1", flt.threshold),
@@ -183,7 +183,7 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
          "0 <= filter.cold_epochs < training.epochs", flt.cold_epochs),
         (graph.layers >= 0, "graph.layers >= 0", graph.layers),
         (graph.heads >= 1, "graph.heads >= 1", graph.heads),
-        (graph.sigma_min > 0, "graph.sigma_min > 0", graph.sigma_min),
+        (0 < graph.sigma_min < 1, "0 < graph.sigma_min < 1", graph.sigma_min),
         (all(0 <= rate < 1 for rate in (graph.dropout, config.head.dropout)),
          "0 <= dropout < 1", f"{graph.dropout} (graph) and {config.head.dropout} (head)"),
         (train.epochs >= 1, "training.epochs >= 1", train.epochs),
@@ -255,13 +255,28 @@ def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConf
     return dataclasses.replace(config, **sections)
 
 
+def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
+    """The inverse of `dataclasses.asdict`.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong type, by name.
+    """
+    settings = {
+        f"{section}.{name}": value
+        for section, content in values.items()
+        if section != "phase"
+        for name, value in content.items()
+    }
+    return with_settings(TrialConfig(phase=values["phase"]), settings)
+
+
 def setting_names() -> list[str]:
     """Every dotted setting that `with_settings` takes."""
     return [
         f"{section.name}.{name}"
         for section in dataclasses.fields(TrialConfig)
         if section.name != "phase"
-        for name in _field_types(section.default_factory)  # type: ignore[arg-type]
+        for name in _field_types(section.default_factory)
     ]
 
 

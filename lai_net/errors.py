@@ -8,3 +8,7 @@ exits with 2; anything else is a defect of ours and keeps its traceback.
 
 class InputError(ValueError):
     """The input is wrong; `str(error)` is one line for the user."""
+
+
+class DivergedError(ArithmeticError):
+    """Training gave a loss that is no finite number; the config is at fault, not the machine."""

@@ -1,0 +1,1 @@
+"""Figures: an object with the numbers is computed first, then drawn."""

@@ -1,0 +1,1 @@
+"""Few seeds, honestly: summaries, paired deltas, sign-flip test, Holm. Pure functions of numbers."""

@@ -1,0 +1,42 @@
+"""Differences of two cells on the seeds that both have, and the exact sign-flip test on them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+EXACT_UP_TO = 14  # pairs; 2**14 sign patterns fit in one small matrix
+_SAMPLES = 2**EXACT_UP_TO - 1
+_TIE = 1e-9  # relative: sums that differ only by rounding count as equal
+
+
+def paired_deltas(scores: Mapping[int, float], base: Mapping[int, float]) -> list[float]:
+    """`scores - base` for each seed that both have, in the order of the seeds."""
+    return [scores[seed] - base[seed] for seed in sorted(scores.keys() & base.keys())]
+
+
+def sign_flip_p(deltas: Sequence[float], seed: int = 0) -> float | None:
+    """Two-sided p of the hypothesis that each delta is as likely to have the other sign.
+
+    All 2**n patterns of signs up to `EXACT_UP_TO` deltas; beyond, a sample of them drawn with `seed`, in
+    which the observed pattern counts as one more (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
+
+    Returns:
+        The share of patterns whose sum is at least as far from 0 as the observed one; None for n < 2, where
+        no difference could be told.
+    """
+    values = np.asarray(deltas, dtype=float)
+    n = len(values)
+    if n < 2:
+        return None
+    if n <= EXACT_UP_TO:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    else:
+        drawn = np.random.default_rng(seed).choice([-1, 1], size=(_SAMPLES, n))
+        signs = np.vstack([np.ones(n), drawn])
+    reached = np.abs(signs @ values) >= abs(values.sum()) * (1 - _TIE)
+    return float(reached.mean())
+
+
+def smallest_p(n: int, comparisons: int = 1) -> float:
+    """The smallest p that n pairs can reach after Holm's correction over so many comparisons."""
+    return min(1.0, 2.0 ** (1 - n) * comparisons)

@@ -1,0 +1,122 @@
+"""A computed table as CSV, Markdown and LaTeX. HTML is in the report's template."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+from analysis.tables.layout import Entry, Grid
+from analysis.tables.rows import CSV_COLUMNS
+from analysis.tables.table import Table
+
+MOST_WIDE_COLUMNS = 8
+"""More columns than this are set narrow in LaTeX: deviations below the means."""
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|])")
+_TEX = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
+    "±": r"$\pm$", "−": "$-$", "–": "--", "“": "``", "”": "''",
+})  # fmt: skip
+
+
+def to_csv(table: Table) -> str:
+    """The contract's columns, one row per cell, task and metric; numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([getattr(row, name) for name in CSV_COLUMNS] for row in table.rows)
+    return text.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """Heading, pipe table and caption; published values in italics."""
+    grid = table.grid
+    groups = _upper_header(grid) or [""] * len(grid.columns)
+    names = [f"{group} {name}".strip() for group, name in zip(groups, grid.columns, strict=True)]
+    lines = [
+        _pipes(map(_escape_markdown, [*grid.stubs, *names])),
+        _pipes(["---"] * len(grid.stubs) + ["---:"] * len(grid.columns)),
+    ]
+    for line in grid.lines:
+        lines.append(_pipes([*map(_escape_markdown, line.labels), *map(_markdown_entry, line.entries)]))
+    caption = _escape_markdown(" ".join(table.caption))
+    return f"## Table {table.number}. {table.title}\n\n" + "\n".join(lines) + f"\n\n{caption}\n"
+
+
+def to_latex(table: Table) -> str:
+    r"""A `table*` to `\input`; needs booktabs alone."""
+    grid = table.grid
+    columns = "l" * len(grid.stubs) + "r" * len(grid.columns)
+    body = "\n".join(_latex_body(grid))
+    caption = " ".join([f"{table.title}.", *table.caption]).translate(_TEX)
+    return (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table*}\n\\centering\n\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}\n\\setlength{\\belowcaptionskip}{4pt}\n"
+        f"\\caption{{{caption}}}\n\\label{{tab:lai-{table.number}}}\n"
+        f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n{body}\n\\bottomrule\n"
+        "\\end{tabular}\n\\end{table*}\n"
+    )
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape_markdown(text: str) -> str:
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", plain)
+
+
+def _markdown_entry(entry: Entry) -> str:
+    spread = f" ± {entry.spread}" if entry.spread else ""
+    frame = "**" if entry.best else "*" if entry.published else ""
+    rest = " ".join([entry.mark, *entry.remarks]).rstrip()
+    return f"{frame}{_escape_markdown(entry.value + spread)}{frame}{_escape_markdown(rest)}"
+
+
+def _upper_header(grid: Grid) -> list[str]:
+    return [name for name, width in grid.groups for _ in range(width)]
+
+
+def _latex_body(grid: Grid) -> Iterator[str]:
+    if grid.groups:
+        yield from _latex_groups(grid)
+    yield _latex_line(name.translate(_TEX) for name in (*grid.stubs, *grid.columns))
+    yield "\\midrule"
+    is_narrow = len(grid.columns) > MOST_WIDE_COLUMNS
+    for number, line in enumerate(grid.lines):
+        if number and line.labels[0]:
+            yield "\\addlinespace"
+        entries = (_latex_entry(entry, is_narrow=is_narrow) for entry in line.entries)
+        yield _latex_line([*(label.translate(_TEX) for label in line.labels), *entries])
+
+
+def _latex_groups(grid: Grid) -> Iterator[str]:
+    start = len(grid.stubs) + 1
+    cells, rules = [""] * len(grid.stubs), []
+    for name, width in grid.groups:
+        cells.append(f"\\multicolumn{{{width}}}{{c}}{{{name.translate(_TEX)}}}")
+        rules.append(f"\\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    yield _latex_line(cells)
+    yield "".join(rules)
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_entry(entry: Entry, *, is_narrow: bool) -> str:
+    """The pieces side by side, or, where there are many columns, one below the other."""
+    value = entry.value.translate(_TEX)
+    if entry.best or entry.published:
+        value = f"\\{'textbf' if entry.best else 'textit'}{{{value}}}"
+    spread = f"$\\pm$ {entry.spread}" if entry.spread else ""
+    pieces = [value + entry.mark, spread, *(remark.translate(_TEX) for remark in entry.remarks)]
+    if not is_narrow:
+        return " ".join(filter(None, pieces))
+    below = [*pieces[0].split(" "), *(f"\\tiny {piece}" for piece in pieces[1:] if piece)]
+    if len(below) == 1:
+        return below[0]
+    return r"\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join(below) + r"\end{tabular}"

@@ -1,0 +1,142 @@
+"""The model's commands of `lai`; every command imports what it needs when it runs."""
+
+import json
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lai_net.model_commands import predict, train
+
+if TYPE_CHECKING:
+    from lai_net.corpora.check import FoldReport
+
+app = typer.Typer(no_args_is_help=True)
+corpus_app = typer.Typer(no_args_is_help=True, help="Look at corpora.")
+app.add_typer(corpus_app, name="corpus")
+app.command()(train)
+app.command()(predict)
+
+
+class FormatOption(StrEnum):
+    """`--format`."""
+
+    DYGIE = "dygie"
+    SPERT = "spert"
+
+
+class ProtocolOption(StrEnum):
+    """`--protocol`."""
+
+    PURE = "pure"
+    PLMARKER = "plmarker"
+
+
+class AveragingOption(StrEnum):
+    """`--averaging`."""
+
+    MICRO = "micro"
+    MACRO = "macro"
+
+
+@corpus_app.command("check")
+def corpus_check(
+    path: Annotated[str, typer.Argument(help="A file, a folder of splits or folds, or 'embedded'.")],
+    file_format: Annotated[
+        FormatOption | None, typer.Option("--format", help="Detected unless given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count a corpus by split and label, and say what is odd about it."""
+    from lai_net.corpora.check import check_corpus
+
+    report = check_corpus(path, file_format)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    for index, fold in enumerate(report.folds):
+        suffix = f", fold {index}" if len(report.folds) > 1 else ""
+        _print_fold(f"{report.source} ({report.format}{suffix})", fold)
+
+
+def _print_fold(title: str, fold: "FoldReport") -> None:
+    """Print one table: a column a split; what no split has is left out."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lai_net.corpora.check import ODDITIES
+
+    splits = fold.splits.values()
+    table = Table("", *fold.splits)
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def add(name: str, counts: list[int]) -> None:
+        table.add_row(escape(name), *map(str, counts))
+
+    def add_all(counts: list[Mapping[str, int]], spell: Callable[[str], str]) -> None:
+        for name in sorted({name for by_name in counts for name, count in by_name.items() if count}):
+            add(spell(name), [by_name.get(name, 0) for by_name in counts])
+
+    for name in ("documents", "sentences", "words"):
+        add(name, [getattr(split, name) for split in splits])
+    for total, by_label in (("entities", "entity_labels"), ("relations", "relation_labels")):
+        table.add_section()
+        add(total, [getattr(split, total) for split in splits])
+        add_all([getattr(split, by_label) for split in splits], "  {}".format)
+    table.add_section()
+    add_all([split.oddities for split in splits], ODDITIES.__getitem__)
+    add_all([split.unknown_keys for split in splits], "unknown key {!r}".format)
+    console = Console()
+    console.print(escape(title), soft_wrap=True)
+    console.print(table)
+    for pair, count in fold.shared_documents.items():
+        if count:
+            console.print(f"documents in both splits of {pair}: {count}")
+
+
+@app.command()
+def score(
+    gold: Annotated[Path, typer.Argument(help="Gold: DyGIE JSON lines or SpERT JSON.")],
+    predicted: Annotated[
+        Path,
+        typer.Argument(metavar="PRED", help="DyGIE JSON lines with predicted_ner, or PL-Marker's RE output."),
+    ],
+    ner: Annotated[
+        Path | None, typer.Option(help="PL-Marker's NER output, where PRED is its RE output.")
+    ] = None,
+    protocol: Annotated[ProtocolOption, typer.Option(help="Whose rules count.")] = ProtocolOption.PURE,
+    averaging: Annotated[
+        AveragingOption, typer.Option(help="Over counts, or over labels.")
+    ] = AveragingOption.MICRO,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="Names symmetric relations for plmarker: a shipped name or a TOML file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (rates 0-1).")] = False,
+) -> None:
+    """Score predictions exactly as they are given."""
+    from lai_net.corpora.annotations import find_labels, used_labels
+    from lai_net.corpora.loading import read_corpus_file
+    from lai_net.corpora.predictions import align, read_predictions
+    from lai_net.metrics.scoring import score_sentences
+
+    gold_file = read_corpus_file(gold)
+    truths, guesses = align(gold_file, read_predictions(predicted, ner), gold, predicted)
+    symmetric = frozenset[str]()
+    if protocol is ProtocolOption.PLMARKER:
+        symmetric = find_labels(used_labels(gold_file.documents), annotations).symmetric
+    if not any(guess.relations for guess in guesses):
+        typer.echo(f"{predicted} holds no relation", err=True)
+    scores = score_sentences(
+        truths, guesses, protocol=protocol.value, averaging=averaging.value, symmetric=symmetric
+    )
+    if as_json:
+        typer.echo(json.dumps({task: rates.as_dict() for task, rates in scores.items()}))
+        return
+    typer.echo(f"{'':4}{'precision':>10}{'recall':>10}{'f1':>10}  (percent, {protocol}, {averaging})")
+    for task, rates in scores.items():
+        typer.echo(f"{task:4}{rates.precision:10.2%}{rates.recall:10.2%}{rates.f1:10.2%}")

@@ -1,0 +1,133 @@
+"""Label annotations: the phrase for each label of a corpus (paper, Section 3.2), kept as TOML.
+
+The files that ship lie in `lai_net/annotations`; a user's own has the same form: tables `[entities]` and
+`[relations]` with `label = "phrase"`, and a list `symmetric` of relation types without a direction.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lai_net.errors import InputError
+from lai_net.schema import Document, Labels
+
+MAX_PHRASE_WORDS = 10
+"""Source: the paper's Appendix B.7."""
+
+_FORM = 'write [entities] and [relations] with label = "phrase", and symmetric = [relation labels]'
+
+
+@dataclass(frozen=True, slots=True)
+class LabelUse:
+    """The labels that documents use."""
+
+    entities: AbstractSet[str]
+    relations: AbstractSet[str]
+
+
+def used_labels(documents: Iterable[Document]) -> LabelUse:
+    """Collect the labels of all annotations."""
+    entities: set[str] = set()
+    relations: set[str] = set()
+    for document in documents:
+        for sentence in document.sentences:
+            entities.update(entity.type for entity in sentence.entities)
+            relations.update(relation.type for relation in sentence.relations)
+    return LabelUse(entities, relations)
+
+
+def shipped_annotations() -> list[str]:
+    """Names of the annotations that ship."""
+    folder = files("lai_net") / "annotations"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def find_labels(use: LabelUse, annotations: str | None = None) -> Labels:
+    """The inventory for a corpus: the named one, or the first shipped one that has all labels in use.
+
+    Args:
+        use: the corpus' labels.
+        annotations: name of a shipped file, or path of a TOML file.
+
+    Raises:
+        InputError: labels without a phrase, or a file that is not in form.
+    """
+    if annotations is not None:
+        labels = load_labels(annotations)
+        missing = _missing(use, labels)
+        if missing:
+            raise InputError(
+                f"annotations {annotations} have no phrase for {missing}; add those labels to the file"
+            )
+        return labels
+    for name in shipped_annotations():
+        labels = load_labels(name)
+        if not _missing(use, labels):
+            return labels
+    everything = _missing(use, Labels(entities={}, relations={}))
+    raise InputError(
+        f"no shipped annotations ({', '.join(shipped_annotations())}) have all labels of this corpus: "
+        f'{everything}; give a TOML file as annotations ([entities] and [relations], label = "phrase")'
+    )
+
+
+def _missing(use: LabelUse, labels: Labels) -> str:
+    groups = {
+        "entity types": use.entities - labels.entities.keys(),
+        "relation types": use.relations - labels.relations.keys(),
+    }
+    return "; ".join(
+        f"{name} {', '.join(map(repr, sorted(group)))}" for name, group in groups.items() if group
+    )
+
+
+def load_labels(annotations: str) -> Labels:
+    """Read an annotation file by name (shipped) or path.
+
+    Raises:
+        InputError: no such file, or one that is not in form.
+    """
+    if annotations in shipped_annotations():
+        text = (files("lai_net") / "annotations" / f"{annotations}.toml").read_text("utf-8")
+    else:
+        try:
+            text = Path(annotations).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(shipped_annotations())
+            raise InputError(
+                f"annotations {annotations!r} are neither a readable file nor one of {known}; check the path"
+            ) from error
+    try:
+        value = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{annotations}: bad TOML ({error}); mend the file") from error
+    return _labels(value, annotations)
+
+
+def _labels(value: dict[str, Any], source: str) -> Labels:
+    unknown = value.keys() - {"entities", "relations", "symmetric"}
+    if unknown:
+        raise InputError(f"{source}: unknown keys {', '.join(sorted(unknown))}; {_FORM}")
+    entities, relations = (_phrases(value.get(name), name, source) for name in ("entities", "relations"))
+    symmetric = value.get("symmetric", [])
+    if not isinstance(symmetric, list) or any(label not in list(relations) for label in symmetric):
+        raise InputError(
+            f"{source}: symmetric must list labels of [relations], but is {symmetric!r}; {_FORM}"
+        )
+    return Labels(entities=entities, relations=relations, symmetric=frozenset(symmetric))
+
+
+def _phrases(table: Any, name: str, source: str) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise InputError(f"{source}: the table [{name}] is missing; {_FORM}")
+    for label, phrase in table.items():
+        if not isinstance(phrase, str) or not 1 <= len(phrase.split()) <= MAX_PHRASE_WORDS:
+            raise InputError(
+                f"{source}: {name}.{label} must be a phrase of 1 to {MAX_PHRASE_WORDS} words, "
+                f"but is {phrase!r}; mend it"
+            )
+    return table

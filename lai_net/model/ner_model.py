@@ -1,0 +1,140 @@
+"""LAI-Net's NER phase (Sections 3.2-3.4).
+
+B batch of sentences, P candidates, K classified candidates, E entity types, d width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lai_net.config import TrialConfig
+from lai_net.inputs.ner_inputs import NerBatch
+from lai_net.model.candidate_filter import cold_candidates, kept_first, select_candidates
+from lai_net.model.first_round import Reading, Text, gather_tokens
+from lai_net.model.layers import build_first_round, build_second_round, fully_connected
+from lai_net.schema import Labels
+from lai_net.streams import Streams
+
+_POSITIVE_RATE = 0.018  # of SciERC's spans; where the filter's bias starts
+
+
+@dataclass(frozen=True)
+class NerOutput:
+    """What the NER model says of a batch.
+
+    Attributes:
+        filter_logits: (B, P) of being an entity; None without a filter.
+        kept: int (B, K), which candidates were classified.
+        kept_valid: bool (B, K).
+        class_logits: (B, K, 1 + E), float32.
+    """
+
+    filter_logits: Tensor | None
+    kept: Tensor
+    kept_valid: Tensor
+    class_logits: Tensor
+
+
+class NerModel(nn.Module):
+    """First round, candidate filter, second round, span classifier."""
+
+    def __init__(self, config: TrialConfig, labels: Labels, streams: Streams) -> None:
+        super().__init__()
+        self.config = config
+        self.first_round = build_first_round(config, list(labels.entities.values()), streams)
+        width = self.first_round.encoder.hidden_size
+        dropout = config.head.dropout
+        with streams.initialising("heads"):
+            self.span_fc = fully_connected(4 * width, width, dropout)
+            self.classifier = nn.Linear(width, 1 + len(labels.entities))
+        self.text_fc: nn.Module | None = None
+        self.filter: nn.Linear | None = None
+        if config.filter.enabled:
+            with streams.initialising("filter"):
+                self.filter = nn.Linear(width, 1)
+                nn.init.constant_(self.filter.bias, torch.logit(torch.tensor(_POSITIVE_RATE)).item())
+                if config.filter.stage == "text":
+                    self.text_fc = fully_connected(2 * width, width, dropout)
+        self.second_round = build_second_round(width, config, streams)
+
+    def forward(self, batch: NerBatch, streams: Streams, *, cold: bool = False) -> NerOutput:
+        """Classify a batch's candidates.
+
+        Args:
+            batch: in training mode its gold spans join the filter's choice; in evaluation they are not read.
+            streams: of dropout.
+            cold: training mode: the cold start's choice instead of the filter's.
+        """
+        screened_on_text = self.text_fc is not None
+        with streams.dropout("encoder"):
+            reading = self.first_round.read(Text(batch.ids, batch.ids_valid), text_first=screened_on_text)
+        if screened_on_text:
+            return self._screen_then_mark(batch, reading, streams, cold=cold)
+        return self._mark_then_screen(batch, reading, streams, cold=cold)
+
+    def loss(self, output: NerOutput, batch: NerBatch) -> Tensor:
+        """L_ner = L_filter + L_span (Eq. 11, 12), each a mean over its spans of the batch."""
+        targets = batch.targets.gather(1, output.kept)[output.kept_valid]
+        logits = output.class_logits[output.kept_valid]
+        span_loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
+        if output.filter_logits is None:
+            return span_loss
+        is_gold = (batch.targets > 0).float()
+        filter_loss = F.binary_cross_entropy_with_logits(
+            output.filter_logits[batch.valid].float(), is_gold[batch.valid]
+        )
+        return filter_loss + span_loss
+
+    def _screen_then_mark(
+        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool
+    ) -> NerOutput:
+        """`filter.stage = "text"`: spans are screened on text states, survivors get markers."""
+        if reading.states is None or self.text_fc is None or self.filter is None:
+            raise RuntimeError("the text filter needs a text that was read first")
+        with streams.dropout("heads"):
+            ends = gather_tokens(reading.states, batch.bounds).flatten(2)
+            filter_logits = self.filter(self.text_fc(ends)).squeeze(-1)
+        kept, kept_valid = kept_first(self._choice(filter_logits, batch, cold=cold))
+        with streams.dropout("encoder"):
+            bounds = batch.bounds.gather(1, kept.unsqueeze(-1).expand(-1, -1, 2))
+            interaction = self.first_round.mark(reading, bounds)
+        with streams.dropout("heads"):
+            spans = self.span_fc(interaction.pairs.flatten(2))
+        return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
+
+    def _mark_then_screen(
+        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool
+    ) -> NerOutput:
+        """The paper's order: every candidate gets markers; the filter sees span representations."""
+        with streams.dropout("encoder"):
+            interaction = self.first_round.mark(reading, batch.bounds)
+        with streams.dropout("heads"):
+            spans = self.span_fc(interaction.pairs.flatten(2))
+            filter_logits = None if self.filter is None else self.filter(spans).squeeze(-1)
+        chosen = batch.valid if filter_logits is None else self._choice(filter_logits, batch, cold=cold)
+        kept, kept_valid = kept_first(chosen)
+        spans = spans.gather(1, kept.unsqueeze(-1).expand(-1, -1, spans.shape[-1]))
+        return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
+
+    def _choice(self, filter_logits: Tensor, batch: NerBatch, *, cold: bool) -> Tensor:
+        logits = filter_logits.detach()
+        is_gold = batch.targets > 0
+        if self.training and cold:
+            return cold_candidates(logits, batch.valid, is_gold, self.config.filter.cold_negatives)
+        chosen = select_candidates(logits, batch.valid, batch.num_words, self.config.filter)
+        return chosen | is_gold if self.training else chosen
+
+    def _classified(
+        self,
+        filter_logits: Tensor | None,
+        kept: Tensor,
+        kept_valid: Tensor,
+        spans: Tensor,
+        labels: Tensor | None,
+        streams: Streams,
+    ) -> NerOutput:
+        if self.second_round is not None:
+            spans = self.second_round(spans, kept_valid, labels, streams)
+        return NerOutput(filter_logits, kept, kept_valid, self.classifier(spans).float())

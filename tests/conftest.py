@@ -1,0 +1,33 @@
+"""Fixtures that several parts share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a random 2-layer BERT of width 48 and the offline encoder's vocabulary."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from lai_net.encoder_files import encoder_folder
+
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        shutil.copy(encoder_folder("minilm") / name, folder / name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            hidden_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=96,
+            initializer_range=0.2,
+        )
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,85 @@
+"""A `lai run` whose trainings are fast and deterministic: the process that drills kill. Not a test itself.
+
+Usage: drill.py STUDY LEDGER serial|ray [TRIAL_THAT_FAILS]
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tune.engine import Message, SerialEngine
+from tune.ledger import Ledger
+from tune.provenance import provenance
+from tune.run_command import execute_study, prepare
+from tune.task_spec import TrainSpec, spec_from_json
+
+EPOCHS = 5
+EPOCH_S = 0.02
+
+
+def execute(spec: str) -> Iterator[Message]:
+    """What `tune.trainable.execute` does, with numbers made of the trial's id."""
+    task = spec_from_json(spec)
+    yield Message("started", provenance("cpu"))
+    if isinstance(task, TrainSpec):
+        yield from train(task)
+        seed, entities = task.trial_id, "predicted" if task.config.phase == "NER" else "gold"
+    else:
+        seed, entities = Path(task.model_dir, "model").read_text(), "predicted"
+        seed += Path(task.upstream_dir, "model").read_text()
+    evaluations = [
+        {"split": split, "entities": entities, "scores": [{"f1": number(seed + split)}], "coverage": {}}
+        for split in task.splits
+    ]
+    yield Message("completed", {"evaluations": evaluations, "cpu_s": 0.0, "wall_s": 0.0})
+
+
+def train(task: TrainSpec) -> Iterator[Message]:
+    if task.config.training.warmup == 0.5:
+        raise ValueError("this level cannot be trained")
+    folder = Path(task.artifacts, task.trial_id)
+    work_dir = folder / f"attempt-{task.attempt}"
+    work_dir.mkdir(parents=True)
+    stored = [json.loads(path.read_text()) for path in folder.glob("attempt-*/last.json")]
+    history = max(stored, key=len, default=[])
+    for report in history:
+        yield Message("epoch", report)
+    for epoch in range(len(history) + 1, EPOCHS + 1):
+        time.sleep(EPOCH_S)
+        value = number(f"{task.trial_id} {epoch} {task.seed} {history}")
+        history.append({"epoch": epoch, "dev": {"f1": value}, "loss": 1 - value})
+        temporary = work_dir / "last.json.tmp"
+        temporary.write_text(json.dumps(history))
+        temporary.rename(work_dir / "last.json")
+        yield Message("epoch", history[-1])
+    (work_dir / "best").mkdir()
+    (work_dir / "best" / "model").write_text(f"{task.trial_id} {history}")
+    shutil.rmtree(work_dir / "last", ignore_errors=True)
+
+
+def number(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+
+
+@contextlib.contextmanager
+def make_engine(name: str) -> Iterator[object]:
+    if name == "serial":
+        yield SerialEngine(execute)
+        return
+    from tune.ray_engine import RayEngine, cluster
+
+    with cluster(gpus=1):
+        yield RayEngine(execute, cpus=1, gpus=0.25, max_concurrent=2)
+
+
+if __name__ == "__main__":
+    study, ledger_path, engine_name = sys.argv[1:4]
+    prepared = prepare(study, [])
+    with Ledger.open(Path(ledger_path)) as ledger:
+        folder = Path(ledger_path).parent
+        sys.exit(execute_study(prepared, ledger, folder, lambda: make_engine(engine_name)))

@@ -1,0 +1,181 @@
+"""Kill the driver at random moments, call again: the ledger must hold what an undisturbed run stores."""
+
+import dataclasses
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lai_net.errors import InputError
+from tune.ledger import Ledger
+
+DRILL = Path(__file__).with_name("drill.py")
+
+STUDY = """
+name = "drill"
+seeds = [1, 2]
+[[datasets]]
+name = "demo"
+corpus = "embedded"
+[datasets.ner]
+preset = "demo-ner"
+set = { "training.epochs" = 5 }
+[datasets.re]
+preset = "demo-re"
+set = { "training.epochs" = 5 }
+[factors]
+gcn_layers = [0, 1, 2]
+"""
+
+pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A killed driver cannot remove Ray's session; short, since Ray puts sockets there."""
+    with tempfile.TemporaryDirectory(prefix="d", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
+
+
+def start(study: Path, ledger: Path, engine: str = "serial") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(DRILL), str(study), str(ledger), engine],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(study: Path, ledger: Path, engine: str = "serial") -> tuple[int, str, str]:
+    process = start(study, ledger, engine)
+    out, err = process.communicate(timeout=90)
+    return process.returncode, out, err
+
+
+def content(path: Path) -> dict:
+    """What must not depend on how often the run was killed; artefacts by their bytes."""
+    with Ledger.open(path, read_only=True) as ledger:
+        trials = ledger.trials()
+        return {
+            "status": {row.trial_id: ledger.status(row.trial_id) for row in trials},
+            "epochs": {row.trial_id: ledger.epochs(row.trial_id) for row in trials},
+            "evaluations": [dataclasses.asdict(row) for row in ledger.evaluations()],
+            "models": {
+                row.trial_id: (
+                    path.parent / ledger.attempts(row.trial_id)[-1].artefacts["best"] / "model"
+                ).read_text()
+                for row in trials
+            },
+        }
+
+
+def num_epochs(path: Path) -> int:
+    try:
+        with Ledger.open(path, read_only=True) as ledger:
+            return sum(ledger.epoch_counts().values())
+    except (InputError, sqlite3.Error):  # not there yet, or just being created
+        return 0
+
+
+def kill_after_progress(process: subprocess.Popen[str], ledger: Path, epochs: int, delay_s: float) -> None:
+    """SIGKILL once `epochs` more epochs are stored; a run that ends first is fine, too."""
+    target = num_epochs(ledger) + epochs
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if num_epochs(ledger) >= target:
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("engine", "kills"), [("serial", 5), pytest.param("ray", 2, marks=pytest.mark.ray)], ids=["serial", "ray"]
+)
+def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    undisturbed, ledger = tmp_path / "a" / "ledger.sqlite", tmp_path / "b" / "ledger.sqlite"
+    code, _, err = finish(study, undisturbed)
+    assert code == 0, err
+    moments = random.Random(20261122)
+    for _ in range(kills):
+        process = start(study, ledger, engine)
+        kill_after_progress(process, ledger, moments.randint(1, 12), moments.random() * 0.05)
+    code, _, err = finish(study, ledger, engine)
+    assert code == 0, err
+    assert content(ledger) == content(undisturbed)
+    with Ledger.open(ledger, read_only=True) as opened:
+        attempts = [len(opened.attempts(row.trial_id)) for row in opened.trials()]
+        folders = {
+            row.trial_id: [path.name for path in (ledger.parent / "artifacts" / row.trial_id).iterdir()]
+            for row in opened.trials()
+        }
+        assert max(attempts) > 1, "no kill hit a running trial"
+        for trial_id, names in folders.items():
+            assert names == [f"attempt-{len(opened.attempts(trial_id))}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
+    ledger = tmp_path / "ledger.sqlite"
+    process = start(study, ledger)
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 3, err
+    assert "the same call resumes" in out
+    code, out, _ = finish(study, ledger)
+    assert code == 0
+    assert ", 0 remain" in out
+    code, out, _ = finish(study, ledger)
+    assert code == 0
+    assert "0 of 12 trials to train, 0 end-to-end evaluations" in out
+
+
+@pytest.mark.ray
+def test_signal_stops_ray_cleanly(study, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    process = start(study, ledger, "ray")
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 3, err
+    assert "the same call resumes" in out
+
+
+def test_failed_level_is_named_blocks_its_evaluations_and_ends_nothing(study, tmp_path):
+    study.write_text(
+        STUDY.replace('preset = "demo-ner"\nset = {', 'preset = "demo-ner"\nset = { "training.warmup" = 0.5,')
+    )
+    ledger = tmp_path / "ledger.sqlite"
+    code, out, err = finish(study, ledger)
+    assert code == 1
+    assert "this level cannot be trained" in err
+    assert "which failed" in err
+    assert "6 failed, 6 blocked, 0 remain" in out
+    with Ledger.open(ledger, read_only=True) as opened:
+        failed = [row for row in opened.trials() if opened.status(row.trial_id) == "failed"]
+        assert {row.phase for row in failed} == {"NER"}
+        assert "Traceback" in opened.attempts(failed[0].trial_id)[0].error
+        assert len(opened.attempts(failed[0].trial_id)) == 1

@@ -1,0 +1,60 @@
+"""Synthetic results for the analysis: test data through the real path, a CSV that is imported."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.frame import load
+from tune.ledger import Ledger
+from tune.result_import import import_csv
+
+BASE = {
+    "dataset": "SciERC", "phase": "NER", "task": "NER", "split": "test", "seed": 1, "gcn_layers": 1,
+    "gcn_heads": 4, "entity_filter": "true", "attention_mask": "inv", "annotations": "true",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A ledger that holds imported rows alone, and a study on it."""
+
+    ledger: Path
+    study: Path
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        return load(self.ledger, self.study)
+
+
+@pytest.fixture
+def result_row() -> Callable[..., dict[str, Any]]:
+    """A row of the base NER cell of SciERC, precision = recall = F1, with changes."""
+
+    def make(f1: float | str, **changes: Any) -> dict[str, Any]:
+        return BASE | {"precision": f1, "recall": f1, "f1": f1} | changes
+
+    return make
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Callable[[str, Sequence[Mapping[str, Any]]], Imported]:
+    """Write the study and the rows as files and import the rows."""
+
+    def make(study: str, rows: Sequence[Mapping[str, Any]]) -> Imported:
+        paths = Imported(tmp_path / "ledger.sqlite", tmp_path / "study.toml")
+        paths.study.write_text(study, encoding="utf-8")
+        table = tmp_path / "rows.csv"
+        with table.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+        with Ledger.open(paths.ledger) as ledger:
+            import_csv(table, ledger)
+        return paths
+
+    return make

@@ -1,0 +1,67 @@
+"""Figure A1: the numbers behind it, gaps, and bytes that repeat."""
+
+import math
+from typing import Any
+
+import pytest
+
+from analysis.figures.stability import compute_figure_a1, draw_figure_a1, render
+
+STUDY = """
+name = "s"
+seeds = [1, 2]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[[datasets]]
+name = "ADE"
+[datasets.ner]
+preset = "demo-ner"
+[factors]
+gcn_layers = [2, 0, 1, 3]
+gcn_heads = [4, 6]
+"""
+
+
+@pytest.fixture
+def figure(imported: Any, result_row: Any) -> Any:
+    """SciERC has 0, 1 (one seed) and 3 layers, not 2; ADE has nothing."""
+    rows = [
+        result_row(f1, seed=seed, gcn_layers=layers, gcn_heads=4 if layers else "")
+        for seed, layers, f1 in ((2, 0, 0.60), (1, 0, 0.58), (1, 1, 0.70), (1, 3, 0.5), (2, 3, 0.5))
+    ]
+    return compute_figure_a1(imported(STUDY, rows).cells)
+
+
+def test_the_numbers_are_computed_before_anything_is_drawn(figure: Any) -> None:
+    assert (figure.factors, figure.tasks) == (("gcn_layers", "gcn_heads"), ("NER",))
+    assert figure.datasets == ("SciERC", "ADE")
+    line = figure.panels[0].lines[0]
+    assert [level.level for level in line.levels] == [0, 1, 2, 3]
+    assert line.levels[0].by_seed == ((1, 58.0), (2, 60.0))
+    assert line.levels[0].mean == 59.0
+    assert line.levels[0].std == pytest.approx(math.sqrt(2))
+    assert (line.levels[1].mean, math.isnan(line.levels[1].std)) == (70.0, True)
+    assert line.levels[2].by_seed == ()
+
+
+def test_a_missing_level_is_a_gap_in_the_line(figure: Any) -> None:
+    ax = draw_figure_a1(figure).axes[0]
+    scierc = next(line for line in ax.get_lines() if line.get_label() == "SciERC")
+    assert list(scierc.get_xdata()) == [0, 1, 2, 3]
+    assert [math.isnan(y) for y in scierc.get_ydata()] == [False, False, True, False]
+
+
+def test_panels_are_arranged_as_in_the_paper(figure: Any) -> None:
+    axes = draw_figure_a1(figure).axes
+    assert [ax.get_title() for ax in axes] == ["NER", ""]
+    assert [ax.get_xlabel() for ax in axes] == ["GCN layers", "Attention heads"]
+
+
+def test_equal_numbers_give_equal_bytes_without_a_date(figure: Any) -> None:
+    first, second = render(draw_figure_a1(figure)), render(draw_figure_a1(figure))
+    assert first == second
+    assert first["png"].startswith(b"\x89PNG")
+    assert b"CreationDate" not in first["pdf"]
+    assert b"<dc:date>" not in first["svg"]

@@ -1,0 +1,195 @@
+"""Which results join which cell, and what a cell without a score is."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.frame import load
+from lai_net.errors import InputError
+from tune.cells import expand
+from tune.identity import spec_id
+from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.plan import make_plan
+from tune.study import load_study
+
+STUDY = """
+name = "s"
+seeds = [1, 2]
+[[datasets]]
+name = "SciERC"
+folds = {folds}
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[factors]
+gcn_layers = [0, 1, 2]
+gcn_heads = [4, 6]
+entity_filter = ["with", "without"]
+method = ["LAI-Net", "w/o 2nd", "w/o 1st"]
+mask = ["Inv.", "Vis."]
+"""
+RE = {"phase": "RE", "gcn_layers": 2, "entity_filter": ""}
+
+
+def seeds_of(cells: pd.DataFrame, task: str, factor: str, level: str) -> dict[int, float]:
+    cell = cells[(cells["task"] == task) & (cells["factor"] == factor) & (cells["level"] == level)]
+    done = cell[cell["state"] == "completed"]
+    return dict(zip(done["seed"], done["f1"], strict=True))
+
+
+def states_of(cells: pd.DataFrame, task: str, factor: str, level: str) -> list[str]:
+    cell = cells[(cells["task"] == task) & (cells["factor"] == factor) & (cells["level"] == level)]
+    return cell["state"].tolist()
+
+
+def test_an_imported_row_joins_every_cell_with_its_factors(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.6),
+        result_row(0.5, gcn_layers=0, gcn_heads="", seed=1),
+        result_row(0.4, gcn_layers=0, gcn_heads="", annotations="false", seed=1),
+        result_row(0.7, entity_filter="false", seed=99),
+        result_row(0.3, task="RE+", **RE),
+    ]
+    cells = imported(STUDY.format(folds=1), rows).cells
+    for place in [("gcn_layers", "1"), ("gcn_heads", "4"), ("entity_filter", "with"), ("method", "LAI-Net"),
+                  ("mask", "Inv.")]:  # fmt: skip
+        assert seeds_of(cells, "NER", *place) == {1: 0.6}
+    assert (
+        seeds_of(cells, "NER", "gcn_layers", "0") == seeds_of(cells, "NER", "method", "w/o 2nd") == {1: 0.5}
+    )
+    assert seeds_of(cells, "NER", "method", "w/o 1st") == {1: 0.4}
+    assert seeds_of(cells, "NER", "entity_filter", "without") == {99: 0.7}  # any seed counts
+    assert seeds_of(cells, "RE+", "gcn_layers", "2") == {1: 0.3}
+    assert seeds_of(cells, "RE", "gcn_layers", "2") == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"split": "dev"}, {"protocol": "plmarker"}, {"averaging": "macro"}, {"selection": "test"},
+     {"model": "PL-Marker"}, {"status": "pruned"}, {"dataset": "CoNLL04"}, {"gcn_layers": 3}],
+    ids=str,
+)  # fmt: skip
+def test_a_row_of_another_view_is_not_shown(imported: Any, result_row: Any, change: dict[str, Any]) -> None:
+    cells = imported(STUDY.format(folds=1), [result_row(0.6, **change)]).cells
+    assert seeds_of(cells, "NER", "gcn_layers", "1") == {}
+
+
+def test_gold_entities_are_shown_when_the_study_says_so(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.3, task="RE", entities="predicted", **RE),
+        result_row(0.5, task="RE", entities="gold", **RE),
+        result_row(0.6, entities="predicted"),
+    ]
+    study = STUDY.format(folds=1)
+    assert seeds_of(imported(study, rows).cells, "RE", "gcn_layers", "2") == {1: 0.3}
+    cells = imported(study + '[report]\nentities = "gold"\n', rows).cells
+    assert seeds_of(cells, "RE", "gcn_layers", "2") == {1: 0.5}
+    assert seeds_of(cells, "NER", "gcn_layers", "1") == {1: 0.6}
+
+
+def test_folds_are_averaged_within_a_seed_and_all_must_be_there(imported: Any, result_row: Any) -> None:
+    rows = [result_row(f1, fold=fold) for fold, f1 in enumerate([0.2, 0.4, 0.9])]
+    rows += [result_row(0.8, fold=0, seed=2)]
+    cells = imported(STUDY.format(folds=3), rows).cells
+    assert seeds_of(cells, "NER", "gcn_layers", "1") == {1: pytest.approx(0.5)}
+    assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "planned"]
+
+
+def test_states_tell_apart_missing_failed_and_inapplicable(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6), result_row("", seed=2, status="failed")]
+    cells = imported(STUDY.format(folds=1), rows).cells
+    assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "failed"]
+    assert states_of(cells, "NER", "gcn_layers", "2") == ["planned", "planned"]
+    assert states_of(cells, "RE", "entity_filter", "with") == ["inapplicable"]
+
+
+def test_two_results_for_one_place_are_refused(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6, encoder="a"), result_row(0.7, encoder="b")]
+    with pytest.raises(InputError, match=r"two results claim SciERC NER gcn_layers=1 seed 1"):
+        imported(STUDY.format(folds=1), rows).cells  # noqa: B018
+
+
+def test_runs_join_by_spec_and_outdo_imports(imported: Any, result_row: Any) -> None:
+    paths = imported(STUDY.format(folds=1), [result_row(0.1, seed=1), result_row(0.2, seed=2)])
+    base = next(cell for cell in expand(load_study(paths.study)) if cell.is_base and cell.phase == "NER")
+    run(paths.ledger, "ner-1", spec_id(base.config), phase="NER", seed=1, f1=0.6)
+    run(paths.ledger, "ner-9", spec_id(base.config), phase="NER", seed=9, f1=0.9)  # not of this study
+    assert seeds_of(paths.cells, "NER", "method", "LAI-Net") == {1: 0.6, 2: 0.2}
+
+
+def test_relations_are_read_on_the_entities_of_the_base_ner_trial(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    trials = make_plan(load_study(study)).trials
+    ner = [trial for trial in trials if trial.phase == "NER" and trial.seed == 1]
+    relation = next(trial for trial in trials if trial.phase == "RE" and trial.seed == 1)
+    run(ledger, "base", ner[0].spec_id, phase="NER", seed=1, f1=0.6)
+    run(ledger, "other", ner[1].spec_id, phase="NER", seed=1, f1=0.5)
+    run(ledger, "re", relation.spec_id, phase="RE", seed=1, f1=0.3, upstream="base")
+    with Ledger.open(ledger) as opened:
+        opened.record_evaluation(evaluation("re", "RE", 0.9, upstream="other"))
+        opened.record_evaluation(evaluation("re", "RE", 0.8, entities="gold"))
+    cells = load(ledger, study)
+    assert seeds_of(cells, "RE", "method", "LAI-Net") == {1: 0.3}
+    used = cells[(cells["task"] == "RE") & (cells["state"] == "completed")]["trial_ids"]
+    assert set(used) == {"base re"}
+
+
+def test_a_failed_upstream_shows_in_the_relation_cells(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    base = make_plan(load_study(study)).trials[0]
+    assert (base.phase, base.seed) == ("NER", 1)
+    run(ledger, "base", base.spec_id, phase="NER", seed=1, f1=None)
+    assert states_of(load(ledger, study), "RE+", "mask", "Vis.") == ["failed", "planned"]
+
+
+def test_a_ledger_that_is_not_there_gives_planned_cells(tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    cells = load(tmp_path / "none.sqlite", study)
+    assert set(cells["state"]) == {"planned", "inapplicable"}
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def evaluation(
+    trial: str, phase: str, f1: float, *, upstream: str | None = None, entities: str = "predicted"
+) -> EvaluationRow:
+    score = {"task": phase, "protocol": "pure", "averaging": "micro", "precision": f1, "recall": f1, "f1": f1}
+    return EvaluationRow(
+        evaluation_id=f"{trial}-{upstream}-{entities}", trial_id=trial, upstream_trial_id=upstream,
+        split="test", entities=entities, scores=[score],
+    )  # fmt: skip
+
+
+def run(
+    ledger: Path,
+    trial: str,
+    spec: str,
+    *,
+    phase: str,
+    seed: int,
+    f1: float | None,
+    upstream: str | None = None,
+) -> None:
+    """A trial with a final record: completed with an evaluation, or failed where there is no F1."""
+    config: dict[str, Any] = {
+        "phase": phase, "graph": {"layers": 1, "heads": 4}, "filter": {"enabled": True},
+        "input": {"attention_mask": "inv", "annotations": True},
+        "training": {"selection": "dev"}, "encoder": {"name": "minilm"},
+    }  # fmt: skip
+    row = TrialRow(
+        trial_id=trial, config_id=f"config-{spec}", spec_id=spec, dataset="SciERC", phase=phase, fold=None,
+        seed=seed, config=config, corpus_id="corpus", encoder_id="encoder",
+    )  # fmt: skip
+    with Ledger.open(ledger) as opened:
+        opened.register_trial(row)
+        opened.start_attempt(trial, 1, {"commit": "abc", "device": "cpu"})
+        if f1 is None:
+            opened.finish_attempt(trial, 1, "failed", error="out of memory")
+        else:
+            scores = [evaluation(trial, phase, f1, upstream=upstream)]
+            opened.finish_attempt(trial, 1, "completed", evaluations=scores)

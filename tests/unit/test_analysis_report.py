@@ -1,0 +1,144 @@
+"""The report's folder: what is in it, that it repeats byte for byte, and that names cannot break out."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.report import write_report
+from lai_net.errors import InputError
+
+STUDY = """
+name = "small"
+seeds = [1, 2]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[factors]
+{factors}
+"""
+LAYERS = "gcn_layers = [0, 1, 2]"
+METHODS = 'method = ["LAI-Net", "w/o 2nd"]'
+
+
+@pytest.fixture
+def paths(imported: Any, result_row: Any) -> Any:
+    rows = []
+    for seed, f1 in ((1, 0.6012345), (2, 0.5898765), (5, 0.61)):
+        rows += [result_row(f1, seed=seed, encoder="<script>alert(1)</script> & co")]
+        rows += [result_row(f1 - 0.01 * seed, seed=seed, gcn_layers=0, gcn_heads="")]
+    return imported(STUDY.format(factors=f"{LAYERS}\n{METHODS}"), rows)
+
+
+def test_every_number_equals_that_of_pandas(paths: Any, tmp_path: Path) -> None:
+    write_report(str(paths.study), paths.ledger, tmp_path / "out")
+    long = pd.read_csv(tmp_path / "out" / "long.csv")
+    table = pd.read_csv(tmp_path / "out" / "table4.csv")
+    by_level = {
+        level: long[long["gcn_layers"] == layers].set_index("seed")["f1"] * 100
+        for level, layers in (("LAI-Net", 1), ("w/o 2nd", 0))
+    }
+    rows = table[(table["task"] == "NER") & (table["metric"] == "f1")].set_index("level")
+    for level, scores in by_level.items():
+        assert rows.loc[level, "n"] == 3
+        assert math.isclose(rows.loc[level, "mean"], scores.mean(), abs_tol=1e-9)
+        assert math.isclose(rows.loc[level, "std"], scores.std(), abs_tol=1e-9)
+    delta = (by_level["w/o 2nd"] - by_level["LAI-Net"]).mean()
+    assert math.isclose(rows.loc["w/o 2nd", "delta"], delta, abs_tol=1e-9)
+
+
+def test_two_processes_write_the_same_bytes(paths: Any, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis", "report", str(paths.study), "--ledger", str(paths.ledger)]
+    started = [
+        subprocess.Popen(
+            [*command, "--out", str(tmp_path / name)], env=os.environ | {"PYTHONHASHSEED": name},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("1", "2")
+    ]  # fmt: skip
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+        assert "index.html" in out
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("1", "2")
+    )
+    assert first == second
+    assert set(first) >= {"table2.csv", "table4.tex", "figure_a1.svg", "index.html", "long.csv"}
+    assert "table5.csv" not in first
+    assert all(str(tmp_path).encode() not in content for content in first.values())
+
+
+def test_manifest_names_every_file_and_where_it_came_from(paths: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_report(str(paths.study), paths.ledger, out)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["study"]["sha256"] == hashlib.sha256(paths.study.read_bytes()).hexdigest()
+    assert set(manifest["files"]) == {path.name for path in out.iterdir()} - {"manifest.json"}
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+    assert manifest["imported_rows"] == 6
+    assert manifest["trials"] == []
+
+
+def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path) -> None:
+    write_report(str(paths.study), paths.ledger, tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_the_page_says_in_words_what_is_there(paths: Any, tmp_path: Path) -> None:
+    write_report(str(paths.study), paths.ledger, tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Of 10 cells 4 have all their seeds, 0 some, 6 none." in page
+    assert "SciERC NER, gcn layers: best is 1 with F1 60.04 ± 1.01 (n = 3), the base;" in page
+
+
+def test_a_study_without_results_is_reported_as_missing(tmp_path: Path) -> None:
+    written = write_report("demo", tmp_path / "none.sqlite", tmp_path / "out")
+    assert written.progress == "Nothing is done yet: all 36 cells are missing."
+    table = pd.read_csv(tmp_path / "out" / "table5.csv")
+    assert set(table["mark"]) == {"missing"}
+    assert table["n"].eq(0).all()
+
+
+def test_a_table_that_the_study_lost_does_not_stay_behind(paths: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_report(str(paths.study), paths.ledger, out)
+    paths.study.write_text(STUDY.format(factors=METHODS), encoding="utf-8")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
+    write_report(str(paths.study), paths.ledger, out)
+    names = {path.name for path in out.iterdir()}
+    assert "table4.csv" in names
+    assert "notes.txt" in names
+    assert not {"table2.csv", "figure_a1.png"} & names
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"out: cannot be written as a folder"):
+        write_report(str(paths.study), paths.ledger, out)
+    assert out.read_text(encoding="utf-8") == "mine"
+
+
+def test_the_notebook_functions_give_the_same_numbers(paths: Any, tmp_path: Path) -> None:
+    write_report(str(paths.study), paths.ledger, tmp_path)
+    cells = analysis.load(paths.ledger, paths.study)
+    written = pd.read_csv(tmp_path / "table2.csv", dtype={"table": str, "level": str})
+    assert analysis.table2(cells)["mean"].tolist() == pytest.approx(written["mean"].tolist(), nan_ok=True)
+    assert len(analysis.figure_a1(cells).axes) == 3

@@ -1,0 +1,236 @@
+"""Computed rows by hand, the paper's shapes, and the escaping and marks of each format."""
+
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.paper import published_encoders, published_values
+from analysis.tables.layout import Entry, arrange, signed
+from analysis.tables.render import to_csv, to_latex, to_markdown
+from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
+from analysis.tables.table import Table, compute_table
+
+STUDY = """
+name = "s"
+seeds = [1, 2, 3]
+[[datasets]]
+name = "{dataset}"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[factors]
+gcn_layers = [0, 1, 2]
+entity_filter = ["with", "without"]
+method = ["LAI-Net", "w/o 1st"]
+mask = ["Inv.", "Full"]
+"""
+CONTRACT = (
+    "table,dataset,task,factor,level,metric,split,n,mean,std,ci_low,ci_high,delta,delta_ci_low,delta_ci_high,p,"
+    "p_adjusted,mark,paper"
+)
+RE = {"phase": "RE", "task": "RE", "gcn_layers": 2, "entity_filter": ""}
+
+
+@pytest.fixture
+def cells(imported: Any, result_row: Any) -> Any:
+    """Base 60, 62, 64; 0 layers 58, 61, 60 and a seed that the base has not; Full failed; the rest not run."""
+
+    def make(dataset: str = "SciERC", **changes: Any) -> Any:
+        changes |= {"dataset": dataset}
+        rows = [result_row(f1, seed=seed, **changes) for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62))]
+        none = changes | {"gcn_layers": 0, "gcn_heads": ""}
+        rows += [
+            result_row(f1, seed=seed, **none) for seed, f1 in ((9, 0.90), (3, 0.60), (2, 0.61), (1, 0.58))
+        ]
+        rows += [
+            result_row("", seed=seed, attention_mask="full", status="failed", **changes) for seed in (1, 2, 3)
+        ]
+        return imported(STUDY.format(dataset=dataset), rows).cells
+
+    return make
+
+
+def row_of(rows: tuple[Row, ...], task: str, factor: str, level: str, metric: str = "f1") -> Row:
+    (found,) = [
+        row for row in rows if (row.task, row.factor, row.level, row.metric) == (task, factor, level, metric)
+    ]
+    return found
+
+
+def test_scores_of_a_cell_by_hand(cells: Any) -> None:
+    base = row_of(compute_rows(cells(), "2"), "NER", "gcn_layers", "1")
+    assert (base.n, base.mean, base.std) == (3, pytest.approx(62.0), pytest.approx(2.0))
+    half = 4.302652729696142 * 2 / 3**0.5  # Student's t, 2 degrees of freedom
+    assert (base.ci_low, base.ci_high) == (pytest.approx(62 - half), pytest.approx(62 + half))
+    assert (base.delta, base.p, base.mark) == (None, None, "")
+    assert base.paper == 69.94
+
+
+def test_difference_to_the_base_is_paired_by_seed(cells: Any) -> None:
+    row = row_of(compute_rows(cells(), "2"), "NER", "gcn_layers", "0")
+    assert (row.n, row.mean) == (4, pytest.approx(67.25))
+    assert row.delta == pytest.approx(-7 / 3)  # -2, -1, -4; seed 9 has no partner
+    assert (row.p, row.p_adjusted) == (0.25, 0.25)
+
+
+def test_best_level_dash_missing_and_failed(cells: Any) -> None:
+    two, five = compute_rows(frame := cells(), "2"), compute_rows(frame, "5")
+    assert [row.level for row in two if row.best and row.metric == "f1"] == ["0"]
+    assert row_of(two, "NER", "gcn_layers", "2").mark == "missing"
+    assert row_of(two, "NER", "gcn_layers", "2").n == 0
+    assert row_of(two, "RE", "entity_filter", "with").mark == "dash"
+    assert row_of(two, "RE", "entity_filter", "with").n is None
+    assert row_of(five, "NER", "mask", "Full").mark == "failed"
+    assert not row_of(five, "NER", "mask", "Inv.").best  # nothing to compare with
+
+
+def test_levels_that_print_the_same_are_both_best(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.600001), result_row(0.60, gcn_layers=2), result_row(0.59, gcn_layers=0)]
+    table = compute_rows(imported(STUDY.format(dataset="SciERC"), rows).cells, "2")
+    assert [row.level for row in table if row.best and row.metric == "f1"] == ["1", "2"]
+
+
+def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
+    rows = []
+    for seed in range(8):
+        rows += [result_row(0.60 + seed / 100, seed=seed)]
+        rows += [result_row(0.61 + seed / 100, seed=seed, gcn_layers=2)]
+        rows += [result_row(0.60 + seed / 100 + (-1) ** seed / 100, seed=seed, gcn_layers=0, gcn_heads="")]
+    table = compute_rows(imported(STUDY.format(dataset="SciERC"), rows).cells, "2")
+    better, same = (row_of(table, "NER", "gcn_layers", level) for level in ("2", "0"))
+    assert (better.p, better.p_adjusted, better.mark) == (2 / 256, 4 / 256, "*")
+    assert (same.p, same.mark) == (1.0, "")
+    assert (better.delta_ci_low, better.delta_ci_high) == (pytest.approx(1.0), pytest.approx(1.0))
+
+
+def test_one_seed_gives_a_mean_and_nothing_else(imported: Any, result_row: Any) -> None:
+    table = compute_rows(imported(STUDY.format(dataset="demo"), [result_row(0.6, dataset="demo")]).cells, "4")
+    row = row_of(table, "NER", "method", "LAI-Net")
+    assert (row.n, row.mean, row.std, row.ci_low, row.p) == (1, 60.0, None, None, None)
+    assert row.paper is None
+
+
+def test_csv_has_the_contract_columns_and_a_row_per_cell_task_and_metric(cells: Any) -> None:
+    text = to_csv(compute_table(cells(), "2"))
+    assert text.splitlines()[0] == CONTRACT == ",".join(CSV_COLUMNS)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 3 * 5 * 3  # tasks, levels, metrics
+    assert [row["metric"] for row in rows[:3]] == ["precision", "recall", "f1"]
+    empty = next(row for row in rows if row["mark"] == "missing")
+    assert (empty["n"], empty["mean"], empty["std"], empty["delta"]) == ("0", "", "", "")
+
+
+def test_table_2_has_the_papers_shape(cells: Any) -> None:
+    grid = compute_table(cells(), "2").grid
+    assert grid.groups == (("GCN layers", 3), ("Entity filter", 2))
+    assert grid.columns == ("0", "1", "2", "with", "without")
+    assert [line.labels for line in grid.lines] == [
+        ("SciERC", "NER"), ("", "paper, preprint v1"), ("", "RE"), ("", "paper, preprint v1"),
+        ("", "RE+"), ("", "paper, preprint v1"),
+    ]  # fmt: skip
+    assert grid.lines[0].entries == (
+        Entry("67.25", "15.22", best=True),
+        Entry("62.00", "2.00"),
+        Entry("missing (0/3)"),
+        Entry("62.00", "2.00"),
+        Entry("missing (0/3)"),
+    )
+    assert [entry.value for entry in grid.lines[1].entries] == ["69.40", "69.94", "69.47", "69.94", "69.76"]
+    assert [entry.value for entry in grid.lines[2].entries][3:] == ["–", "–"]
+
+
+def test_tables_4_and_5_have_the_papers_shape(cells: Any) -> None:
+    frame = cells()
+    four, five = compute_table(frame, "4").grid, compute_table(frame, "5").grid
+    assert four.stubs == ("Dataset", "Task", "Method")
+    assert four.columns == ("P", "R", "F1", "P", "R", "F1")
+    assert four.groups == (("This study", 3), ("paper, preprint v1", 3))
+    assert five.stubs == ("Dataset", "Mask")
+    assert five.columns == ("NER", "RE", "RE+", "NER", "RE", "RE+")
+    assert [entry.value for entry in five.lines[1].entries][:1] == ["failed (3/3)"]
+
+
+def test_a_corpus_that_the_paper_lacks_has_no_paper_columns(cells: Any) -> None:
+    table = compute_table(cells("demo"), "4")
+    assert table.grid.groups == ()
+    assert "preprint" not in " ".join(table.caption)
+
+
+def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6), result_row(0.7, seed=2), result_row("", seed=3, status="failed")]
+    grid = compute_table(imported(STUDY.format(dataset="SciERC"), rows).cells, "4").grid
+    assert grid.lines[0].entries[2] == Entry("65.00", "7.07", remarks=("[2/3]", "[1 failed]"))
+
+
+def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_row: Any) -> None:
+    none = {"gcn_layers": 0, "gcn_heads": "", "annotations": "false"}
+    rows = [result_row(0.6), result_row(0.5951, **none)]
+    grid = compute_table(imported(STUDY.format(dataset="SciERC"), rows).cells, "4").grid
+    assert grid.lines[1].entries[2].remarks == ("(−0.49)", "[1/3]")
+    assert [signed(value) for value in (0.5, -0.001, 0.0)] == ["+0.50", "0.00", "0.00"]
+
+
+def test_caption_says_what_the_numbers_are(cells: Any) -> None:
+    caption = " ".join(compute_table(cells(encoder="minilm"), "2").caption)
+    for part in (
+        "F1 in percent on the test split", "end to end", "protocol pure", "averaging micro", "selected on dev",
+        "encoder minilm", "n = 3 to 4 seeds", "sign-flip", "Holm", "Too few seeds to mark anything",
+        "does not exist", "missing (0/N)", "preprint v1", "scibert-scivocab-uncased", "not comparable",
+    ):  # fmt: skip
+        assert part in caption
+    assert "failed" not in caption  # none in this table
+
+
+@pytest.fixture
+def nasty(cells: Any) -> Table:
+    return compute_table(cells(encoder="a_b & <c> 100%|x*[y]"), "2")
+
+
+def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
+    text = to_markdown(nasty)
+    assert r"a\_b &amp; &lt;c&gt; 100%\|x\*\[y\]" in text
+    assert "**67.25 ± 15.22**" in text
+    assert "*69.94*" in text
+    widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {8}
+
+
+def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
+    text = to_latex(nasty)
+    assert r"a\_b \& \textless{}c\textgreater{} 100\%\textbar{}x{*}{[}y]" in text
+    assert r"\textbf{67.25} $\pm$ 15.22" in text
+    assert r"\multicolumn{3}{c}{GCN layers}" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_compiles_with_booktabs_alone(nasty: Table, cells: Any, tmp_path: Path) -> None:
+    body = "\n".join([to_latex(nasty), to_latex(compute_table(cells(), "4"))])
+    source = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "tables.tex").write_text(source, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1000:]
+
+
+def test_an_empty_table_can_be_laid_out() -> None:
+    from analysis.tables.layout import LAYOUTS
+
+    assert arrange((), LAYOUTS["2"]).lines == ()
+
+
+def test_published_values_are_those_of_the_paper() -> None:
+    values = published_values()
+    assert values["ACE05", "RE+", "gcn_layers", "2", "f1"] == 70.27
+    assert values["ADE", "RE", "method", "LAI-Net", "f1"] == 81.26  # Table 4 differs from Tables 2 and 5
+    assert values["ADE", "RE", "mask", "Inv.", "f1"] == 82.09
+    assert values["SciERC", "NER", "method", "w/o 1st", "recall"] == 69.12
+    assert ("ADE", "NER", "gcn_heads", "1", "f1") not in values  # a dash
+    assert published_encoders("ADE") == ["bert-base-uncased"]
+    assert published_encoders("demo") == []

@@ -1,0 +1,147 @@
+"""Studies expanded to cells."""
+
+from pathlib import Path
+
+import pytest
+
+from lai_net.config import active_settings
+from lai_net.errors import InputError
+from tune.cells import Cell, expand
+from tune.study import Study, load_study
+
+HEAD = """
+name = "s"
+seeds = 1
+[[datasets]]
+name = "d"
+[datasets.ner]
+preset = "demo-ner"
+set = {{ "graph.layers" = {ner_layers}, "graph.heads" = 4 }}
+[datasets.re]
+preset = "demo-re"
+set = {{ "graph.layers" = 2, "graph.heads" = 2 }}
+"""
+
+
+def study(tmp_path: Path, factors: str, *, ner_layers: int = 1, upstream: str = "base") -> Study:
+    path = tmp_path / "study.toml"
+    path.write_text(f'upstream = "{upstream}"' + HEAD.format(ner_layers=ner_layers) + "[factors]\n" + factors)
+    return load_study(path)
+
+
+def cell(cells: list[Cell], phase: str, factor: str, level: str) -> Cell:
+    (found,) = [c for c in cells if (c.phase, c.factor, c.level) == (phase, factor, level)]
+    return found
+
+
+def test_layers_change_layers_alone(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, "gcn_layers = [2, 1, 0]"))
+    base = cell(cells, "NER", "gcn_layers", "1")
+    other = cell(cells, "NER", "gcn_layers", "2")
+    assert [(c.phase, c.level, c.is_base) for c in cells] == [
+        ("NER", "2", False), ("NER", "1", True), ("NER", "0", False),
+        ("RE", "2", True), ("RE", "1", False), ("RE", "0", False),
+    ]  # fmt: skip
+    assert base.config is not None
+    assert other.config is not None
+    assert (base.config.graph.layers, other.config.graph.layers, other.config.graph.heads) == (1, 2, 4)
+    assert other.config.training == base.config.training
+    assert {c.table for c in cells} == {"2"}
+
+
+def test_methods_and_masks(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, 'method = ["LAI-Net", "w/o 2nd", "w/o 1st"]\nmask = ["Inv.", "Full"]'))
+    second = cell(cells, "RE", "method", "w/o 2nd").config
+    first = cell(cells, "RE", "method", "w/o 1st").config
+    full = cell(cells, "RE", "mask", "Full")
+    assert second is not None
+    assert first is not None
+    assert full.config is not None
+    assert (second.graph.layers, second.input.annotations) == (0, True)
+    assert (first.graph.layers, first.input.annotations) == (0, False)
+    assert (full.config.input.attention_mask, full.config.graph.layers, full.table) == ("full", 2, "5")
+
+
+def test_what_does_not_exist_is_a_dash(tmp_path: Path) -> None:
+    factors = 'gcn_heads = [2, 4]\nentity_filter = ["with", "without"]\nmethod = ["LAI-Net", "w/o 2nd"]'
+    cells = expand(study(tmp_path, factors, ner_layers=0))
+    dashes = [(c.phase, c.factor, c.level) for c in cells if c.config is None]
+    assert dashes == [
+        ("NER", "gcn_heads", "2"), ("NER", "gcn_heads", "4"), ("NER", "method", "w/o 2nd"),
+        ("RE", "entity_filter", "with"), ("RE", "entity_filter", "without"),
+    ]  # fmt: skip
+
+
+def test_layers_of_a_base_without_any_take_its_latent_heads(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, "gcn_layers = [0, 2]", ner_layers=0))
+    config = cell(cells, "NER", "gcn_layers", "2").config
+    assert config is not None
+    assert active_settings(config)["graph"]["heads"] == 4
+
+
+def test_filter_is_switched(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, 'entity_filter = ["with", "without"]'))
+    without = cell(cells, "NER", "entity_filter", "without")
+    assert without.config is not None
+    assert not without.config.filter.enabled
+    assert not without.is_base
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ("gcn_layers = [0, 2]", "factors.gcn_layers must have '1', the level of the base of d NER"),
+        ("gcn_heads = [1, 4]", "factors.gcn_heads must have '2', the level of the base of d RE"),
+        ('entity_filter = ["without"]', "factors.entity_filter must have 'with'"),
+        ('method = ["w/o 2nd"]', "factors.method must have 'LAI-Net'"),
+        ('mask = ["Full"]', "factors.mask must have 'Inv.'"),
+    ],
+)
+def test_the_base_level_must_be_listed(tmp_path: Path, factors: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        expand(study(tmp_path, factors))
+    assert message in str(caught.value)
+
+
+def test_no_factors_is_the_base_alone(tmp_path: Path) -> None:
+    assert [(c.phase, c.factor, c.level, c.is_base) for c in expand(study(tmp_path, ""))] == [
+        ("NER", "method", "LAI-Net", True), ("RE", "method", "LAI-Net", True),
+    ]  # fmt: skip
+
+
+def test_upstream_base_gives_every_re_cell_the_base_ner(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, "gcn_layers = [0, 1, 2]"))
+    base = cell(cells, "NER", "gcn_layers", "1").config
+    assert [c.upstream for c in cells] == [None] * 3 + [base] * 3
+
+
+def test_upstream_changed_takes_the_ner_cell_of_the_same_level(tmp_path: Path) -> None:
+    factors = 'gcn_layers = [0, 1, 2]\nmask = ["Inv.", "Full"]'
+    cells = expand(study(tmp_path, factors, upstream="changed"))
+    for factor, level in (("gcn_layers", "0"), ("gcn_layers", "1"), ("mask", "Full")):
+        assert cell(cells, "RE", factor, level).upstream == cell(cells, "NER", factor, level).config
+    base = cell(cells, "NER", "gcn_layers", "1").config
+    assert cell(cells, "RE", "gcn_layers", "2").upstream == base  # the base of RE stays with the base of NER
+
+
+def test_upstream_changed_falls_back_to_the_base_where_ner_has_a_dash(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, "gcn_heads = [2, 4]", ner_layers=0, upstream="changed"))
+    upstream = cell(cells, "RE", "gcn_heads", "4").upstream
+    assert upstream is not None
+    assert upstream.graph.layers == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("demo-ner", "demo-nerr", "dataset 'd', ner: no preset 'demo-nerr'"),
+        ("demo-ner", "demo-re", "dataset 'd', ner: preset demo-re is for RE"),
+        ("graph.heads", "graph.head", "dataset 'd', ner: unknown setting 'graph.head'"),
+    ],
+)
+def test_wrong_base_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(HEAD.format(ner_layers=1).replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        expand(load_study(path))
+    assert message in str(caught.value)

@@ -1,0 +1,155 @@
+"""`lai plan`, `status`, `why`, `results`, `import`: what they print and what they leave alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lai_net.errors import InputError
+from lai_net.schema import Corpus, Document, Labels, Sentence
+from tune.cli import app
+from tune.ledger import Ledger, TrialRow
+from tune.plan import make_plan
+from tune.results import LONG_COLUMNS
+from tune.study import load_study
+
+
+def lai(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def rows() -> list[TrialRow]:
+    plan = make_plan(load_study("demo"))
+    corpus = Corpus(
+        name="demo",
+        splits=dict.fromkeys(("train", "dev", "test"), (Document("d", (Sentence(("a",)),)),)),
+        labels=Labels(entities={"A": "a"}, relations={"R": "r"}),
+    )
+    jobs = plan.identify({("demo", None): corpus}, dict.fromkeys(plan.encoder_names, "encoder"))
+    return [job.row for job in jobs.trials]
+
+
+@pytest.fixture
+def path(tmp_path: Path, rows: list[TrialRow]) -> Path:
+    """A ledger with a completed and a failed trial of the demo study."""
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        ledger.register_trials(rows[:3])
+        ledger.start_attempt(rows[0].trial_id, 1, {"device": "cpu"})
+        ledger.finish_attempt(rows[0].trial_id, 1, "completed", cpu_s=2.0, wall_s=3.0)
+        ledger.start_attempt(rows[1].trial_id, 1, {})
+        error = "Traceback (most recent call last):\n  File x\nRuntimeError: out of ink\n"
+        ledger.finish_attempt(rows[1].trial_id, 1, "failed", error=error)
+    return path
+
+
+def test_plan_json_is_alone_on_stdout_and_has_the_contracts_keys(path: Path) -> None:
+    result = lai("plan", "demo", "--ledger", path, "--json")
+    content = json.loads(result.stdout)
+    assert list(content) == [
+        "cells", "seeds", "runs", "trials", "folded", "done", "to_run", "estimate", "warnings",
+    ]  # fmt: skip
+    assert [content[key] for key in list(content)[:7]] == [36, 2, 72, 54, 18, 1, 53]
+    assert content["estimate"] == {"cpu_s": None, "wall_s": None, "measured": 1}
+
+
+def test_plan_needs_and_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = lai("plan", "demo")
+    assert "36 cells, 2 seeds: 72 runs" in result.stdout
+    assert "warning: 2 seeds cannot show" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_counts_and_names_the_failed(path: Path, rows: list[TrialRow]) -> None:
+    before = path.read_bytes()
+    result = lai("status", "demo", "--ledger", path)
+    (line,) = [line for line in result.stdout.splitlines() if "NER" in line]
+    assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1"]
+    assert f"failed: {rows[1].trial_id} (attempt 1) RuntimeError: out of ink" in result.stdout
+    assert path.read_bytes() == before
+
+
+def test_why_shows_fields_verdict_and_the_nearest_trial(path: Path, rows: list[TrialRow]) -> None:
+    text = lai("why", rows[0].trial_id[:8], "--ledger", path).stdout
+    assert f"trial {rows[0].trial_id}" in text
+    assert "  seed = 1\n" in text
+    assert "  corpus_id = " in text
+    assert "reused by every study" in text
+    nearest, differences = text.split("nearest other trial in the ledger, ")[1].split(" differs in:\n")
+    assert nearest.rstrip(",") in {row.trial_id for row in rows[1:3]}
+    assert differences.startswith("  graph.")
+
+
+def test_why_says_that_an_unfinished_trial_is_not_reused(path: Path, rows: list[TrialRow]) -> None:
+    assert "not reused by any study: it is failed" in lai("why", rows[1].trial_id, "--ledger", path).stdout
+    assert "not reused by any study: it is planned" in lai("why", rows[2].trial_id, "--ledger", path).stdout
+
+
+def test_why_says_when_the_semantics_were_raised(
+    path: Path, rows: list[TrialRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("tune.identity").identity.SEMANTICS, "NER", 2)
+    assert "what NER computes has changed" in lai("why", rows[0].trial_id, "--ledger", path).stdout
+
+
+def test_why_compares_with_a_study(path: Path, rows: list[TrialRow]) -> None:
+    planned = lai("why", rows[0].trial_id, "--ledger", path, "--study", "demo").stdout
+    assert "study demo plans it" in planned
+    assert "table 4: demo NER, method LAI-Net" in planned
+    foreign = lai("why", rows[0].trial_id, "--ledger", path, "--study", "paper-ade").stdout
+    assert "study paper-ade does not plan it" in foreign
+    assert "  dataset: demo | ADE" in foreign
+
+
+def test_why_of_an_unknown_or_ambiguous_trial_is_refused(path: Path) -> None:
+    for name, count in (("zzz", 0), ("", 3)):
+        with pytest.raises(InputError, match=f"{count} trials of the ledger have an id"):
+            lai("why", name, "--ledger", path)
+
+
+def test_results_goes_to_stdout_or_a_file(path: Path, tmp_path: Path) -> None:
+    text = lai("results", "demo", "--ledger", path).stdout
+    assert text.splitlines()[0] == ",".join(LONG_COLUMNS)
+    assert len(text.splitlines()) == 3
+    assert len(json.loads(lai("results", "demo", "--ledger", path, "--format", "json").stdout)) == 2
+    assert lai("results", "demo", "--ledger", path, "--out", tmp_path / "out.csv").stdout == ""
+    assert (tmp_path / "out.csv").read_text() == text
+
+
+def test_parquet_needs_a_file(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give --out FILE"):
+        lai("results", "demo", "--ledger", path, "--format", "parquet")
+    with pytest.raises(InputError, match="cannot be written"):
+        lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "no" / "x")
+    lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").read_bytes().startswith(b"PAR1")
+
+
+def test_import_then_results(tmp_path: Path) -> None:
+    header = ",".join(LONG_COLUMNS[2:15])
+    (tmp_path / "runs.csv").write_text(f"{header}\ndemo,NER,NER,test,7,1,4,true,inv,true,0.5,0.5,0.5\n")
+    result = lai("import", tmp_path / "runs.csv", "--ledger", tmp_path / "new" / "ledger")
+    assert "1 new rows" in result.stderr
+    text = lai("results", "demo", "--ledger", tmp_path / "new" / "ledger").stdout
+    assert ",imported" in text.splitlines()[1]
+
+
+def test_readers_refuse_a_missing_ledger(tmp_path: Path) -> None:
+    for words in (("results", "demo"), ("why", "x")):
+        with pytest.raises(InputError, match="no such ledger"):
+            lai(*words, "--ledger", tmp_path / "none")
+
+
+def test_plan_loads_neither_torch_nor_ray_nor_pandas() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom tune.cli import app\n"
+        "assert CliRunner().invoke(app, ['plan', 'paper-ade', '--json']).exit_code == 0\n"
+        "print([name for name in ('torch', 'ray', 'pandas', 'pyarrow', 'optuna') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

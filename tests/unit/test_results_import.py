@@ -1,0 +1,164 @@
+"""Importing long tables: defaults, normal forms, duplicates, and every refusal with its line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lai_net.errors import InputError
+from tune.ledger import Ledger, TrialRow
+from tune.result_import import import_csv
+from tune.results import LONG_COLUMNS, long_table, to_csv
+
+HEADER = (
+    "dataset,phase,task,split,seed,gcn_layers,gcn_heads,entity_filter,attention_mask,annotations,"
+    "precision,recall,f1"
+)
+ROW = "SciERC,NER,NER,test,1,1,4,true,inv,true,0.7,0.6,0.65"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        yield opened
+
+
+def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_least_columns_get_the_defaults_of_the_tables(tmp_path: Path, ledger: Ledger) -> None:
+    assert import_csv(write(tmp_path, ROW), ledger) == 1
+    (row,) = long_table(ledger)
+    assert (row["seed"], row["gcn_heads"], row["entity_filter"], row["f1"]) == (1, 4, True, 0.65)
+    assert (row["status"], row["entities"], row["protocol"], row["averaging"]) == (
+        "completed", "predicted", "pure", "micro",
+    )  # fmt: skip
+    assert (row["model"], row["origin"], row["selection"], row["trial_id"]) == (
+        "LAI-Net", "imported", None, None,
+    )  # fmt: skip
+    assert row.spec_id is None
+
+
+def test_ade_defaults_to_macro(tmp_path: Path, ledger: Ledger) -> None:
+    import_csv(write(tmp_path, ROW.replace("SciERC", "ADE")), ledger)
+    assert long_table(ledger)[0]["averaging"] == "macro"
+
+
+def test_factors_that_do_not_exist_are_emptied(tmp_path: Path, ledger: Ledger) -> None:
+    import_csv(write(tmp_path, "mine,RE,RE+,dev,1,0,4,true,vis,false,,,0.5"), ledger)
+    (row,) = long_table(ledger)
+    assert (row["gcn_layers"], row["gcn_heads"], row["entity_filter"], row["attention_mask"]) == (
+        0, None, None, "inv",
+    )  # fmt: skip
+
+
+def test_numbers_as_pandas_writes_them(tmp_path: Path, ledger: Ledger) -> None:
+    import_csv(write(tmp_path, ROW.replace(",1,1,4,true", ",1,1.0,4.0,True")), ledger)
+    (row,) = long_table(ledger)
+    assert (type(row["gcn_heads"]), row["gcn_heads"], row["entity_filter"]) == (int, 4, True)
+
+
+def test_duplicates_are_taken_once(tmp_path: Path, ledger: Ledger) -> None:
+    assert import_csv(write(tmp_path, ROW, ROW), ledger) == 1
+    assert import_csv(write(tmp_path, ROW, ROW.replace("test,1", "test,2")), ledger) == 1
+    assert len(long_table(ledger)) == 2
+
+
+def test_own_export_round_trips(tmp_path: Path, ledger: Ledger) -> None:
+    import_csv(write(tmp_path, ROW, ROW.replace("test,1", "test,2")), ledger)
+    text = to_csv(long_table(ledger))
+    (tmp_path / "export.csv").write_text(text)
+    assert import_csv(tmp_path / "export.csv", ledger) == 0
+    with Ledger.open(tmp_path / "second.sqlite") as second:
+        assert import_csv(tmp_path / "export.csv", second) == 2
+        assert to_csv(long_table(second)) == text
+
+
+def test_trials_that_the_ledger_completed_are_left_out(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.register_trial(
+        TrialRow(trial_id="t", config_id="c", spec_id="s", dataset="SciERC", phase="NER", fold=None, seed=1,
+                 config={}, corpus_id="c", encoder_id="e")
+    )  # fmt: skip
+    path = write(tmp_path, f"t,{ROW}", header=f"trial_id,{HEADER}")
+    ledger.start_attempt("t", 1, {})
+    ledger.finish_attempt("t", 1, "completed")
+    assert import_csv(path, ledger) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("SciERC", "scierc", "dataset must be spelled SciERC, but got 'scierc'"),
+        ("SciERC", "", "dataset is empty"),
+        ("NER,NER", "NER,RE", "task RE is not one of phase NER"),
+        ("NER,NER", "ner,NER", "phase must be one of NER, RE, but got 'ner'"),
+        ("test", "train", "split must be one of dev, test"),
+        ("test,1", "test,-1", "seed must be a whole number from 0"),
+        ("test,1", "test,1.5", "seed must be a whole number from 0"),
+        ("1,4,true", "1,0,true", "gcn_heads must be a whole number from 1"),
+        ("4,true", "4,yes", "entity_filter must be true or false"),
+        ("inv", "Inv.", "attention_mask must be one of inv, vis, full"),
+        ("0.65", "65", "f1 must be a number from 0 to 1, but got '65'"),
+        ("0.65", "nan", "f1 must be a number from 0 to 1"),
+        ("0.65", "inf", "f1 must be a number from 0 to 1"),
+        ("0.65", "-0.1", "f1 must be a number from 0 to 1"),
+        ("0.65", "", "f1 is empty"),
+        (",0.65", "", "must have 13 fields"),
+        ("0.65", "0.65,1", "must have 13 fields"),
+    ],
+)
+def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
+    tmp_path: Path, ledger: Ledger, old: str, new: str, message: str
+) -> None:
+    path = write(tmp_path, ROW, ROW.replace("test,1", "test,2").replace(",2,", ",1,", 1).replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        import_csv(path, ledger)
+    assert str(caught.value).startswith(f"{path}:3: ")
+    assert message in str(caught.value)
+    assert long_table(ledger) == []
+
+
+def test_same_run_with_other_scores_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    path = write(tmp_path, ROW, ROW.replace("0.65", "0.66"))
+    with pytest.raises(InputError, match=r"runs.csv:3: the same run as another row, but with other f1"):
+        import_csv(path, ledger)
+    import_csv(write(tmp_path, ROW), ledger)
+    with pytest.raises(InputError, match=r"runs.csv:2: the same run"):
+        import_csv(write(tmp_path, ROW.replace("0.65", "0.66")), ledger)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (HEADER + ",f2", r":1: unknown column 'f2'"),
+        (HEADER.replace("seed,", ""), r":1: column 'seed' is missing"),
+        (HEADER + ",f1", r":1: a column is there twice"),
+    ],
+)
+def test_bad_header_is_refused(tmp_path: Path, ledger: Ledger, header: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        import_csv(write(tmp_path, header=header), ledger)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path, ledger: Ledger) -> None:
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    for name in ("bytes.csv", "missing.csv"):
+        with pytest.raises(InputError, match=rf"{name}: cannot be read as CSV"):
+            import_csv(tmp_path / name, ledger)
+
+
+def test_every_column_of_the_long_table_may_be_given(tmp_path: Path, ledger: Ledger) -> None:
+    values = dict(zip(HEADER.split(","), ROW.split(","), strict=True)) | {
+        "trial_id": "x", "config_id": "y", "status": "completed", "epochs": "3", "wall_s": "1.5",
+        "device": "gpu", "commit": "abc", "fold": "2", "entities": "gold_typed_by_model",
+        "protocol": "plmarker", "averaging": "macro", "selection": "test", "encoder": "bert",
+        "model": "PL-Marker", "representation": "marker", "upstream_trial_id": "", "origin": "run",
+    }  # fmt: skip
+    path = write(tmp_path, ",".join(values[name] for name in LONG_COLUMNS), header=",".join(LONG_COLUMNS))
+    import_csv(path, ledger)
+    (row,) = long_table(ledger)
+    assert (row["fold"], row["wall_s"], row["model"], row["selection"]) == (2, 1.5, "PL-Marker", "test")
+    assert row["origin"] == "imported"

@@ -1,0 +1,147 @@
+"""The table is the spec: a study's factors and levels, written out as cells with one config each."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lai_net.config import Phase, TrialConfig, with_settings
+from lai_net.errors import InputError
+from lai_net.preset import load_preset
+from tune.study import DatasetSpec, Study
+
+Factor = Literal["gcn_layers", "gcn_heads", "entity_filter", "method", "mask"]
+
+TABLES: Mapping[Factor, str] = {
+    "gcn_layers": "2", "gcn_heads": "2", "entity_filter": "2", "method": "4", "mask": "5",
+}  # fmt: skip
+_MASKS = {"Inv.": "inv", "Vis.": "vis", "Full": "full"}
+_METHODS: dict[str, dict[str, Any]] = {
+    "LAI-Net": {},
+    "w/o 2nd": {"graph.layers": 0},
+    "w/o 1st": {"graph.layers": 0, "input.annotations": False},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (dataset, phase, factor, level).
+
+    Attributes:
+        dataset: name in the study.
+        phase: whose config the level changes.
+        factor: what is compared.
+        level: spelled as in the paper.
+        config: what the cell trains; None where the cell does not exist (a dash in the table).
+        is_base: whether the level is the base's, so that config is the base.
+        upstream: in RE, the NER config whose predicted entities the end-to-end evaluation takes.
+    """
+
+    dataset: str
+    phase: Phase
+    factor: Factor
+    level: str
+    config: TrialConfig | None
+    is_base: bool
+    upstream: TrialConfig | None = None
+
+    @property
+    def table(self) -> str:
+        """The paper's table that shows this factor."""
+        return TABLES[self.factor]
+
+
+def expand(study: Study) -> list[Cell]:
+    """All cells: by dataset, phase (NER first), factor and level, dashes among them.
+
+    Raises:
+        InputError: a preset or setting is wrong, or a factor lacks the base's level.
+    """
+    return [cell for dataset in study.datasets for cell in _dataset_cells(study, dataset)]
+
+
+def _dataset_cells(study: Study, dataset: DatasetSpec) -> list[Cell]:
+    ner = _phase_cells(study, dataset, "NER")
+    relation = _phase_cells(study, dataset, "RE")
+    if not ner or not relation:
+        return ner + relation
+    base = _base(dataset, "NER")
+    changed = {(cell.factor, cell.level): cell.config for cell in ner if study.upstream == "changed"}
+    for index, cell in enumerate(relation):
+        # Under "changed", too, the base of RE stays with the base of NER, though their levels may differ.
+        other = None if cell.is_base else changed.get((cell.factor, cell.level))
+        relation[index] = dataclasses.replace(cell, upstream=other or base)
+    return ner + relation
+
+
+def _phase_cells(study: Study, dataset: DatasetSpec, phase: Phase) -> list[Cell]:
+    base = _base(dataset, phase)
+    if base is None:
+        return []
+    levels = {factor: tuple(map(str, getattr(study.factors, factor))) for factor in TABLES}
+    if not any(levels.values()):
+        levels["method"] = ("LAI-Net",)
+    cells = []
+    for factor, given in levels.items():
+        base_level = _base_level(base, factor)
+        if given and base_level is not None and base_level not in given:
+            raise InputError(
+                f"study {study.name!r}: factors.{factor} must have {base_level!r}, the level of the base of "
+                f"{dataset.name} {phase}, but has {', '.join(given)}; add it"
+            )
+        for level in given:
+            config = None if base_level is None else _CHANGES[factor](base, level)
+            cells.append(
+                Cell(
+                    dataset=dataset.name,
+                    phase=phase,
+                    factor=factor,
+                    level=level,
+                    config=config,
+                    is_base=level == base_level,
+                )
+            )
+    return cells
+
+
+def _base(dataset: DatasetSpec, phase: Phase) -> TrialConfig | None:
+    spec = dataset.ner if phase == "NER" else dataset.re
+    if spec is None:
+        return None
+    try:
+        base = with_settings(load_preset(spec.preset), spec.settings)
+        if base.phase != phase:
+            raise InputError(f"preset {spec.preset} is for {base.phase}; name one for {phase}")
+    except InputError as error:
+        raise InputError(f"dataset {dataset.name!r}, {phase.lower()}: {error}") from error
+    return base
+
+
+def _base_level(base: TrialConfig, factor: Factor) -> str | None:
+    """The base's own level; None where the factor does not exist for this base."""
+    if factor == "gcn_layers":
+        return str(base.graph.layers)
+    if factor == "gcn_heads":
+        return str(base.graph.heads) if base.graph.layers else None
+    if factor == "entity_filter":
+        if base.phase == "RE":
+            return None
+        return "with" if base.filter.enabled else "without"
+    if factor == "method":
+        return "LAI-Net"
+    return next(level for level, mask in _MASKS.items() if mask == base.input.attention_mask)
+
+
+def _with_method(base: TrialConfig, level: str) -> TrialConfig | None:
+    if level == "w/o 2nd" and base.graph.layers == 0:
+        return None
+    return with_settings(base, _METHODS[level])
+
+
+_CHANGES: Mapping[Factor, Callable[[TrialConfig, str], TrialConfig | None]] = {
+    "gcn_layers": lambda base, level: with_settings(base, {"graph.layers": int(level)}),
+    "gcn_heads": lambda base, level: with_settings(base, {"graph.heads": int(level)}),
+    "entity_filter": lambda base, level: with_settings(base, {"filter.enabled": level == "with"}),
+    "method": _with_method,
+    "mask": lambda base, level: with_settings(base, {"input.attention_mask": _MASKS[level]}),
+}

@@ -1,0 +1,192 @@
+"""The `lai` commands that plan a study and look at its ledger. Heavy imports wait until a command runs."""
+
+import dataclasses
+import enum
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lai_net.errors import InputError
+from tune.explanation import cells_of, find_trial, identity_fields, nearest_in_ledger, nearest_in_plan
+from tune.identity import settings_id
+from tune.ledger import Ledger, TrialRow
+from tune.plan import Plan, make_plan
+from tune.result_import import import_csv
+from tune.results import long_table, to_csv, to_json, write_parquet
+from tune.run_command import DEFAULT_LEDGER, LedgerOption, StudyArgument, run
+from tune.study import load_study
+from tune.summary import Summary, summarize
+from tune.verify_command import verify
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+class Format(enum.StrEnum):
+    """How results are written."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say what a study comes to, and what of it is done; needs neither corpus nor encoder."""
+    planned = make_plan(load_study(study))
+    with Ledger.read_or_empty(ledger) as opened:
+        summary = summarize(planned, opened)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
+    else:
+        _show_summary(planned, summary)
+
+
+@app.command()
+def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
+    """Say how far a study is, and which of its trials failed; changes nothing."""
+    planned = make_plan(load_study(study))
+    with Ledger.read_or_empty(ledger) as opened:
+        rows = {(row.dataset, row.fold, row.seed, row.spec_id): row for row in opened.trials()}
+        newest = opened.newest_attempts()
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    failed = []
+    for trial in planned.trials:
+        row = rows.get(trial.key)
+        attempt = None if row is None else newest.get(row.trial_id)
+        state = "planned" if attempt is None else attempt.status
+        counts.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
+        if attempt is not None and state == "failed":
+            failed.append(
+                f"failed: {attempt.trial_id} (attempt {attempt.attempt}) {_headline(attempt.error)}"
+            )
+    states = ("planned", "running", "completed", "failed")
+    table = Table("dataset", "phase", *states)
+    for place, count in counts.items():
+        table.add_row(*place, *(str(count[state]) for state in states))
+    Console().print(table)
+    for line in failed:
+        typer.echo(line)
+
+
+@app.command()
+def why(
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL_ID", help="Its id, or how it begins.")],
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    study: Annotated[str | None, typer.Option(help="Compare with what this study plans.")] = None,
+) -> None:
+    """Tell field by field why a trial is reused or not."""
+    with Ledger.open(ledger, read_only=True) as opened:
+        row = find_trial(opened, trial_id)
+        state = opened.status(row.trial_id)
+        nearest = nearest_in_ledger(opened, row)
+    typer.echo(f"trial {row.trial_id} (config {row.config_id}, spec {row.spec_id}): {state}")
+    for name, value in identity_fields(row).items():
+        typer.echo(f"  {name} = {_plain(value)}")
+    if state != "completed":
+        typer.echo(f"not reused by any study: it is {state}, not completed")
+    elif settings_id(row.config) != row.spec_id:
+        typer.echo(f"not reused by any study: what {row.phase} computes has changed since (semantics)")
+    else:
+        typer.echo("reused by every study that plans these fields with this content")
+    if study is not None:
+        _compare_with_study(make_plan(load_study(study)), row)
+    elif nearest is not None:
+        other, fields = nearest
+        typer.echo(f"nearest other trial in the ledger, {other.trial_id}, differs in:")
+        _show_differences(fields)
+
+
+@app.command()
+def results(
+    study: StudyArgument,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    format_: Annotated[Format, typer.Option("--format", help="Parquet needs --out.")] = Format.CSV,
+    out: Annotated[Path | None, typer.Option(help="Write there and not to stdout.")] = None,
+) -> None:
+    """Write the long results table of a study."""
+    with Ledger.open(ledger, read_only=True) as opened:
+        rows = long_table(opened, load_study(study))
+    try:
+        if format_ is Format.PARQUET:
+            if out is None:
+                raise InputError("--format parquet is not for a terminal; give --out FILE")
+            write_parquet(rows, out)
+            return
+        text = to_csv(rows) if format_ is Format.CSV else to_json(rows)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another file") from error
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A long results table.")],
+    ledger: Annotated[Path, typer.Option("--ledger", help="The ledger file; made where missing.")],
+) -> None:
+    """Take in results of runs made elsewhere."""
+    with Ledger.open(ledger) as opened:
+        count = import_csv(file, opened)
+    typer.echo(f"{count} new rows from {file}", err=True)
+
+
+app.command("run")(run)
+app.command("verify")(verify)
+
+
+def _show_summary(plan: Plan, summary: Summary) -> None:
+    table = Table("dataset", "phase", "cells", "trials", title=f"study {plan.study.name}")
+    cells = Counter((cell.dataset, cell.phase) for cell in plan.cells if cell.config is not None)
+    trials = Counter((trial.dataset, trial.phase) for trial in plan.trials)
+    for place, count in trials.items():
+        table.add_row(*place, str(cells[place]), str(count))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{summary.cells} cells, {summary.seeds} seeds: {summary.runs} runs, {summary.folded} folded into "
+        f"others, {summary.trials} trials; {summary.done} done, {summary.to_run} to run"
+    )
+    if summary.estimate.wall_s is not None:
+        console.print(
+            f"about {summary.estimate.wall_s / 3600:.1f} h one after another "
+            f"(mean of {summary.estimate.measured} finished trials)"
+        )
+    for warning in summary.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _compare_with_study(plan: Plan, row: TrialRow) -> None:
+    fields = nearest_in_plan(plan, row)
+    if fields:
+        typer.echo(f"study {plan.study.name} does not plan it; its nearest planned trial (right) differs in:")
+        _show_differences(fields)
+        return
+    typer.echo(f"study {plan.study.name} plans it, if corpus and encoder have the content above:")
+    for cell in cells_of(plan, row) or ["the entities of its RE cells"]:
+        typer.echo(f"  {cell}")
+
+
+def _show_differences(fields: dict[str, tuple[Any, Any]]) -> None:
+    for name, (own, other) in fields.items():
+        typer.echo(f"  {name}: {_plain(own)} | {_plain(other)}")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _headline(error: str | None) -> str:
+    """The line of an error that says most: a traceback's last, any other text's first."""
+    lines = (error or "").strip().splitlines() or ["no error was recorded"]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

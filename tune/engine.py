@@ -1,0 +1,154 @@
+"""The port between what is to run and what runs it; it knows neither Ray nor torch nor the ledger.
+
+A source hands out tasks and hears how they ended; a sink makes what a worker says durable; an engine runs an
+executor on each task, wherever it likes. The sink is always told first, so nothing that depends on a result
+starts before the result is on disk.
+"""
+
+import dataclasses
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+# The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
+# and a weights file that could not be written (disk full).
+_MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError"}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One try at one job, as it travels to a worker.
+
+    Attributes:
+        key: the job's name, unique within a run.
+        attempt: which try of the ledger this is, from 1.
+        spec: all that the worker needs, as JSON text.
+    """
+
+    key: str
+    attempt: int
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a worker says. The first is `started`; exactly one, the last, is `completed` or `failed`.
+
+    `failed` carries `error` (a traceback) and `retryable` (the machine's fault, not the config's).
+    """
+
+    event: Literal["started", "epoch", "completed", "failed"]
+    content: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the attempt is over."""
+        return self.event in ("completed", "failed")
+
+    def to_json(self) -> str:
+        """JSON text.
+
+        Raises:
+            ValueError: a number is not finite; JSON has no such numbers.
+        """
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Message":
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+Executor = Callable[[str], Iterator[Message]]
+"""Runs one task's spec; yields messages, the last of which is `completed`, or raises. Can be pickled."""
+
+
+class Source(Protocol):
+    """Decides what runs next."""
+
+    def next_task(self) -> Task | None:
+        """A task that may start now, or None where there is none at the moment."""
+
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing will ever be ready: the run is over."""
+
+    def ended(self, task: Task, message: Message) -> None:
+        """Hear the final message of a task; it is durable already."""
+
+
+class Sink(Protocol):
+    """Keeps what workers say."""
+
+    def record(self, task: Task, message: Message) -> None:
+        """Make the message durable; an error ends the whole run."""
+
+
+class Engine(Protocol):
+    """Runs a source dry."""
+
+    def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool]) -> None:
+        """Return once the source is done, or soon after `should_stop` first says so."""
+
+
+def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
+    """Run an executor in this process; its messages as JSON text, an error with traceback as the last.
+
+    A number that is not finite (a training that diverged) is such an error.
+
+    Raises:
+        Exception: a CUDA error: it poisons the process, which must end with it.
+    """
+    try:
+        for message in executor(spec):
+            yield message.to_json()
+    except Exception as error:
+        if _is_named(error, {"AcceleratorError"}):
+            raise
+        text = "".join(traceback.format_exception(error))
+        yield failure(text, retryable=is_machines_fault(error)).to_json()
+
+
+def failure(error: str, *, retryable: bool) -> Message:
+    """The final message of an attempt that failed."""
+    return Message("failed", {"error": error, "retryable": retryable})
+
+
+def is_machines_fault(error: Exception) -> bool:
+    """Whether another try may succeed: disk full, memory, network; not a wrong config or a missing file."""
+    if isinstance(error, FileNotFoundError):
+        return False
+    return isinstance(error, OSError | MemoryError) or _is_named(error, _MACHINE_FAULTS)
+
+
+def deliver(source: Source, sink: Sink, task: Task, message: Message) -> None:
+    """Tell the sink, then, of an end, the source."""
+    sink.record(task, message)
+    if message.is_final:
+        source.ended(task, message)
+
+
+@dataclass(frozen=True)
+class SerialEngine:
+    """Runs one task after another in this process: for `lai verify`, and as the tests' reference."""
+
+    executor: Executor
+    poll_s: float = 0.05
+
+    def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """See `Engine.run`."""
+        while not source.is_done() and not should_stop():
+            task = source.next_task()
+            if task is None:
+                time.sleep(self.poll_s)
+                continue
+            for message in attempt_messages(self.executor, task.spec):
+                deliver(source, sink, task, Message.from_json(message))
+                if should_stop():
+                    return
+
+
+def _is_named(error: Exception, names: set[str]) -> bool:
+    return any(kind.__name__ in names for kind in type(error).__mro__)

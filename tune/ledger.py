@@ -1,0 +1,337 @@
+"""The durable record of trials, attempts, epochs, evaluations and imported results: one SQLite file.
+
+WAL mode, JSON in columns, one writer at a time: the driver holds an `flock` on a file beside the ledger,
+which the kernel frees however the driver ends. Readers open the file read-only and change nothing.
+"Started, no final record" means interrupted, never done. Attempts are fenced: what a stale attempt still
+sends is refused. Times are provenance; nothing is decided by them.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+from lai_net.errors import InputError
+from tune.ledger_file import SCHEMA, check_version, connect_to_read, connect_to_write, lock_beside
+
+Status = Literal["planned", "running", "completed", "failed", "pruned"]
+FinalStatus = Literal["completed", "failed", "pruned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One training: what was asked. `config` holds the active settings; `fold` is None without folds."""
+
+    trial_id: str
+    config_id: str
+    spec_id: str
+    dataset: str
+    phase: str
+    fold: int | None
+    seed: int
+    config: dict[str, Any]
+    corpus_id: str
+    encoder_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRow:
+    """One try at a trial. `status` is `running` until there is a final record; times in seconds."""
+
+    trial_id: str
+    attempt: int
+    provenance: dict[str, Any]
+    status: Status
+    error: str | None
+    cpu_s: float | None
+    wall_s: float | None
+    artefacts: dict[str, str]
+    finished: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRow:
+    """Scores (0-1) of a trial on a split; `upstream_trial_id` names the NER trial of an end-to-end RE."""
+
+    evaluation_id: str
+    trial_id: str
+    upstream_trial_id: str | None
+    split: str
+    entities: str
+    scores: list[dict[str, Any]]
+    coverage: dict[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """The ledger file, open. Make one with `Ledger.open`; close it, or use it in a `with` statement."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: IO[str] | None = None) -> None:
+        self._connection = connection
+        self._connection.row_factory = sqlite3.Row
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """Open (to write: create where missing) the ledger at `path`.
+
+        Raises:
+            InputError: it is no ledger, of a newer version, held by another writer, or (to read) missing.
+        """
+        lock = None if read_only else lock_beside(path)
+        connection = None
+        try:
+            connection = connect_to_read(path) if read_only else connect_to_write(path)
+            check_version(connection, path)
+        except (sqlite3.Error, InputError) as error:
+            if connection is not None:
+                connection.close()
+            if lock is not None:
+                lock.close()
+            if isinstance(error, sqlite3.Error):
+                raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
+            raise
+        return cls(connection, lock)
+
+    @classmethod
+    def read_or_empty(cls, path: Path) -> Self:
+        """Open `path` read-only, or an empty ledger in memory where there is no such file yet."""
+        if path.exists():
+            return cls.open(path, read_only=True)
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.executescript(SCHEMA)
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the file and let the next writer in."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def register_trials(self, rows: Iterable[TrialRow]) -> None:
+        """Insert the trials that are not there yet, in one transaction.
+
+        Results are joined to tables by (dataset, fold, spec_id); so in one ledger that key and config_id
+        must name each other, and a dataset's name and fold one corpus.
+
+        Raises:
+            InputError: they do not.
+        """
+        with self._transaction():
+            named = set()
+            for row in rows:
+                named.add((row.dataset, row.fold, row.spec_id, row.config_id, row.corpus_id))
+                self._connection.execute(
+                    "INSERT INTO trial VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                    (row.trial_id, row.config_id, row.spec_id, row.dataset, row.phase, row.fold, row.seed,
+                     _to_json(row.config), row.corpus_id, row.encoder_id),
+                )  # fmt: skip
+            for dataset, fold, spec, config, corpus in named:
+                clash = self._one(
+                    "SELECT trial_id, dataset FROM trial"
+                    " WHERE (dataset = ?1 AND fold IS ?2 AND corpus_id <> ?5)"
+                    " OR (dataset = ?1 AND fold IS ?2 AND spec_id = ?3) <> (config_id = ?4) LIMIT 1",
+                    dataset, fold, spec, config, corpus,
+                )  # fmt: skip
+                if clash is not None:
+                    raise InputError(
+                        f"dataset {dataset!r}: trial {clash['trial_id']} in the ledger ({clash['dataset']})"
+                        " has other content (corpus, annotations or encoder) under the same name, or the same"
+                        " content under another; use one name for one content, or another ledger"
+                    )
+
+    def register_trial(self, row: TrialRow) -> None:
+        """Insert one trial unless it is there; see `register_trials`."""
+        self.register_trials([row])
+
+    def start_attempt(self, trial_id: str, attempt: int, provenance: Mapping[str, Any]) -> None:
+        """Open attempt number `attempt`, which fences off all earlier ones.
+
+        Raises:
+            ValueError: it is not the next attempt.
+        """
+        with self._transaction():
+            if attempt != self.next_attempt(trial_id):
+                raise ValueError(f"trial {trial_id}: {attempt} is not the next attempt")
+            self._connection.execute(
+                "INSERT INTO attempt (trial_id, attempt, provenance) VALUES (?,?,?)",
+                (trial_id, attempt, _to_json(provenance)),
+            )
+
+    def record_epoch(self, trial_id: str, attempt: int, epoch: int, report: Mapping[str, Any]) -> bool:
+        """Store an epoch's report unless there is one already.
+
+        Returns:
+            False, and nothing stored, where the attempt is stale or has its final record.
+
+        Raises:
+            ValueError: a number in the report is not finite.
+        """
+        text = _to_json(report)
+        with self._transaction():
+            if not self._is_open(trial_id, attempt):
+                return False
+            self._connection.execute(
+                "INSERT INTO epoch VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (trial_id, epoch, attempt, text)
+            )
+        return True
+
+    def finish_attempt(
+        self,
+        trial_id: str,
+        attempt: int,
+        status: FinalStatus,
+        *,
+        error: str | None = None,
+        cpu_s: float | None = None,
+        wall_s: float | None = None,
+        artefacts: Mapping[str, str] | None = None,
+        evaluations: Sequence[EvaluationRow] = (),
+    ) -> bool:
+        """Store the final record and its evaluations in one transaction that survives a power cut.
+
+        Returns:
+            False, and nothing stored, where the attempt is stale or has its final record.
+        """
+        with self._transaction(durable=True):
+            if not self._is_open(trial_id, attempt):
+                return False
+            self._connection.execute(
+                "UPDATE attempt SET status=?, error=?, cpu_s=?, wall_s=?, artefacts=?, finished=?"
+                " WHERE trial_id=? AND attempt=?",
+                (status, error, cpu_s, wall_s, _to_json(artefacts or {}), datetime.now(UTC).isoformat(),
+                 trial_id, attempt),
+            )  # fmt: skip
+            for row in evaluations:
+                self._insert_evaluation(row)
+        return True
+
+    def record_evaluation(self, row: EvaluationRow) -> None:
+        """Store an evaluation unless it is there."""
+        with self._transaction(durable=True):
+            self._insert_evaluation(row)
+
+    def record_imported(self, rows: Mapping[str, Mapping[str, Any]]) -> int:
+        """Store imported result rows by key; returns how many were new."""
+        with self._transaction(durable=True):
+            before = self._connection.total_changes
+            self._connection.executemany(
+                "INSERT INTO imported VALUES (?,?) ON CONFLICT DO NOTHING",
+                [(key, _to_json(row)) for key, row in rows.items()],
+            )
+            return self._connection.total_changes - before
+
+    def trial(self, trial_id: str) -> TrialRow | None:
+        """The trial, or None."""
+        row = self._one("SELECT * FROM trial WHERE trial_id = ?", trial_id)
+        return None if row is None else _trial_row(row)
+
+    def trials(self) -> list[TrialRow]:
+        """All trials in the order of their registration."""
+        return [_trial_row(row) for row in self._all("SELECT * FROM trial ORDER BY rowid")]
+
+    def next_attempt(self, trial_id: str) -> int:
+        """The number of the attempt to come, from 1."""
+        row = self._one("SELECT coalesce(max(attempt), 0) + 1 AS n FROM attempt WHERE trial_id = ?", trial_id)
+        return int(row["n"])
+
+    def attempts(self, trial_id: str) -> list[AttemptRow]:
+        """A trial's attempts, oldest first."""
+        query = "SELECT * FROM attempt WHERE trial_id = ? ORDER BY attempt"
+        return [_attempt_row(row) for row in self._all(query, trial_id)]
+
+    def newest_attempts(self) -> dict[str, AttemptRow]:
+        """The newest attempt of every trial that was ever started."""
+        rows = self._all("SELECT * FROM attempt ORDER BY attempt")
+        return {row["trial_id"]: _attempt_row(row) for row in rows}
+
+    def status(self, trial_id: str) -> Status:
+        """What the newest attempt says; `planned` where there is none."""
+        attempts = self.attempts(trial_id)
+        return attempts[-1].status if attempts else "planned"
+
+    def epochs(self, trial_id: str) -> list[dict[str, Any]]:
+        """A trial's epoch reports in order."""
+        query = "SELECT report FROM epoch WHERE trial_id = ? ORDER BY epoch"
+        return [json.loads(row["report"]) for row in self._all(query, trial_id)]
+
+    def epoch_counts(self) -> dict[str, int]:
+        """How many epochs each trial has reported; trials without any are left out."""
+        rows = self._all("SELECT trial_id, count(*) AS n FROM epoch GROUP BY trial_id")
+        return {row["trial_id"]: row["n"] for row in rows}
+
+    def evaluations(self) -> list[EvaluationRow]:
+        """All evaluations, ordered by id."""
+        return [_evaluation_row(row) for row in self._all("SELECT * FROM evaluation ORDER BY evaluation_id")]
+
+    def imported(self) -> dict[str, dict[str, Any]]:
+        """All imported result rows by key, ordered by key."""
+        return {r["key"]: json.loads(r["row"]) for r in self._all("SELECT * FROM imported ORDER BY key")}
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _is_open(self, trial_id: str, attempt: int) -> bool:
+        query = "SELECT attempt, status FROM attempt WHERE trial_id = ? ORDER BY attempt DESC LIMIT 1"
+        newest = self._one(query, trial_id)
+        return newest is not None and tuple(newest) == (attempt, None)
+
+    def _insert_evaluation(self, row: EvaluationRow) -> None:
+        self._connection.execute(
+            "INSERT INTO evaluation VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            (row.evaluation_id, row.trial_id, row.upstream_trial_id, row.split, row.entities,
+             _to_json(row.scores), _to_json(row.coverage)),
+        )  # fmt: skip
+
+    def _one(self, query: str, *values: Any) -> Any:
+        return self._connection.execute(query, values).fetchone()
+
+    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        return self._connection.execute(query, values).fetchall()
+
+
+def _to_json(value: Any) -> str:
+    """Canonical JSON; a number that is not finite is refused, since JSON has none."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _trial_row(row: sqlite3.Row) -> TrialRow:
+    return TrialRow(**{**dict(row), "config": json.loads(row["config"])})
+
+
+def _attempt_row(row: sqlite3.Row) -> AttemptRow:
+    return AttemptRow(
+        **{
+            **dict(row),
+            "provenance": json.loads(row["provenance"]),
+            "status": row["status"] or "running",
+            "artefacts": json.loads(row["artefacts"] or "{}"),
+        }
+    )
+
+
+def _evaluation_row(row: sqlite3.Row) -> EvaluationRow:
+    values = dict(row)
+    return EvaluationRow(
+        **{**values, "scores": json.loads(row["scores"]), "coverage": json.loads(row["coverage"])}
+    )

@@ -1,0 +1,98 @@
+"""The ledger's file: its schema, its lock, and how it is opened."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from lai_net.errors import InputError
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
+
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE trial (
+  trial_id TEXT PRIMARY KEY, config_id TEXT NOT NULL, spec_id TEXT NOT NULL, dataset TEXT NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('NER', 'RE')), fold INTEGER, seed INTEGER NOT NULL,
+  config TEXT NOT NULL, corpus_id TEXT NOT NULL, encoder_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE attempt (
+  trial_id TEXT NOT NULL REFERENCES trial, attempt INTEGER NOT NULL CHECK (attempt >= 1),
+  provenance TEXT NOT NULL, status TEXT CHECK (status IN ('completed', 'failed', 'pruned')),
+  error TEXT, cpu_s REAL, wall_s REAL, artefacts TEXT, finished TEXT,
+  PRIMARY KEY (trial_id, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE epoch (
+  trial_id TEXT NOT NULL, epoch INTEGER NOT NULL, attempt INTEGER NOT NULL, report TEXT NOT NULL,
+  PRIMARY KEY (trial_id, epoch), FOREIGN KEY (trial_id, attempt) REFERENCES attempt
+) STRICT, WITHOUT ROWID;
+CREATE TABLE evaluation (
+  evaluation_id TEXT PRIMARY KEY, trial_id TEXT NOT NULL REFERENCES trial,
+  upstream_trial_id TEXT REFERENCES trial, split TEXT NOT NULL, entities TEXT NOT NULL,
+  scores TEXT NOT NULL, coverage TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+
+
+def lock_beside(path: Path) -> IO[str]:
+    """Take the writer's lock, `<ledger>.lock`; closing the file gives it back.
+
+    Raises:
+        InputError: the folder cannot be written, or another process holds the lock.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another ledger") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise InputError(
+            f"{path}: another process is writing (pid {holder}); wait for it to end, or name another ledger"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def connect_to_write(path: Path) -> sqlite3.Connection:
+    """Open to write, and lay out a file that is new."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA foreign_keys = ON")
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(SCHEMA)
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open so that nothing is written, nor any file made beside it."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such ledger; name one with --ledger, or start with `lai run`")
+    # Without a -wal file nobody writes; `immutable` then keeps SQLite from making -wal and -shm files itself.
+    still = not path.with_name(path.name + "-wal").exists()
+    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse another program's database and a ledger of a later version."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise InputError(f"{path}: an SQLite file, but not a ledger; name another file")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: written by a newer lai-tune (ledger version {version}, this one knows "
+            f"{SCHEMA_VERSION}); upgrade lai-tune"
+        )

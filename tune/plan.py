@@ -1,0 +1,210 @@
+"""From cells to what is to be done: unique trials and evaluations, their order, and their counts.
+
+A plan needs neither corpus nor encoder at hand; `Plan.identify` joins it with their content, which gives
+the ids. `run` executes plan minus ledger.
+
+Order: seed by seed, so that an unfinished study has whole seeds first; within a seed by dataset, NER before
+RE with the base first (end-to-end evaluations wait for it), and the folds of one config side by side, so
+that trials of equal shape follow each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lai_net.config import Phase, TrialConfig, active_settings
+from lai_net.errors import InputError
+from lai_net.schema import Corpus
+from tune.cells import Cell, expand
+from tune.identity import config_id, evaluation_id, spec_id, trial_id
+from tune.ledger import Ledger, TrialRow
+from tune.study import Study
+
+SPLITS = ("dev", "test")
+
+TrialKey = tuple[str, int | None, int, str]
+"""A trial without content: dataset, fold, seed, spec_id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One training that the study asks for; `fold` is None without folds."""
+
+    dataset: str
+    phase: Phase
+    fold: int | None
+    seed: int
+    spec_id: str
+    config: TrialConfig
+
+    @property
+    def key(self) -> TrialKey:
+        """Names the trial within a study."""
+        return (self.dataset, self.fold, self.seed, self.spec_id)
+
+
+@dataclass(frozen=True)
+class PlannedEvaluation:
+    """An evaluation on `split`; `upstream` is the NER trial that predicts the entities of an RE trial."""
+
+    trial: TrialKey
+    upstream: TrialKey | None
+    split: str
+    entities: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial with its ids and the config to train."""
+
+    row: TrialRow
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """An evaluation with its ids."""
+
+    evaluation_id: str
+    trial_id: str
+    upstream_trial_id: str | None
+    split: str
+    entities: str
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Unique trials and evaluations, in the order in which they should run."""
+
+    trials: tuple[Job, ...]
+    evaluations: tuple[EvaluationJob, ...]
+
+    def remaining(self, ledger: Ledger) -> "Jobs":
+        """What the ledger lacks: trials that are not completed, evaluations that are not recorded."""
+        newest = ledger.newest_attempts()
+        completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
+        recorded = {row.evaluation_id for row in ledger.evaluations()}
+        return Jobs(
+            tuple(job for job in self.trials if job.row.trial_id not in completed),
+            tuple(job for job in self.evaluations if job.evaluation_id not in recorded),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's cells, and the unique trials and evaluations that fill them."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    trials: tuple[PlannedTrial, ...]
+    evaluations: tuple[PlannedEvaluation, ...]
+
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        """The encoders whose content `identify` needs."""
+        return tuple(dict.fromkeys(trial.config.encoder.name for trial in self.trials))
+
+    def identify(
+        self, corpora: Mapping[tuple[str, int | None], Corpus], encoder_ids: Mapping[str, str]
+    ) -> Jobs:
+        """The plan with ids.
+
+        Args:
+            corpora: by dataset name and fold.
+            encoder_ids: content id by encoder name.
+
+        Raises:
+            InputError: a corpus lacks a split.
+        """
+        for (dataset, _), corpus in corpora.items():
+            missing = {"train", *SPLITS} - corpus.splits.keys()
+            if missing:
+                raise InputError(f"dataset {dataset!r}: its corpus has no {', '.join(sorted(missing))} split")
+        contents = {place: corpus.content_id for place, corpus in corpora.items()}
+        jobs: dict[TrialKey, Job] = {}
+        for trial in self.trials:
+            place = (trial.dataset, trial.fold)
+            encoder = encoder_ids[trial.config.encoder.name]
+            config = config_id(trial.config, contents[place], encoder, corpora[place].labels)
+            row = TrialRow(
+                trial_id=trial_id(config, trial.seed),
+                config_id=config,
+                spec_id=trial.spec_id,
+                dataset=trial.dataset,
+                phase=trial.phase,
+                fold=trial.fold,
+                seed=trial.seed,
+                config=active_settings(trial.config),
+                corpus_id=contents[place],
+                encoder_id=encoder,
+            )
+            jobs[trial.key] = Job(row, trial.config)
+        return Jobs(tuple(jobs.values()), tuple(_evaluation_job(item, jobs) for item in self.evaluations))
+
+
+def _evaluation_job(evaluation: PlannedEvaluation, jobs: Mapping[TrialKey, Job]) -> EvaluationJob:
+    trial = jobs[evaluation.trial].row.trial_id
+    upstream = None if evaluation.upstream is None else jobs[evaluation.upstream].row.trial_id
+    name = evaluation_id(trial, upstream, evaluation.split, evaluation.entities)
+    return EvaluationJob(name, trial, upstream, evaluation.split, evaluation.entities)
+
+
+def make_plan(study: Study) -> Plan:
+    """Expand a study and fold equal trials into one.
+
+    Raises:
+        InputError: a preset, a setting or a factor's levels are wrong.
+    """
+    cells = tuple(expand(study))
+    per_dataset = []
+    for dataset in study.datasets:
+        own = [cell for cell in cells if cell.dataset == dataset.name and cell.config is not None]
+        per_dataset.append((dataset, _configs(own), _joins(own)))
+    trials = []
+    evaluations = []
+    for seed in study.seeds:
+        for dataset, configs, joins in per_dataset:
+            for spec, config in configs.items():
+                trials += [
+                    PlannedTrial(
+                        dataset=dataset.name,
+                        phase=config.phase,
+                        fold=fold,
+                        seed=seed,
+                        spec_id=spec,
+                        config=config,
+                    )
+                    for fold in dataset.fold_numbers
+                ]
+            for fold in dataset.fold_numbers:
+                place = (dataset.name, fold, seed)
+                for spec, upstream, entities in joins:
+                    joined = None if upstream is None else (*place, upstream)
+                    evaluations += [
+                        PlannedEvaluation((*place, spec), joined, split, entities) for split in SPLITS
+                    ]
+    return Plan(study, cells, tuple(trials), tuple(evaluations))
+
+
+def _configs(cells: Sequence[Cell]) -> dict[str, TrialConfig]:
+    """Unique configs by spec_id: NER before RE, the base before its variants."""
+    pairs = [(cell.is_base, config) for cell in cells for config in (cell.upstream, cell.config)]
+    bases = {config for is_base, config in pairs if is_base}
+    configs = [config for _, config in pairs if config is not None]
+    configs.sort(key=lambda config: (config.phase, config not in bases))
+    unique: dict[str, TrialConfig] = {}
+    for config in configs:
+        unique.setdefault(spec_id(config), config)
+    return unique
+
+
+def _joins(cells: Sequence[Cell]) -> list[tuple[str, str | None, str]]:
+    """Unique (spec_id, upstream spec_id, entities) of the evaluations that fill the cells."""
+    joins: dict[tuple[str, str | None, str], None] = {}
+    for spec, cell in [(spec_id(cell.config), cell) for cell in cells if cell.config is not None]:
+        if cell.phase == "NER":
+            joins[spec, None, "predicted"] = None
+            continue
+        joins[spec, None, "gold"] = None
+        if cell.upstream is not None:
+            joins[spec, spec_id(cell.upstream), "predicted"] = None
+    return list(joins)

@@ -1,0 +1,101 @@
+"""What a run shows while it runs: a live bar on a terminal, plain lines where there is none; on stderr."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from tune.engine import Message, Sink, Task
+from tune.execution import EndToEnd, Training
+
+_ETA_WINDOW_S = 3600.0
+
+
+@dataclass
+class ProgressSink:
+    """Shows what passes through on its way to `inner`. Work is counted in epochs; an evaluation is one.
+
+    Attributes:
+        inner: told first.
+        jobs: of this run, by key.
+        console: where to.
+    """
+
+    inner: Sink
+    jobs: Mapping[str, Training | EndToEnd]
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    best: dict[str, float] = field(default_factory=dict)
+    """Highest F1 on the selection split so far, by dataset and phase."""
+
+    def __post_init__(self) -> None:
+        self._done_units = dict.fromkeys(self.jobs, 0)
+        self._running: set[str] = set()
+        self._num_ended = {"completed": 0, "failed": 0}
+        self._bar: Progress | None = None
+        self._row = TaskID(0)
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Self]:
+        """Keep the bar up, where the console is a terminal."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
+        with Progress(
+            *columns,
+            TextColumn("{task.description}", markup=False),
+            console=self.console,
+            speed_estimate_period=_ETA_WINDOW_S,
+        ) as self._bar:
+            self._row = self._bar.add_task(self.state, total=sum(map(_units, self.jobs.values())))
+            yield self
+
+    @property
+    def state(self) -> str:
+        """One line: how many are done, running and failed, and the best so far."""
+        ended = self._num_ended
+        counts = (
+            f"{ended['completed']}/{len(self.jobs)} jobs done, {len(self._running)} running, "
+            f"{ended['failed']} failed tries"
+        )
+        return "; ".join([counts, *(f"{name} best F1 {f1:.3f}" for name, f1 in sorted(self.best.items()))])
+
+    def record(self, task: Task, message: Message) -> None:
+        """Pass on, then show."""
+        self.inner.record(task, message)
+        job = self.jobs[task.key]
+        if message.is_final:
+            self._end(task.key, job, message)
+        else:
+            self._running.add(task.key)
+        if message.event == "epoch":
+            self._epoch(task.key, job, message)
+        if self._bar is not None:
+            self._bar.update(self._row, completed=sum(self._done_units.values()), description=self.state)
+
+    def _epoch(self, key: str, job: Training | EndToEnd, message: Message) -> None:
+        row = job.trial.row if isinstance(job, Training) else job.row
+        name, f1 = f"{row.dataset} {row.phase}", message.content["dev"]["f1"]
+        self.best[name] = max(f1, self.best.get(name, 0.0))
+        self._done_units[key] = max(self._done_units[key], message.content["epoch"])
+
+    def _end(self, key: str, job: Training | EndToEnd, message: Message) -> None:
+        self._running.discard(key)
+        self._num_ended[message.event] += 1
+        if message.event == "completed":
+            self._done_units[key] = _units(job)
+        if message.event == "failed":
+            reason = message.content["error"].strip().splitlines()[-1]
+            self._print(f"failed: {job}: {reason}")
+        elif self._bar is None:
+            self._print(f"completed: {job} in {message.content['wall_s']:.1f} s ({self.state})")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+def _units(job: Training | EndToEnd) -> int:
+    return job.trial.config.training.epochs if isinstance(job, Training) else 1

@@ -1,0 +1,89 @@
+"""Where, by what and when an attempt was made: recorded beside results, never part of an identity."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Of this process, now. `device` is `cpu` or `cuda`; a GPU is recorded by its name."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": _process_start(os.getpid()),
+        "device": _device_name(device),
+        **_code(),
+        "versions": _versions(),
+        "started": datetime.now(UTC).isoformat(),
+    }
+
+
+def wait_for_orphans(attempts: Iterable[Mapping[str, Any]], *, patience_s: float = 10.0) -> int:
+    """Wait until the workers of an earlier, killed driver are gone from this host: they hold memory.
+
+    Args:
+        attempts: provenance of attempts without a final record.
+        patience_s: how long at most.
+
+    Returns:
+        How many are still there.
+    """
+    orphans = [
+        (row["pid"], row["pid_started"])
+        for row in attempts
+        if row.get("host") == socket.gethostname() and row.get("pid_started") is not None
+    ]
+    until = time.monotonic() + patience_s
+    while any(_process_start(pid) == start for pid, start in orphans) and time.monotonic() < until:
+        time.sleep(0.1)
+    return sum(_process_start(pid) == start for pid, start in orphans)
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None where it is gone or this is no Linux."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    state, *rest = stat.rpartition(") ")[2].split()
+    return None if state == "Z" else rest[18]
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+@functools.cache
+def _code() -> dict[str, Any]:
+    """The commit of this code and whether files differ from it; None outside a checkout."""
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here.parent), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    packages = ("lai-tune", "torch", "transformers", "ray")
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in packages
+    }

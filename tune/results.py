@@ -1,0 +1,173 @@
+"""The long results table: one row per evaluation and task, and what was imported from elsewhere."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tune.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
+from tune.plan import make_plan
+from tune.study import Study
+
+LONG_COLUMNS = (
+    "trial_id", "config_id", "dataset", "phase", "task", "split", "seed", "gcn_layers", "gcn_heads",
+    "entity_filter", "attention_mask", "annotations", "precision", "recall", "f1", "status", "epochs",
+    "wall_s", "device", "commit", "fold", "entities", "protocol", "averaging", "selection", "encoder",
+    "model", "representation", "upstream_trial_id", "origin",
+)  # fmt: skip
+
+
+class ResultRow(dict[str, Any]):
+    """One row by `LONG_COLUMNS`; a value that does not exist is None.
+
+    `spec_id` and `upstream_spec_id` join it with the cells of a study; imported rows have neither.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], *, spec_id: str | None = None, upstream_spec_id: str | None = None
+    ) -> None:
+        super().__init__((column, values.get(column)) for column in LONG_COLUMNS)
+        self.spec_id = spec_id
+        self.upstream_spec_id = upstream_spec_id
+
+
+def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
+    """All results in a fixed order, or those that a study plans.
+
+    A started trial without an evaluation has a row without scores. Of imported rows a study takes all that
+    name one of its datasets.
+    """
+    trials = {row.trial_id: row for row in ledger.trials()}
+    attempts = ledger.newest_attempts()
+    epochs = ledger.epoch_counts()
+    evaluations: dict[str, list[EvaluationRow]] = {}
+    for evaluation in ledger.evaluations():
+        evaluations.setdefault(evaluation.trial_id, []).append(evaluation)
+    planned = None if study is None else _Planned(study)
+    rows: list[ResultRow] = []
+    for name, trial in trials.items():
+        if name not in attempts or (planned is not None and _key(trial) not in planned.trials):
+            continue
+        common = _trial_values(trial, attempts[name], epochs.get(name, 0))
+        joined = [
+            (item, None if item.upstream_trial_id is None else trials[item.upstream_trial_id])
+            for item in evaluations.get(name, ())
+        ]
+        if planned is not None:
+            joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
+        for item, upstream in joined:
+            rows.extend(_evaluation_rows(common, item, trial.spec_id, upstream))
+        if not joined:
+            rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
+    names = None if study is None else {dataset.name for dataset in study.datasets}
+    rows += [ResultRow(row) for row in ledger.imported().values() if names is None or row["dataset"] in names]
+    return sorted(rows, key=_order)
+
+
+class _Planned:
+    """What a study plans, by the keys that a ledger without its corpora knows."""
+
+    def __init__(self, study: Study) -> None:
+        plan = make_plan(study)
+        self.trials = {trial.key for trial in plan.trials}
+        self._evaluations = {
+            (item.trial, item.upstream, item.split, item.entities) for item in plan.evaluations
+        }
+
+    def has(self, trial: TrialRow, upstream: TrialRow | None, item: EvaluationRow) -> bool:
+        joined = None if upstream is None else _key(upstream)
+        return (_key(trial), joined, item.split, item.entities) in self._evaluations
+
+
+def _key(trial: TrialRow) -> tuple[str, int | None, int, str]:
+    return (trial.dataset, trial.fold, trial.seed, trial.spec_id)
+
+
+def _trial_values(trial: TrialRow, attempt: AttemptRow, epochs: int) -> dict[str, Any]:
+    settings = trial.config
+    annotations = settings["input"]["annotations"]
+    return {
+        "trial_id": trial.trial_id,
+        "config_id": trial.config_id,
+        "dataset": trial.dataset,
+        "phase": trial.phase,
+        "seed": trial.seed,
+        "gcn_layers": settings["graph"]["layers"],
+        "gcn_heads": settings["graph"].get("heads"),
+        "entity_filter": settings["filter"]["enabled"] if trial.phase == "NER" else None,
+        "attention_mask": settings["input"]["attention_mask"],
+        "annotations": annotations,
+        "status": attempt.status,
+        "epochs": epochs,
+        "wall_s": attempt.wall_s,
+        "device": attempt.provenance.get("device"),
+        "commit": attempt.provenance.get("commit"),
+        "fold": trial.fold,
+        "selection": settings["training"]["selection"],
+        "encoder": settings["encoder"]["name"],
+        "model": "LAI-Net",
+        "representation": "annotate" if annotations else "enumerate",
+        "origin": "run",
+    }
+
+
+def _evaluation_rows(
+    common: Mapping[str, Any], item: EvaluationRow, spec_id: str, upstream: TrialRow | None
+) -> Iterator[ResultRow]:
+    values = {
+        **common,
+        "split": item.split,
+        "entities": item.entities,
+        "upstream_trial_id": item.upstream_trial_id,
+    }
+    for score in item.scores:
+        yield ResultRow(
+            values | score, spec_id=spec_id, upstream_spec_id=None if upstream is None else upstream.spec_id
+        )
+
+
+def _order(row: ResultRow) -> tuple[str | float, ...]:
+    """By dataset, phase and factors, then by run; None sorts first."""
+    texts = ("dataset", "phase", "model")
+    numbers = ("gcn_layers", "gcn_heads", "entity_filter")
+    rest = ("attention_mask", "annotations", "origin", "config_id")
+    last = ("split", "entities", "upstream_trial_id", "task", "protocol", "averaging", "trial_id")
+    return (
+        *(str(row[name]) for name in texts),
+        *(-1 if row[name] is None else float(row[name]) for name in numbers),
+        *(str(row[name] or "") for name in rest),
+        *(-1 if row[name] is None else int(row[name]) for name in ("fold", "seed")),
+        *(str(row[name] or "") for name in last),
+    )
+
+
+def to_csv(rows: Sequence[ResultRow]) -> str:
+    """CSV text; booleans as true and false, None empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(LONG_COLUMNS)
+    for row in rows:
+        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in row.values()])
+    return out.getvalue()
+
+
+def to_json(rows: Sequence[ResultRow]) -> str:
+    """A JSON list of objects; None is null."""
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
+
+def write_parquet(rows: Sequence[ResultRow], path: Path) -> None:
+    """Write a Parquet file whose column types do not depend on which values are missing."""
+    import pyarrow as pa  # heavy, so only here
+    from pyarrow import parquet
+
+    kinds = {
+        **dict.fromkeys(LONG_COLUMNS, pa.string()),
+        **dict.fromkeys(("seed", "gcn_layers", "gcn_heads", "epochs", "fold"), pa.int64()),
+        **dict.fromkeys(("entity_filter", "annotations"), pa.bool_()),
+        **dict.fromkeys(("precision", "recall", "f1", "wall_s"), pa.float64()),
+    }
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(kinds.items()))
+    parquet.write_table(table, path)

@@ -1,0 +1,125 @@
+"""The source of a run: which job comes next, what waits for what, what is tried again, what is blocked.
+
+Jobs are ready in the order given; a job that others unlocked goes first, so that an evaluation (seconds)
+follows its trainings at once. A job whose try failed by the machine's fault is tried again after a pause that
+doubles; a job that failed for good blocks whatever needs it.
+"""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from tune.engine import Message, Task
+
+
+class Job(Protocol):
+    """What a schedule must know of a job."""
+
+    @property
+    def key(self) -> str:
+        """Unique name."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of the jobs of this run that must be completed first."""
+
+
+JobT = TypeVar("JobT", bound=Job)
+
+
+@dataclass
+class Schedule(Generic[JobT]):
+    """A `tune.engine.Source` over jobs.
+
+    Attributes:
+        jobs: in the order in which they should run.
+        make_task: turns a job that is about to start into its task; called once a try.
+        max_attempts: tries of one job in this run, the first included.
+        pause_s: before the second try; doubles with each further one.
+        deadline: reading of `clock` after which nothing new starts; None never.
+        clock: seconds, monotonic.
+    """
+
+    jobs: Iterable[JobT]
+    make_task: Callable[[JobT], Task]
+    max_attempts: int = 3
+    pause_s: float = 5.0
+    deadline: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    completed: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Key -> traceback of the last try."""
+    blocked: dict[str, str] = field(default_factory=dict)
+    """Key -> what it waits for in vain."""
+
+    def __post_init__(self) -> None:
+        self._jobs = {job.key: job for job in self.jobs}
+        self._waiting = {key: set(job.needs) for key, job in self._jobs.items() if job.needs}
+        unknown = {need for needs in self._waiting.values() for need in needs} - set(self._jobs)
+        if unknown:
+            raise ValueError(f"jobs need {sorted(unknown)}, which are no jobs of this run")
+        self._ready = deque(key for key in self._jobs if key not in self._waiting)
+        self._pausing: list[tuple[float, str]] = []
+        self._running: dict[str, Task] = {}
+        self._tries: dict[str, int] = {}
+
+    def next_task(self) -> Task | None:
+        """The next ready job's task; None while there is none."""
+        now = self.clock()
+        if self._is_late(now):
+            return None
+        while self._pausing and self._pausing[0][0] <= now:
+            self._ready.append(heapq.heappop(self._pausing)[1])
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        self._tries[key] = self._tries.get(key, 0) + 1
+        self._running[key] = self.make_task(self._jobs[key])
+        return self._running[key]
+
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing can become ready any more."""
+        return not self._running and (self._is_late(self.clock()) or not (self._ready or self._pausing))
+
+    def ended(self, task: Task, message: Message) -> None:
+        """Unlock, retry or block; a word about a try that is over already is ignored."""
+        if self._running.get(task.key) != task:
+            return
+        del self._running[task.key]
+        if message.event == "completed":
+            self.completed.add(task.key)
+            self._unlock(task.key)
+        elif self._will_retry(task.key, message):
+            pause_s = self.pause_s * 2 ** (self._tries[task.key] - 1)
+            heapq.heappush(self._pausing, (self.clock() + pause_s, task.key))
+        else:
+            self.failed[task.key] = message.content["error"]
+            self._block(task.key, f"needs {task.key}, which failed")
+
+    @property
+    def remaining(self) -> list[str]:
+        """Keys of jobs that neither completed nor failed nor are blocked."""
+        over = self.completed | self.failed.keys() | self.blocked.keys()
+        return [key for key in self._jobs if key not in over]
+
+    def _is_late(self, now: float) -> bool:
+        return self.deadline is not None and now >= self.deadline
+
+    def _will_retry(self, key: str, message: Message) -> bool:
+        return bool(message.content["retryable"]) and self._tries[key] < self.max_attempts
+
+    def _unlock(self, done: str) -> None:
+        for key, needs in list(self._waiting.items()):
+            needs.discard(done)
+            if not needs:
+                del self._waiting[key]
+                self._ready.appendleft(key)
+
+    def _block(self, culprit: str, why: str) -> None:
+        for key in [key for key, needs in self._waiting.items() if culprit in needs]:
+            del self._waiting[key]
+            self.blocked[key] = why
+            self._block(key, why)

@@ -1,0 +1,136 @@
+"""What a worker does with one task: the executor of real runs.
+
+A worker process serves many tasks. What costs seconds (torch, a corpus, an encoder's hash) is loaded at first
+use and kept; whatever a task could leave behind for the next one is reset before each.
+"""
+
+import functools
+import gc
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lai_net.corpora.loading import load_corpus
+from lai_net.encoder_files import encoder_id
+from lai_net.errors import InputError
+from lai_net.schema import Corpus
+from tune.engine import Message
+from tune.provenance import provenance
+from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_from_json
+
+
+def execute(spec: str) -> Iterator[Message]:
+    """Run one task, a `tune.engine.Executor`.
+
+    Nothing is written before the first message, which opens the attempt in the ledger, is acknowledged.
+
+    Raises:
+        InputError: corpus or encoder are not those that were planned with.
+    """
+    task = spec_from_json(spec)
+    started_cpu_s, started_s = time.process_time(), time.perf_counter()
+    device = _reset_process(task)
+    yield Message("started", provenance(device))
+    corpus = load_planned_corpus(task.corpus)
+    if isinstance(task, TrainSpec):
+        _check_encoder(task.config.encoder.name, task.encoder_id)
+        yield from _train(task, corpus, device)
+        evaluations = _evaluate(attempt_dir(task) / "best", None, task.splits, corpus, device)
+    else:
+        upstream = Path(task.upstream_dir)
+        evaluations = _evaluate(Path(task.model_dir), upstream, task.splits, corpus, device)
+    cpu_s, wall_s = time.process_time() - started_cpu_s, time.perf_counter() - started_s
+    yield Message("completed", {"evaluations": evaluations, "cpu_s": cpu_s, "wall_s": wall_s})
+
+
+@functools.lru_cache(maxsize=16)
+def load_planned_corpus(planned: CorpusSource) -> Corpus:
+    """The corpus, kept in the process.
+
+    Raises:
+        InputError: its content is not what the study was planned with.
+    """
+    corpus = load_corpus(
+        planned.source,
+        name=planned.name,
+        format=planned.format,
+        annotations=planned.annotations,
+        fold=planned.fold,
+    )
+    if corpus.content_id != planned.content_id:
+        raise InputError(
+            f"corpus {planned.name} at {planned.source}: its content on this machine is not what was planned "
+            "with; give every node the same files and call again"
+        )
+    return corpus
+
+
+def attempt_dir(task: TrainSpec) -> Path:
+    """The only folder that this try writes to."""
+    return Path(task.artifacts) / task.trial_id / f"attempt-{task.attempt}"
+
+
+def _train(task: TrainSpec, corpus: Corpus, device: str) -> Iterator[Message]:
+    from lai_net.pipeline import train_trial
+
+    work_dir = attempt_dir(task)
+    shutil.rmtree(work_dir, ignore_errors=True)  # left by a ledger that is gone: this number is ours
+    work_dir.mkdir(parents=True)
+    earlier = [work_dir.with_name(f"attempt-{number}") for number in range(1, task.attempt)]
+    reports = train_trial(
+        task.config,
+        task.seed,
+        corpus,
+        work_dir,
+        resume_from=[folder for folder in earlier if folder.exists()],
+        device=device,
+    )
+    for report in reports:
+        yield Message("epoch", report.as_dict())
+
+
+def _evaluate(
+    model_dir: Path, upstream_dir: Path | None, splits: tuple[str, ...], corpus: Corpus, device: str
+) -> list[dict[str, object]]:
+    from lai_net.pipeline import evaluate_trial
+
+    return [
+        evaluate_trial(model_dir, corpus, split, upstream_dir=upstream_dir, device=device).as_dict()
+        for split in splits
+    ]
+
+
+def _check_encoder(name: str, planned_id: str) -> None:
+    if encoder_id(name) != planned_id:
+        raise InputError(
+            f"encoder {name}: its files on this machine are not those that were planned with; "
+            "give every node the same files and call again"
+        )
+
+
+def _reset_process(task: TrainSpec | EvaluateSpec) -> str:
+    """Undo what an earlier task may have left, and choose the device.
+
+    One torch thread: trials side by side are faster than threads in a trial, and sums keep their order.
+    """
+    import torch
+
+    if Path(task.cwd).is_dir():
+        os.chdir(task.cwd)
+    gc.collect()
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global generator is what may have leaked
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    torch.clear_autocast_cache()
+    if task.gpus == 0 or not torch.cuda.is_available():
+        return "cpu"
+    torch.cuda.empty_cache()
+    return "cuda"
