@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.tables.layout import NAMES
+from analysis.statistics.paired import smallest_p
+from analysis.tables.layout import NAMES, signed
 from analysis.tables.rows import ALPHA, SIGNIFICANT, Row
 
 
@@ -32,7 +33,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
         if row.metric == "f1" and row.mean is not None:
             families.setdefault((row.dataset, row.task, row.factor), []).append(row)
     return [
-        f"{dataset} {task}, {NAMES[factor].lower()}: {_finding(levels)}"
+        f"{dataset} {task}, {NAMES[factor]}: {_finding(levels)}"
         for (dataset, task, factor), levels in families.items()
         if len(levels) > 1
     ]
@@ -40,17 +41,19 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 def _finding(levels: Sequence[Row]) -> str:
     best = max(levels, key=lambda row: row.mean or 0.0)
-    text = f"best is {best.level} with F1 {_score(best)}"
-    others = [row for row in levels if row.p_adjusted is not None]
+    tested = [row for row in levels if row.p_adjusted is not None]
+    seeds = max((row.n or 0 for row in tested), default=1)
+    too_few = smallest_p(seeds, len(tested)) >= ALPHA
+    text = f"best is “{best.level}”: F1 {_score(best)}"
     if best.delta is None:
-        told = sum(row.mark == SIGNIFICANT for row in others)
-        return f"{text}, the base; {told} of {len(others)} other levels can be told apart from it."
-    text += f", {best.delta:+.2f} to the base".replace("-", "−")
-    if best.p_adjusted is None or best.delta_ci_low is None or best.delta_ci_high is None:
-        return f"{text}; one shared seed cannot tell whether that is noise."
-    verdict = "more than noise" if best.p_adjusted < ALPHA else "not told apart from noise"
-    interval = f"{best.delta_ci_low:.2f} to {best.delta_ci_high:.2f}".replace("-", "−")
-    return f"{text} (95 % interval {interval}, adjusted p = {best.p_adjusted:.2g}): {verdict}."
+        told = sum(row.mark == SIGNIFICANT for row in tested)
+        verdict = f"{told} of {len(tested)} other levels can be told apart from it"
+        return f"{text}, the base; {'too few seeds to tell another level apart' if too_few else verdict}."
+    text += f", {signed(best.delta)} to the base"
+    if best.delta_ci_low is not None and best.delta_ci_high is not None:
+        text += f" (95 % interval {signed(best.delta_ci_low)} to {signed(best.delta_ci_high)})"
+    verdict = f"{'more than noise' if best.mark == SIGNIFICANT else 'not told apart from noise'}"
+    return f"{text}; {'too few seeds to tell it from noise' if too_few else verdict}."
 
 
 def _score(row: Row) -> str:

@@ -8,6 +8,7 @@ completed, full-budget trials have a score here; a seed with folds counts when a
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -100,11 +101,11 @@ class _Place:
     cell: Cell
     task: str
 
-    @property
+    @cached_property
     def dataset(self) -> DatasetSpec:
         return next(item for item in self.study.datasets if item.name == self.cell.dataset)
 
-    @property
+    @cached_property
     def view(self) -> dict[str, Any]:
         """What a row must say to be shown; an imported row may leave all but the task and split open."""
         report = self.study.report
@@ -127,7 +128,7 @@ class _Place:
             return "predicted"
         return "gold" if self.cell.upstream is None else self.study.report.entities
 
-    @property
+    @cached_property
     def upstream(self) -> str | None:
         """`spec_id` of the NER trial whose entities are shown; None where gold ones are, and in NER."""
         if self.cell.upstream is None or self.entities == "gold":

@@ -37,10 +37,12 @@ def _what(cells: pd.DataFrame, layout: Layout) -> str:
     scored = "F1" if layout.metrics == ("f1",) else "Precision (P), recall (R) and F1"
     relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
     how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
+    done = cells[cells["state"] == "completed"].fillna({"encoder": "not said by imported rows"})
+    encoder = _values(cells if done.empty else done, "encoder")
     return (
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; protocol "
         f"{_values(cells, 'protocol')}, averaging {_values(cells, 'averaging')}, checkpoint selected on "
-        f"{_values(cells, 'selection')}, encoder {_values(cells, 'encoder')}."
+        f"{_values(cells, 'selection')}, encoder {encoder}."
     )
 
 
@@ -51,7 +53,7 @@ def _values(cells: pd.DataFrame, column: str) -> str:
         str(dataset): " and ".join(sorted(set(part[column].astype(str))))
         for dataset, part in known.groupby("dataset", sort=False)
     }
-    return _by_value(by_dataset) or "not known"
+    return _by_value(by_dataset)
 
 
 def _by_value(values: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.paper import published_encoders, published_values
-from analysis.tables.layout import Entry, arrange, signed
+from analysis.tables.layout import LAYOUTS, Entry, arrange, signed
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
 from analysis.tables.table import Table, compute_table
@@ -39,7 +39,7 @@ RE = {"phase": "RE", "task": "RE", "gcn_layers": 2, "entity_filter": ""}
 
 @pytest.fixture
 def cells(imported: Any, result_row: Any) -> Any:
-    """Base 60, 62, 64; 0 layers 58, 61, 60 and a seed that the base has not; Full failed; the rest not run."""
+    """Base 60, 62, 64; 0 layers 58, 61, 60 and one seed without partner; Full failed; the rest not run."""
 
     def make(dataset: str = "SciERC", **changes: Any) -> Any:
         changes |= {"dataset": dataset}
@@ -179,8 +179,9 @@ def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_ro
 def test_caption_says_what_the_numbers_are(cells: Any) -> None:
     caption = " ".join(compute_table(cells(encoder="minilm"), "2").caption)
     for part in (
-        "F1 in percent on the test split", "end to end", "protocol pure", "averaging micro", "selected on dev",
-        "encoder minilm", "n = 3 to 4 seeds", "sign-flip", "Holm", "Too few seeds to mark anything",
+        "F1 in percent on the test split", "end to end", "protocol pure", "averaging micro",
+        "selected on dev", "encoder minilm", "n = 3 to 4 seeds", "sign-flip", "Holm",
+        "Too few seeds to mark anything",
         "does not exist", "missing (0/N)", "preprint v1", "scibert-scivocab-uncased", "not comparable",
     ):  # fmt: skip
         assert part in caption
@@ -220,8 +221,6 @@ def test_latex_compiles_with_booktabs_alone(nasty: Table, cells: Any, tmp_path: 
 
 
 def test_an_empty_table_can_be_laid_out() -> None:
-    from analysis.tables.layout import LAYOUTS
-
     assert arrange((), LAYOUTS["2"]).lines == ()
 
 

@@ -151,12 +151,10 @@ def score_of(evaluation: Evaluation, task: str, averaging: str = "micro", protoc
     return float(row["f1"])
 
 
-def test_end_to_end_takes_the_entities_of_the_ner_trial(
-    tiny_encoder: str, corpus: Corpus, tmp_path: Path
-) -> None:
-    learnt = {"training__epochs": 12, "training__selection": "dev", "graph__layers": 0}
-    run(small("NER", tiny_encoder, **learnt), corpus, tmp_path / "ner")
-    run(small("RE", tiny_encoder, **learnt), corpus, tmp_path / "re")
+def test_end_to_end_takes_the_entities_of_the_ner_trial(corpus: Corpus, tmp_path: Path) -> None:
+    learnt = {"encoder__num_layers": 1, "training__epochs": 5, "filter__cold_epochs": 1}
+    run(small("NER", "minilm", **learnt), corpus, tmp_path / "ner")
+    run(small("RE", "minilm", **learnt), corpus, tmp_path / "re")
     gold = evaluate_trial(tmp_path / "re" / "best", corpus, "train")
     end_to_end = evaluate_trial(
         tmp_path / "re" / "best", corpus, "train", upstream_dir=tmp_path / "ner" / "best"
@@ -167,7 +165,7 @@ def test_end_to_end_takes_the_entities_of_the_ner_trial(
     ner, relations = load_model(tmp_path / "ner" / "best"), load_model(tmp_path / "re" / "best")
     found = extract(ner, relations, corpus.sentences("train"))
     assert sum(len(item.relations) for item in found) > 0
-    with pytest.raises(InputError, match="a model for NER is needed"):
+    with pytest.raises(InputError, match="a model of phase NER is needed"):
         extract(relations, ner, [])
 
 
