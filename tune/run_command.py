@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
+from tune.budget import Budget
 from tune.engine import Engine
-from tune.execution import EndToEnd, Execution, Training, open_jobs
+from tune.execution import Execution, Training, open_jobs
 from tune.ledger import AttemptRow, Ledger
 from tune.plan import Jobs, make_plan
 from tune.progress import ProgressSink
@@ -51,16 +51,10 @@ def run(
     ledger: LedgerOption = DEFAULT_LEDGER,
     corpus: CorpusOption = None,
     address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None,
-    budget_hours: Annotated[float | None, typer.Option(help="Start nothing new after so long.")] = None,
+    budget_hours: Annotated[float | None, typer.Option(min=0, help="Start nothing new after so long.")] = None,
 ) -> None:
     """Execute what the study needs and the ledger lacks: start, resume and grow are this one call."""
     prepared = prepare(study, corpus or [])
-    if budget_hours is not None:
-        budget = prepared.study.budget.model_copy(update={"hours": budget_hours})
-        prepared = Prepared(
-            prepared.study.model_copy(update={"budget": budget}), prepared.corpora, prepared.jobs
-        )
-
     @contextlib.contextmanager
     def ray_engine() -> Iterator[Engine]:
         from tune.ray_engine import RayEngine, cluster
@@ -73,7 +67,7 @@ def run(
             )
 
     with Ledger.open(ledger) as opened:
-        code = execute_study(prepared, opened, ledger.resolve().parent, ray_engine)
+        code = execute_study(prepared, opened, ledger.resolve().parent, ray_engine, budget_hours)
     raise typer.Exit(code)
 
 
@@ -96,6 +90,7 @@ def execute_study(
     ledger: Ledger,
     folder: Path,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
+    budget_hours: float | None = None,
 ) -> int:
     """Run the open jobs to their end and say how it went; returns the exit code.
 
@@ -104,6 +99,7 @@ def execute_study(
         ledger: open for writing.
         folder: the ledger's folder.
         make_engine: entered only if there is something to do.
+        budget_hours: None takes the study's.
     """
     ledger.register_trials([job.row for job in prepared.jobs.trials])
     jobs = open_jobs(prepared.jobs, ledger)
@@ -116,7 +112,11 @@ def execute_study(
         return 0
     _settle_orphans(ledger.newest_attempts().values())
     execution = Execution(ledger, folder, prepared.corpora, prepared.study.resources.gpus_per_trial)
-    schedule = _make_schedule(prepared.study, jobs, execution)
+    limits = prepared.study.budget
+    budget = Budget(budget_hours or limits.hours, limits.disk_gib, folder / "artifacts")
+    schedule = Schedule(
+        jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent
+    )
     sink = ProgressSink(execution, {job.key: job for job in jobs})
     with make_engine() as engine, stop_on_signals() as should_stop, sink.live():
         engine.run(schedule, sink, should_stop)
@@ -189,18 +189,6 @@ def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
     running = [attempt.provenance for attempt in attempts if attempt.status == "running"]
     if (alive := wait_for_orphans(running)) > 0:
         typer.echo(f"{alive} workers of an earlier run still live; going on beside them", err=True)
-
-
-def _make_schedule(
-    study: Study, jobs: list[Training | EndToEnd], execution: Execution
-) -> Schedule[Training | EndToEnd]:
-    hours = study.budget.hours
-    return Schedule(
-        jobs,
-        execution.make_task,
-        max_attempts=study.budget.max_attempts,
-        deadline=None if hours is None else time.monotonic() + 3600 * hours,
-    )
 
 
 def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted: bool) -> int:

@@ -39,7 +39,7 @@ class Schedule(Generic[JobT]):
         make_task: turns a job that is about to start into its task; called once a try.
         max_attempts: tries of one job in this run, the first included.
         pause_s: before the second try; doubles with each further one.
-        deadline: reading of `clock` after which nothing new starts; None never.
+        is_spent: whether the budget lets nothing new start.
         clock: seconds, monotonic.
     """
 
@@ -47,7 +47,7 @@ class Schedule(Generic[JobT]):
     make_task: Callable[[JobT], Task]
     max_attempts: int = 3
     pause_s: float = 5.0
-    deadline: float | None = None
+    is_spent: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     completed: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
@@ -68,10 +68,9 @@ class Schedule(Generic[JobT]):
 
     def next_task(self) -> Task | None:
         """The next ready job's task; None while there is none."""
-        now = self.clock()
-        if self._is_late(now):
+        if self.is_spent():
             return None
-        while self._pausing and self._pausing[0][0] <= now:
+        while self._pausing and self._pausing[0][0] <= self.clock():
             self._ready.append(heapq.heappop(self._pausing)[1])
         if not self._ready:
             return None
@@ -82,7 +81,7 @@ class Schedule(Generic[JobT]):
 
     def is_done(self) -> bool:
         """Whether nothing runs and nothing can become ready any more."""
-        return not self._running and (self._is_late(self.clock()) or not (self._ready or self._pausing))
+        return not self._running and (not (self._ready or self._pausing) or self.is_spent())
 
     def ended(self, task: Task, message: Message) -> None:
         """Unlock, retry or block; a word about a try that is over already is ignored."""
@@ -104,9 +103,6 @@ class Schedule(Generic[JobT]):
         """Keys of jobs that neither completed nor failed nor are blocked."""
         over = self.completed | self.failed.keys() | self.blocked.keys()
         return [key for key in self._jobs if key not in over]
-
-    def _is_late(self, now: float) -> bool:
-        return self.deadline is not None and now >= self.deadline
 
     def _will_retry(self, key: str, message: Message) -> bool:
         return bool(message.content["retryable"]) and self._tries[key] < self.max_attempts

@@ -123,11 +123,11 @@ def test_second_word_about_an_ended_try_is_ignored():
     assert not schedule.failed
 
 
-def test_deadline_starts_nothing_new_and_lets_running_jobs_end():
-    clock = Clock()
-    schedule = schedule_of(Job("a"), Job("b"), clock=clock, deadline=10)
+def test_spent_budget_starts_nothing_new_and_lets_running_jobs_end():
+    spent = []
+    schedule = schedule_of(Job("a"), Job("b"), is_spent=lambda: bool(spent))
     task = schedule.next_task()
-    clock.now = 10
+    spent.append(True)
     assert schedule.next_task() is None
     assert not schedule.is_done()
     schedule.ended(task, DONE)

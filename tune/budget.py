@@ -1,0 +1,51 @@
+"""When a run starts nothing new: after so many hours, or with so much on disk."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOOK_EVERY_S = 30.0
+"""Disk use is summed file by file, so not at every question."""
+
+
+@dataclass
+class Budget:
+    """A run's bounds; None is no bound.
+
+    Attributes:
+        hours: of wall clock from the making of this object.
+        disk_gib: of files below `folder`.
+        folder: the artefacts'.
+        clock: seconds, monotonic.
+    """
+
+    hours: float | None
+    disk_gib: float | None
+    folder: Path
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+        self._looked = -_LOOK_EVERY_S
+        self._is_full = False
+
+    def is_spent(self) -> bool:
+        """Whether nothing new may start."""
+        now = self.clock()
+        if self.hours is not None and now - self._started >= 3600 * self.hours:
+            return True
+        if self.disk_gib is not None and now - self._looked >= _LOOK_EVERY_S:
+            self._looked = now
+            self._is_full = _size_gib(self.folder) >= self.disk_gib
+        return self._is_full
+
+
+def _size_gib(folder: Path) -> float:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # a worker renamed it meanwhile
+            continue
+    return total / 2**30
