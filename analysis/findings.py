@@ -43,7 +43,7 @@ def _finding(levels: Sequence[Row]) -> str:
     best = max(levels, key=lambda row: row.mean or 0.0)
     tested = [row for row in levels if row.p_adjusted is not None]
     seeds = max((row.n or 0 for row in tested), default=1)
-    too_few = smallest_p(seeds, len(tested)) >= ALPHA
+    too_few = smallest_p(seeds, max(1, len(tested))) >= ALPHA
     text = f"best is “{best.level}”: F1 {_score(best)}"
     if best.delta is None:
         told = sum(row.mark == SIGNIFICANT for row in tested)

@@ -35,6 +35,7 @@ def train(
     annotations: Annotated[
         str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
     ] = None,
+    fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
 ) -> None:
     """Train one phase; called again, it goes on from its last epoch."""
     from lai_net.config import with_settings
@@ -47,7 +48,7 @@ def train(
             f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
         )
     config = with_settings(config, dict(_setting(text) for text in settings or ()))
-    loaded = load_corpus(corpus, name=corpus, annotations=annotations)
+    loaded = load_corpus(corpus, name=corpus, annotations=annotations, fold=fold)
 
     from lai_net.pipeline import evaluate_trial, train_trial
 

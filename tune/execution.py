@@ -15,7 +15,7 @@ from tune.ledger import EvaluationRow, Ledger, TrialRow
 from tune.plan import SPLITS, EvaluationJob, Job, Jobs
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 
-DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
+_DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
 """Provenance of an attempt whose worker died before it could say anything."""
 
 
@@ -32,7 +32,7 @@ class Training:
         return self.trial.row.trial_id
 
     def __str__(self) -> str:
-        return f"{describe(self.trial.row)} ({self.key})"
+        return f"{_describe(self.trial.row)} ({self.key})"
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class EndToEnd:
         return f"{self.row.trial_id}+{self.upstream_trial_id}"
 
     def __str__(self) -> str:
-        return f"end-to-end evaluation of {describe(self.row)} ({self.key})"
+        return f"end-to-end evaluation of {_describe(self.row)} ({self.key})"
 
 
-def describe(row: TrialRow) -> str:
+def _describe(row: TrialRow) -> str:
     """A trial in words."""
     fold = "" if row.fold is None else f" fold {row.fold}"
     return f"{row.dataset}{fold} {row.phase} seed {row.seed}"
@@ -155,7 +155,7 @@ class Execution:
 
     def _finish(self, task: Task, message: Message) -> None:
         if self.ledger.next_attempt(task.key) == task.attempt:
-            self.ledger.start_attempt(task.key, task.attempt, DIED_EARLY)
+            self.ledger.start_attempt(task.key, task.attempt, _DIED_EARLY)
         attempt_dir = Path("artifacts") / task.key / f"attempt-{task.attempt}"
         if message.event == "failed":
             self.ledger.finish_attempt(task.key, task.attempt, "failed", error=message.content["error"])

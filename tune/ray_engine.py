@@ -1,6 +1,6 @@
 """The engine on Ray Tune. A Tune experiment is a disposable batch here: what lasts is in the sink.
 
-Tune 2.60 can hang, end early or falsify in six ways (see `docs/decisions`); the fences are:
+Tune 2.60 can hang, end early or falsify without a word in six ways; the fences are:
 
 1. `suggest` answers FINISHED, not None, once nothing runs and nothing can become ready;
 2. but never before: FINISHED is final, so with something in flight it answers None;
@@ -136,7 +136,7 @@ class RayEngine:
             held = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise InputError(
                 f"a trial needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, but no node holds that ({held}); "
-                "lower cpus_per_trial or gpus_per_trial in the study's [resources]"
+                "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
             )
         return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
 

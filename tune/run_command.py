@@ -21,7 +21,7 @@ from tune.plan import Jobs, make_plan
 from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
 from tune.schedule import Schedule
-from tune.study import Study, load_study
+from tune.study import Resources, Study, load_study
 from tune.task_spec import CorpusSource
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
@@ -51,23 +51,20 @@ def run(
     ledger: LedgerOption = DEFAULT_LEDGER,
     corpus: CorpusOption = None,
     address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None,
-    budget_hours: Annotated[float | None, typer.Option(min=0, help="Start nothing new after so long.")] = None,
+    budget_hours: Annotated[
+        float | None, typer.Option(min=0, help="Start nothing new after so long.")
+    ] = None,
 ) -> None:
     """Execute what the study needs and the ledger lacks: start, resume and grow are this one call."""
     prepared = prepare(study, corpus or [])
-    @contextlib.contextmanager
-    def ray_engine() -> Iterator[Engine]:
-        from tune.ray_engine import RayEngine, cluster
-        from tune.trainable import execute
-
-        resources = prepared.study.resources
-        with cluster(address, gpus=resources.gpus):
-            yield RayEngine(
-                execute, resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent
-            )
-
     with Ledger.open(ledger) as opened:
-        code = execute_study(prepared, opened, ledger.resolve().parent, ray_engine, budget_hours)
+        code = execute_study(
+            prepared,
+            opened,
+            ledger.resolve().parent,
+            lambda: _ray_engine(prepared.study.resources, address),
+            budget_hours,
+        )
     raise typer.Exit(code)
 
 
@@ -113,14 +110,22 @@ def execute_study(
     _settle_orphans(ledger.newest_attempts().values())
     execution = Execution(ledger, folder, prepared.corpora, prepared.study.resources.gpus_per_trial)
     limits = prepared.study.budget
-    budget = Budget(budget_hours or limits.hours, limits.disk_gib, folder / "artifacts")
-    schedule = Schedule(
-        jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent
-    )
+    hours = limits.hours if budget_hours is None else budget_hours
+    budget = Budget(hours, limits.disk_gib, folder / "artifacts")
+    schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
     sink = ProgressSink(execution, {job.key: job for job in jobs})
     with make_engine() as engine, stop_on_signals() as should_stop, sink.live():
         engine.run(schedule, sink, should_stop)
     return _conclude(schedule, {job.key: str(job) for job in jobs}, is_interrupted=should_stop())
+
+
+@contextlib.contextmanager
+def _ray_engine(resources: Resources, address: str | None) -> Iterator[Engine]:
+    from tune.ray_engine import RayEngine, cluster
+    from tune.trainable import execute
+
+    with cluster(address, gpus=resources.gpus):
+        yield RayEngine(execute, resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent)
 
 
 @contextlib.contextmanager
@@ -200,7 +205,7 @@ def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted:
         f"{len(schedule.completed)} jobs completed, {len(schedule.failed)} failed, "
         f"{len(schedule.blocked)} blocked, {len(schedule.remaining)} remain"
     )
-    if is_interrupted:
+    if is_interrupted and schedule.remaining:
         typer.echo(f"interrupted: {summary}; the same call resumes")
         return INTERRUPTED
     if schedule.remaining:

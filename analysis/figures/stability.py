@@ -13,6 +13,7 @@ from importlib.resources import as_file, files
 
 import matplotlib as mpl
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -125,9 +126,10 @@ def _level(level: int, rows: pd.DataFrame) -> Level:
 
 
 def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
-    cycle = list(mpl.rcParams["axes.prop_cycle"])
+    cycle, palette = list(mpl.rcParams["axes.prop_cycle"]), sns.color_palette("colorblind")
     for line in panel.lines:
-        look = cycle[datasets.index(line.dataset) % len(cycle)]
+        number = datasets.index(line.dataset)
+        look = cycle[number % len(cycle)] | {"color": palette[number % len(palette)]}
         levels = [level.level for level in line.levels]
         low = [level.mean - level.std for level in line.levels]
         high = [level.mean + level.std for level in line.levels]

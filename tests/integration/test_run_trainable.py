@@ -1,0 +1,154 @@
+"""What a worker does with a task, in this process, with a stand-in for the model."""
+
+import dataclasses
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import lai_net.pipeline
+from lai_net.config import TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.encoder_files import encoder_id
+from tune.engine import Message, attempt_messages
+from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
+from tune.trainable import execute
+
+
+class Pipeline:
+    """Records what it is called with and the process's state; leaves the process dirty."""
+
+    def __init__(self) -> None:
+        self.states: list[dict] = []
+        self.resumed: list[list[str]] = []
+        self.evaluated: list[tuple] = []
+
+    def train_trial(
+        self, config, seed, corpus, work_dir, *, resume_from, device
+    ) -> Iterator[SimpleNamespace]:
+        self.states.append(
+            {
+                "cwd": Path.cwd(),
+                "threads": torch.get_num_threads(),
+                "draws": (random.random(), np.random.random(), torch.rand(()).item()),  # noqa: NPY002
+                "dtype": torch.get_default_dtype(),
+                "grad": torch.is_grad_enabled(),
+            }
+        )
+        self.resumed.append([folder.name for folder in resume_from])
+        assert list(work_dir.iterdir()) == []
+        (work_dir / "last").mkdir()
+        os.chdir("/")
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(2)
+        torch.set_grad_enabled(False)
+        yield SimpleNamespace(as_dict=lambda: {"epoch": 1, "dev": {"f1": 0.5}})
+
+    def evaluate_trial(self, model_dir, corpus, split, *, upstream_dir, device) -> SimpleNamespace:
+        self.evaluated.append((model_dir.name, split, upstream_dir and upstream_dir.name))
+        return SimpleNamespace(as_dict=lambda: {"split": split})
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    fake = Pipeline()
+    monkeypatch.setattr(lai_net.pipeline, "train_trial", fake.train_trial)
+    monkeypatch.setattr(lai_net.pipeline, "evaluate_trial", fake.evaluate_trial)
+    cwd, threads = Path.cwd(), torch.get_num_threads()
+    yield fake
+    os.chdir(cwd)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> CorpusSource:
+    content_id = load_corpus("embedded", name="demo").content_id
+    return CorpusSource(source="embedded", name="demo", content_id=content_id)
+
+
+@pytest.fixture
+def spec(tmp_path: Path, corpus: CorpusSource) -> TrainSpec:
+    return TrainSpec(
+        trial_id="t",
+        attempt=1,
+        config=TrialConfig(phase="NER"),
+        seed=1,
+        corpus=corpus,
+        encoder_id=encoder_id("minilm"),
+        artifacts=str(tmp_path / "artifacts"),
+        splits=("dev", "test"),
+        gpus=0.0,
+        cwd=str(tmp_path),
+    )
+
+
+def messages(spec: TrainSpec | EvaluateSpec) -> list[Message]:
+    return [Message.from_json(text) for text in attempt_messages(execute, spec_to_json(spec))]
+
+
+def test_training_reports_epochs_and_ends_with_its_evaluations(pipeline, spec):
+    told = messages(spec)
+    assert [message.event for message in told] == ["started", "epoch", "completed"]
+    assert told[0].content["pid"] == os.getpid()
+    assert told[-1].content["evaluations"] == [{"split": "dev"}, {"split": "test"}]
+    assert pipeline.evaluated == [("best", "dev", None), ("best", "test", None)]
+
+
+def test_nothing_is_written_before_the_attempt_is_known(pipeline, spec):
+    stream = attempt_messages(execute, spec_to_json(spec))
+    next(stream)
+    assert not Path(spec.artifacts).exists()
+
+
+def test_later_attempt_reads_the_earlier_folders_and_writes_its_own(pipeline, spec):
+    messages(spec)
+    messages(dataclasses.replace(spec, attempt=3))
+    assert pipeline.resumed == [[], ["attempt-1"]]
+
+
+def test_folder_of_a_lost_ledger_is_emptied(pipeline, spec):
+    left = Path(spec.artifacts) / "t" / "attempt-1" / "last"
+    left.mkdir(parents=True)
+    assert messages(spec)[-1].event == "completed"
+
+
+def test_no_state_leaks_from_one_trial_to_the_next(pipeline, spec, tmp_path):
+    messages(spec)
+    messages(dataclasses.replace(spec, trial_id="u"))
+    first, second = pipeline.states
+    assert first == second
+    assert (first["cwd"], first["threads"], first["grad"]) == (tmp_path, 1, True)
+
+
+def test_end_to_end_evaluation_names_both_models(pipeline, spec, corpus):
+    told = messages(
+        EvaluateSpec(
+            model_dir="/re", upstream_dir="/ner", corpus=corpus, splits=("test",), gpus=0, cwd=spec.cwd
+        )
+    )
+    assert [message.event for message in told] == ["started", "completed"]
+    assert pipeline.evaluated == [("re", "test", "ner")]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"corpus": CorpusSource(source="embedded", name="demo", content_id="other")}, "corpus demo"),
+        ({"corpus": CorpusSource(source="/nowhere", name="demo", content_id="other")}, "/nowhere"),
+        ({"encoder_id": "other"}, "encoder minilm"),
+    ],
+    ids=["other corpus", "no corpus", "other encoder"],
+)
+def test_other_content_than_planned_is_a_failure_that_is_not_retried(pipeline, spec, change, named):
+    last = messages(dataclasses.replace(spec, **change))[-1]
+    assert last.event == "failed"
+    assert not last.content["retryable"]
+    assert "InputError" in last.content["error"]
+    assert named in last.content["error"]

@@ -1,0 +1,132 @@
+"""Open jobs, their tasks, and what of a worker's words becomes a record."""
+
+from pathlib import Path
+
+import pytest
+
+from lai_net.config import TrialConfig
+from tune.engine import Message, failure
+from tune.execution import EndToEnd, Execution, Training, open_jobs
+from tune.identity import evaluation_id
+from tune.ledger import Ledger, TrialRow
+from tune.plan import EvaluationJob, Job, Jobs
+from tune.task_spec import CorpusSource, spec_from_json
+
+
+def job(trial_id: str, phase: str) -> Job:
+    row = TrialRow(
+        trial_id=trial_id,
+        config_id="c",
+        spec_id="s",
+        dataset="demo",
+        phase=phase,
+        fold=None,
+        seed=1,
+        config={},
+        corpus_id="x",
+        encoder_id="e",
+    )
+    return Job(row, TrialConfig(phase=phase))
+
+
+def evaluation(trial_id: str, upstream: str | None, split: str, entities: str) -> EvaluationJob:
+    name = evaluation_id(trial_id, upstream, split, entities)
+    return EvaluationJob(name, trial_id, upstream, split, entities)
+
+
+NER, RE = job("ner", "NER"), job("re", "RE")
+JOBS = Jobs(
+    (NER, RE),
+    tuple(
+        evaluation(*place, split, entities)
+        for split in ("dev", "test")
+        for *place, entities in (("ner", None, "predicted"), ("re", None, "gold"), ("re", "ner", "predicted"))
+    ),
+)
+
+
+def result(entities: str) -> Message:
+    rows = [{"split": split, "entities": entities, "scores": [], "coverage": {}} for split in ("dev", "test")]
+    return Message("completed", {"evaluations": rows, "cpu_s": 1.0, "wall_s": 2.0})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        opened.register_trials([NER.row, RE.row])
+        yield opened
+
+
+@pytest.fixture
+def execution(ledger, tmp_path) -> Execution:
+    corpora = {("demo", None): CorpusSource(source="embedded", name="demo", content_id="x")}
+    return Execution(ledger, tmp_path, corpora, gpus=0)
+
+
+def train(execution: Execution, trial: Job, entities: str) -> None:
+    task = execution.make_task(Training(trial))
+    execution.record(task, Message("started", {"pid": 1}))
+    execution.record(task, result(entities))
+
+
+def test_open_jobs_join_the_splits_of_an_end_to_end_evaluation(ledger):
+    assert open_jobs(JOBS, ledger) == [
+        Training(NER),
+        Training(RE),
+        EndToEnd(RE.row, "ner", ("dev", "test"), needs=("re", "ner")),
+    ]
+
+
+def test_run_goes_from_trainings_to_their_evaluation_to_nothing(execution, ledger, tmp_path):
+    train(execution, NER, "predicted")
+    assert open_jobs(JOBS, ledger)[-1].needs == ("re",)
+    train(execution, RE, "gold")
+    (left,) = open_jobs(JOBS, ledger)
+    assert left.needs == ()
+    task = execution.make_task(left)
+    spec = spec_from_json(task.spec)
+    assert spec.model_dir == str(tmp_path / "artifacts" / "re" / "attempt-1" / "best")
+    assert spec.upstream_dir == str(tmp_path / "artifacts" / "ner" / "attempt-1" / "best")
+    execution.record(task, result("predicted"))
+    assert open_jobs(JOBS, ledger) == []
+    assert len(ledger.evaluations()) == 6
+
+
+def test_failed_try_is_a_record_and_the_next_has_the_next_number(execution, ledger):
+    task = execution.make_task(Training(NER))
+    execution.record(task, Message("started", {"pid": 1}))
+    execution.record(task, failure("Traceback: disk full", retryable=True))
+    assert ledger.attempts("ner")[0].error == "Traceback: disk full"
+    assert ledger.status("ner") == "failed"
+    assert execution.make_task(Training(NER)).attempt == 2
+
+
+def test_worker_that_died_before_its_first_word_leaves_a_failed_attempt(execution, ledger):
+    execution.record(execution.make_task(Training(NER)), failure("The actor died", retryable=True))
+    (attempt,) = ledger.attempts("ner")
+    assert (attempt.attempt, attempt.status, attempt.error) == (1, "failed", "The actor died")
+
+
+def test_stale_files_go_only_after_the_final_record(execution, ledger, tmp_path):
+    artifacts = tmp_path / "artifacts" / "ner"
+    for number in (1, 2):
+        (artifacts / f"attempt-{number}" / "last").mkdir(parents=True)
+        task = execution.make_task(Training(NER))
+        execution.record(task, Message("started", {"pid": 1}))
+        if number == 1:
+            execution.record(task, failure("died", retryable=True))
+            assert (artifacts / "attempt-1" / "last").exists(), "the next attempt goes on from here"
+    (artifacts / "attempt-2" / "best").mkdir()
+    execution.record(task, result("predicted"))
+    assert sorted(path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*")) == [
+        "attempt-2",
+        "attempt-2/best",
+    ]
+
+
+def test_failed_evaluation_leaves_no_record(execution, ledger):
+    train(execution, NER, "predicted")
+    train(execution, RE, "gold")
+    (left,) = open_jobs(JOBS, ledger)
+    execution.record(execution.make_task(left), failure("ValueError", retryable=False))
+    assert open_jobs(JOBS, ledger) == [left]
