@@ -1,6 +1,6 @@
 """The engine on Ray Tune. A Tune experiment is a disposable batch here: what lasts is in the sink.
 
-Tune 2.60 can hang, end early or falsify without a word in six ways; the fences are:
+Tune 2.60 can hang, end early or falsify without a word in seven ways; the fences are:
 
 1. `suggest` answers FINISHED, not None, once nothing runs and nothing can become ready;
 2. but never before: FINISHED is final, so with something in flight it answers None;
@@ -9,7 +9,9 @@ Tune 2.60 can hang, end early or falsify without a word in six ways; the fences 
 5. the next trial waits up to a minute for the last one's thread, and `on_step_end` finds trials that ended
    without a word;
 6. results are recorded in `on_trial_result`, whose errors end the run, not in `on_trial_complete`, whose
-   errors are swallowed.
+   errors are swallowed;
+7. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, and
+   the next experiment runs one trial fewer side by side.
 """
 
 import contextlib
@@ -49,7 +51,10 @@ from tune.engine import Executor, Message, Sink, Source, Task, attempt_messages,
 
 _OBJECT_STORE_BYTES = 100 * 2**20
 _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
-_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"} | {
+_WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",  # Tune runs each trial in a new thread; an arena for each would keep its memory
+} | {
     name: os.environ[name] for name in ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
 }
 _MAX_TEMPORARY_PATH = 20  # characters; Ray's sockets lie below it, and their paths may have 107
@@ -122,7 +127,11 @@ class RayEngine:
         cap = self.slots()
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
         while not source.is_done() and not should_stop():
-            self._run_wave(_Wave(source, sink, should_stop, cap, self.wave_trials))
+            wave = _Wave(source, sink, should_stop, cap, self.wave_trials)
+            if not self._run_wave(wave):
+                cap = max(1, cap - 1)
+                os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
+                wave.abandon(f"a node ran low on memory; from now on at most {cap} trials run side by side")
 
     def slots(self) -> int:
         """How many trials run side by side.
@@ -140,7 +149,8 @@ class RayEngine:
             )
         return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
 
-    def _run_wave(self, wave: "_Wave") -> None:
+    def _run_wave(self, wave: "_Wave") -> bool:
+        """One Tune experiment; False if it broke off for want of memory."""
         executor = self.executor
 
         def attempt(config: dict[str, Any]) -> None:
@@ -167,11 +177,14 @@ class RayEngine:
             try:
                 tuner.fit()
             except _Stopped:
-                return
-            except Exception:
+                pass
+            except Exception as error:
                 if wave.error is not None:
                     raise wave.error from None
-                raise
+                if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+                    raise
+                return False
+        return True
 
 
 class _Stopped(Exception):  # noqa: N818 - nothing is wrong: the user asked for it
@@ -230,6 +243,12 @@ class _Wave:
             trial, flight = self.trials.pop(ray_id), self.flights.pop(ray_id)
             if not flight.is_over:
                 self.deliver(flight, failure(_why(trial), retryable=True))
+
+    def abandon(self, why: str) -> None:
+        """Report every task in flight as failed by the machine."""
+        for flight in self.flights.values():
+            if not flight.is_over:
+                self.deliver(flight, failure(why, retryable=True))
 
 
 class _SourceSearcher(Searcher):

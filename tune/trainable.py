@@ -4,6 +4,7 @@ A worker process serves many tasks. What costs seconds (torch, a corpus, an enco
 use and kept; whatever a task could leave behind for the next one is reset before each.
 """
 
+import ctypes
 import functools
 import gc
 import os
@@ -122,7 +123,7 @@ def _reset_process(task: TrainSpec | EvaluateSpec) -> str:
 
     if Path(task.cwd).is_dir():
         os.chdir(task.cwd)
-    gc.collect()
+    _release_memory()
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the global generator is what may have leaked
     torch.manual_seed(0)
@@ -134,3 +135,11 @@ def _reset_process(task: TrainSpec | EvaluateSpec) -> str:
         return "cpu"
     torch.cuda.empty_cache()
     return "cuda"
+
+
+def _release_memory() -> None:
+    """Give freed memory back to the system; glibc would keep gigabytes of many shapes' tensors."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
