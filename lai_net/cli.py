@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lai_net.corpora.check import FoldReport
 
 app = typer.Typer(no_args_is_help=True)
-corpus_app = typer.Typer(no_args_is_help=True, help="Look at corpora.")
+corpus_app = typer.Typer(no_args_is_help=True, help="Look at corpora, and fetch public ones.")
 app.add_typer(corpus_app, name="corpus")
 app.command()(train)
 app.command()(predict)
@@ -25,6 +25,14 @@ class FormatOption(StrEnum):
 
     DYGIE = "dygie"
     SPERT = "spert"
+
+
+class PublicCorpus(StrEnum):
+    """What `corpus fetch` knows."""
+
+    SCIERC = "scierc"
+    ADE = "ade"
+    CONLL04 = "conll04"
 
 
 class ProtocolOption(StrEnum):
@@ -96,6 +104,22 @@ def _print_fold(title: str, fold: "FoldReport") -> None:
     for pair, count in fold.shared_documents.items():
         if count:
             console.print(f"documents in both splits of {pair}: {count}")
+
+
+@corpus_app.command("fetch")
+def corpus_fetch(
+    name: Annotated[PublicCorpus, typer.Argument(help="A public corpus.")],
+    to: Annotated[Path, typer.Option(help="Folder for its files; made where missing.")],
+) -> None:
+    """Bring a public corpus from its official address; a call that was cut goes on when repeated."""
+    from rich.console import Console
+
+    from lai_net.corpora.fetch import fetch
+    from lai_net.corpora.sources import SOURCES
+
+    source = SOURCES[name]
+    came = fetch(source, to, Console(stderr=True))
+    typer.echo(f"{to}: {len(source.checksums)} files, {len(came)} of them new, every SHA-256 as expected")
 
 
 @app.command()

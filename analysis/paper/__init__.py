@@ -1,4 +1,4 @@
-"""What the preprint printed (Tables 2, 4 and 5, Appendix B): to be compared with, never a result of ours.
+"""What the preprint printed (Tables 1 to 5, Appendix B): to be compared with, never a result of ours.
 
 "LAI: Label Annotation Interaction based Representation Enhancement for End to End Relation Extraction",
 version 1. An empty field is a dash in the paper. `settings.csv` is its Appendix B.

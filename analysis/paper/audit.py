@@ -1,0 +1,137 @@
+"""Recompute what can be recomputed from the published tables, and sort every deviation by what explains it.
+
+Differences and percentages are made from the values beside them, F1 from P and R, and what two tables should
+print alike is compared. Rounding may explain any of the first three. Averaging over runs may explain an F1
+alone: a mean of differences is the difference of the means, and one number has no reason to be printed in two
+ways. The bound: F1 is concave and homogeneous in (P, R), so a mean of F1 lies below the F1 of the means, to
+second order by 2 E[(R dP - P dR)^2] / (P + R)^3, which for a standard deviation s of P and of R over the runs
+is at most 2 s^2 / (P + R), reached when they move against each other. Averaging explains a printed F1 that is
+too low (never one too high) if that takes no s above `MOST_SPREAD`, in rows that the paper says are averages.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from analysis.paper.finding import Audit, Check, Explanation, Finding, half_unit, judge
+from analysis.paper.tables import Place, Published
+
+MOST_SPREAD = Decimal("1.5")
+"""Percentage points; the largest s that we take for seeds of one setting. A choice: the paper prints no s."""
+
+_AVERAGED = ("LAI-Net", "w/o 2nd", "w/o 1st")
+"""Means over 10 seeds by the paper's Appendix B; of the rows taken from other papers it does not say."""
+_BASE_ROWS = {3: "PL-Marker", 4: "LAI-Net", 5: "Inv."}
+
+
+def audit(published: Published) -> Audit:
+    """Check every printed difference and percentage, every F1, and what the tables should print alike."""
+    checks = (_deltas, _percentages, _f1_scores, _equalities)
+    findings = [found for check in checks for found in check(published)]
+    return Audit(tuple(sorted(findings, key=lambda found: list(Explanation).index(found.explanation))))
+
+
+def _deltas(published: Published) -> Iterator[Finding]:
+    """Differences to the table's base row, Tables 4 and 5."""
+    for place, printed, value, base in _changes(published, tables=(4, 5)):
+        computed = value - base
+        slack = half_unit(value) + half_unit(base)
+        low, high = computed - slack, computed + slack
+        yield judge(Check.DELTA, place, printed, computed, (low, high))
+
+
+def _percentages(published: Published) -> Iterator[Finding]:
+    """Relative changes to the table's base row, Table 3."""
+    for place, printed, value, base in _changes(published, tables=(3,)):
+        low = (value - half_unit(value)) / (base + half_unit(base))
+        high = (value + half_unit(value)) / (base - half_unit(base))
+        percent = [100 * (ratio - 1) for ratio in (low, value / base, high)]
+        yield judge(Check.PERCENTAGE, place, printed, percent[1], (percent[0], percent[2]))
+
+
+def _changes(
+    published: Published, tables: tuple[int, ...]
+) -> Iterator[tuple[Place, Decimal, Decimal, Decimal]]:
+    """(place, printed change, value, base value) where all three are printed."""
+    for place, printed in published.changes.items():
+        base = place._replace(row=_BASE_ROWS.get(place.table, ""))
+        if place.table in tables and place in published.values and base in published.values:
+            yield place, printed, published.values[place], published.values[base]
+
+
+def _f1_scores(published: Published) -> Iterator[Finding]:
+    """F1 beside precision and recall, Tables 1 and 4."""
+    values = published.values
+    for place, f1 in values.items():
+        parts = [values.get(place._replace(metric=metric)) for metric in ("precision", "recall")]
+        if place.metric != "f1" or None in parts:
+            continue
+        precision, recall = (part for part in parts if part is not None)
+        half = half_unit(precision, recall, f1)
+        low, high = _f1(precision - half, recall - half), _f1(precision + half, recall + half)
+        found = judge(Check.F1, place, f1, _f1(precision, recall), (low, high), half)
+        shortfall = low - (f1 + half)
+        yield _averaging(found, shortfall * (precision + recall)) if shortfall > 0 else found
+
+
+def _averaging(found: Finding, twice_variance: Decimal) -> Finding:
+    """Judge an F1 that is too low even with rounding, by 2 s^2: its shortfall times P + R."""
+    spread = (twice_variance / 2).sqrt()
+    note = f"takes a std of {spread:.2f} in P and R over runs"
+    if found.place.row not in _AVERAGED:
+        return replace(found, note=f"{note}; not said to be an average")
+    explanation = Explanation.AVERAGING if spread <= MOST_SPREAD else Explanation.NEITHER
+    return replace(found, explanation=explanation, note=note)
+
+
+def _f1(precision: Decimal, recall: Decimal) -> Decimal:
+    return 2 * precision * recall / (precision + recall)
+
+
+def _equalities(published: Published) -> Iterator[Finding]:
+    """Numbers that one run, or one source, should print alike; what deviates is the first of each pair."""
+    values = published.values
+    for place, reference in _twins(published):
+        if place not in values or reference not in values:
+            continue
+        half = max(half_unit(values[place]), half_unit(values[reference]))
+        found = values[reference]
+        note = _origin(values, place, reference)
+        yield judge(Check.EQUALITY, place, values[place], found, (found, found), half, note)
+
+
+def _twins(published: Published) -> Iterator[tuple[Place, Place]]:
+    """(place, the place that it should equal), whether printed or not."""
+    for place in published.values:
+        headline = place._replace(table=1, row="LAI-Net")
+        if place.table == 2 and place.row in _base_rows(published, place):
+            yield place, headline
+        elif place.table == 3 and place.metric == "f1":  # its "RE" rows print RE+, by their values
+            yield place, place._replace(table=1, task="RE+" if place.task == "RE" else place.task)
+        elif place.table in (4, 5) and place.row == _BASE_ROWS[place.table]:
+            yield place, headline
+        elif place.table == 4 and place.row == "w/o 2nd" and place.metric == "f1":
+            yield place, place._replace(table=2, row="gcn_layers 0")
+
+
+def _base_rows(published: Published, place: Place) -> set[str]:
+    phase = "NER" if place.task == "NER" else "RE"
+    levels = {
+        f"{factor} {level}"
+        for (dataset, of, factor), level in published.base_levels.items()
+        if (dataset, of) == (place.dataset, phase)
+    }
+    return levels | {"entity_filter with"}
+
+
+def _origin(values: Mapping[Place, Decimal], place: Place, reference: Place) -> str:
+    """What a number was compared with, and where else it stands for the same dataset, task and metric."""
+    others = [
+        f"Table {other.table}, {other.row}"
+        for other, value in values.items()
+        if other != place
+        and value == values[place]
+        and (other.dataset, other.task, other.metric) == (place.dataset, place.task, place.metric)
+    ]
+    note = f"against Table {reference.table}, {reference.row}"
+    return f"{note}; the printed number is {' and '.join(others)}" if others else note

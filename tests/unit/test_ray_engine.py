@@ -1,0 +1,101 @@
+"""What the Ray engine does when Tune itself breaks off, on a stand-in for `Tuner`; no Ray is started."""
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tune import ray_engine
+from tune.engine import Message, Task, attempt_messages
+from tune.ray_engine import RayEngine, fits
+from tune.schedule import Schedule
+
+
+class Rows:
+    def __init__(self) -> None:
+        self.rows: list[tuple[Task, Message]] = []
+
+    def record(self, task: Task, message: Message) -> None:
+        self.rows.append((task, message))
+
+
+def succeed(_: str) -> Iterator[Message]:
+    yield Message("started")
+    yield Message("completed")
+
+
+class Tuner:
+    """Asks for as many tasks as it gets, then runs them, or loses them as Tune 2.60 does."""
+
+    held: list[int]
+    error: Exception | None
+
+    def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
+        self.searcher, (self.callback,) = tune_config.search_alg, run_config.callbacks
+
+    def fit(self) -> None:
+        asked = [(f"t{number}", self.searcher.suggest(trial_id=f"t{number}")) for number in range(9)]
+        configs = {ray_id: config for ray_id, config in asked if isinstance(config, dict)}
+        type(self).held.append(len(configs))
+        error, type(self).error = type(self).error, None
+        if error is not None:
+            raise RuntimeError(f"Caught unexpected exception: {error}") from error
+        trials = [SimpleNamespace(trial_id=ray_id, status="TERMINATED") for ray_id in configs]
+        for trial in trials:
+            for message in attempt_messages(succeed, configs[trial.trial_id]["spec"]):
+                self.callback.on_trial_result(
+                    iteration=1, trials=trials, trial=trial, result={"message": message}
+                )
+        self.callback.on_step_end(iteration=1, trials=trials)
+
+
+def schedule(count: int) -> Schedule[Any]:
+    jobs = [SimpleNamespace(key=f"job{number}", needs=()) for number in range(count)]
+    return Schedule(
+        jobs, lambda job, attempt=1: Task(job.key, attempt, json.dumps({})), max_attempts=2, pause_s=0.0
+    )
+
+
+@pytest.fixture
+def tuner(monkeypatch: pytest.MonkeyPatch) -> type[Tuner]:
+    monkeypatch.setattr(ray_engine.ray_tune, "Tuner", Tuner)
+    monkeypatch.setattr(RayEngine, "slots", lambda _: 2)
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "0")
+    Tuner.held, Tuner.error = [], None
+    return Tuner
+
+
+def test_a_worker_killed_for_memory_is_retried_with_fewer_side_by_side(tuner: type[Tuner]) -> None:
+    tuner.error = ray_engine.ray.exceptions.OutOfMemoryError("the node is low on memory")
+    source, sink = schedule(2), Rows()
+    RayEngine(succeed).run(source, sink)
+    assert tuner.held == [2, 1, 1]
+    failed = [message.content for _, message in sink.rows if message.event == "failed"]
+    assert [content["retryable"] for content in failed] == [True, True]
+    assert all("at most 1 trials run side by side" in content["error"] for content in failed)
+    assert sorted(source.completed) == ["job0", "job1"]
+
+
+def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:
+    tuner.error = ValueError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        RayEngine(succeed).run(schedule(1), Rows())
+
+
+@pytest.mark.parametrize(
+    ("node", "cpus", "gpus", "expected"),
+    [
+        ({"CPU": 8, "GPU": 3}, 1, 0.25, 8),
+        ({"CPU": 64, "GPU": 3}, 1, 0.25, 12),
+        ({"CPU": 64, "GPU": 3}, 1, 0.4, 6),
+        ({"CPU": 64, "GPU": 3}, 1, 2, 1),
+        ({"CPU": 0.3}, 0.1, 0, 3),
+        ({"CPU": 2}, 1, 0.5, 0),
+    ],
+)
+def test_shares_of_a_gpu_do_not_span_devices(
+    node: dict[str, float], cpus: float, gpus: float, expected: int
+) -> None:
+    assert fits(node, cpus, gpus) == expected
