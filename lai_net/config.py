@@ -6,6 +6,7 @@ was computed before it existed. Identity leaves a neutral field out, so old tria
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -179,8 +180,8 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
          f"{flt.min_kept} and {flt.max_kept}"),
         (0 <= flt.threshold <= 1, "0 <= filter.threshold <= 1", flt.threshold),
         (flt.cold_negatives >= 0, "filter.cold_negatives >= 0", flt.cold_negatives),
-        (flt.cold_epochs is None or 0 <= flt.cold_epochs < train.epochs,
-         "0 <= filter.cold_epochs < training.epochs", flt.cold_epochs),
+        (0 <= config.cold_epochs < train.epochs, "0 <= filter.cold_epochs < training.epochs",
+         f"{config.cold_epochs} and {train.epochs}"),
         (graph.layers >= 0, "graph.layers >= 0", graph.layers),
         (graph.heads >= 1, "graph.heads >= 1", graph.heads),
         (0 < graph.sigma_min < 1, "0 < graph.sigma_min < 1", graph.sigma_min),
@@ -201,7 +202,8 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
 def active_settings(config: TrialConfig) -> dict[str, Any]:
     """The settings that act, as nested plain values; equal computations give equal settings.
 
-    Left out: heads and graph dropout without GCN layers, the filter in RE or when it is off, the mask's
+    Left out: heads and graph dropout without GCN layers, the filter in RE or when it is off, its cold start
+    when there is none, the mask's
     difference between Inv. and Vis. without annotations, candidates' length in RE, the shortcut in NER.
     Later fields at their neutral value are left out too.
     """
@@ -215,10 +217,12 @@ def active_settings(config: TrialConfig) -> dict[str, Any]:
         del settings["training"]["negatives"]
     else:
         del settings["head"]["shortcut"]
-        if config.filter.enabled:
+        if not config.filter.enabled:
+            settings["filter"] = {"enabled": False}
+        elif config.cold_epochs:
             settings["filter"]["cold_epochs"] = config.cold_epochs
         else:
-            settings["filter"] = {"enabled": False}
+            del settings["filter"]["cold_epochs"], settings["filter"]["cold_negatives"]
     if settings["input"]["attention_mask"] != "full":
         del settings["input"]["max_candidates"]  # packs change no logit under Inv. and Vis.
     return settings
@@ -285,6 +289,8 @@ def _field_types(owner: Any) -> dict[str, Any]:
 
 
 def _checked(key: str, value: Any, expected: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{key} must be finite, but got {value}")
     options = get_args(expected) if get_origin(expected) is not None else (expected,)
     if get_origin(expected) is Literal:
         if value not in options:

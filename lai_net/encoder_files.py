@@ -7,7 +7,16 @@ from pathlib import Path
 from lai_net.errors import InputError
 
 OFFLINE_ENCODER = "minilm"
-_CONTENT = ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt")
+_CONTENT = (
+    "config.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+)
 
 
 def encoder_folder(name: str) -> Path:

@@ -25,7 +25,7 @@ class PhaseOption(StrEnum):
     RE = "re"
 
 
-def train(
+def train(  # noqa: PLR0913 - an argument an option
     phase: Annotated[PhaseOption, typer.Argument(help="Which phase.")],
     corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
     preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
@@ -36,6 +36,7 @@ def train(
         str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
 ) -> None:
     """Train one phase; called again, it goes on from its last epoch."""
     from lai_net.config import with_settings
@@ -52,14 +53,15 @@ def train(
 
     from lai_net.pipeline import evaluate_trial, train_trial
 
-    for report in train_trial(config, seed, loaded, out):
+    _one_thread()
+    for report in train_trial(config, seed, loaded, out, device=device):
         typer.echo(
             f"epoch {report.epoch}/{report.num_epochs}: loss {report.loss:.3f}, F1 {report.dev['f1']:.2%}",
             err=True,
         )
     for split in ("dev", "test"):
         if split in loaded.splits:
-            typer.echo(json.dumps(evaluate_trial(out / "best", loaded, split).as_dict()))
+            typer.echo(json.dumps(evaluate_trial(out / "best", loaded, split, device=device).as_dict()))
 
 
 def predict(
@@ -69,14 +71,28 @@ def predict(
     source: Annotated[
         Path | None, typer.Option("--input", help="A text file (a sentence a line) or a corpus file.")
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
 ) -> None:
     """Print entities and relations with their scores, a JSON line a sentence."""
     sentences = list(_sentences(text, source))
 
     from lai_net.pipeline import extract, load_model
 
-    for found in extract(load_model(ner), load_model(re_model), sentences):
+    _one_thread()
+    predictions = extract(load_model(ner, device), load_model(re_model, device), sentences)
+    for found in predictions.sentences:
         typer.echo(json.dumps(_as_json(found), ensure_ascii=False))
+    if predictions.coverage["sentences_cut"]:
+        typer.echo(
+            f"{predictions.coverage['sentences_cut']} sentences were cut at the models' limit", err=True
+        )
+
+
+def _one_thread() -> None:
+    """As in `lai run`: sums keep their order, so both give the same bits on a CPU."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _setting(text: str) -> tuple[str, Any]:

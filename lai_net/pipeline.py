@@ -1,6 +1,7 @@
 """One trial without an orchestrator: train a phase, evaluate what was trained.
 
-This is all that the driver calls. Everything is a function of its arguments; only `work_dir` is written to.
+This is all that the driver calls. Everything is a function of its arguments. Training writes below
+`work_dir`; an NER evaluation leaves its entities beside the model, for end-to-end evaluations.
 """
 
 import json
@@ -86,6 +87,8 @@ def train_trial(
     """
     streams = Streams(seed, torch.device(device))
     task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
+    if not task.num_examples:
+        raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
     selection = corpus.sentences(config.training.selection)
 
     def evaluate() -> tuple[Scores, float | None]:
@@ -103,7 +106,7 @@ def train_trial(
         "config": asdict(config),
         "labels": _labels_to_dict(corpus.labels),
         "encoder_id": encoder_id(config.encoder.name),
-        "corpus": {"name": corpus.name, "content_id": corpus.content_id},
+        "corpus": {"name": corpus.name, "content_id": corpus.content_id, "train": dict(task.coverage)},
         "seed": seed,
     }
     yield from train(task, evaluate, work_dir, resume_from=resume_from, description=description)
@@ -147,8 +150,10 @@ def evaluate_trial(
     return Evaluation(split, entities, scores, dict(predictions.coverage))
 
 
-def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) -> list[PredictedSentence]:
+def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) -> Predictions:
     """Entities, then relations between them, of sentences of words; each with its score.
+
+    What no model could read is counted in the result's `coverage` (`sentences_cut`).
 
     Raises:
         InputError: a model is of the other phase.
@@ -158,12 +163,13 @@ def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) 
             raise InputError(
                 f"a model of phase {phase} is needed, but got one of {model.config.phase}; swap the two"
             )
-    found = ner.task.predict([Sentence(sentence.words) for sentence in sentences]).sentences
-    related = re.task.predict([item.sentence for item in found]).sentences
-    return [
+    found = ner.task.predict([Sentence(sentence.words) for sentence in sentences])
+    related = re.task.predict([item.sentence for item in found.sentences])
+    both = [
         PredictedSentence(entities.words, entities.entities, relations.relations)
-        for entities, relations in zip(found, related, strict=True)
+        for entities, relations in zip(found.sentences, related.sentences, strict=True)
     ]
+    return Predictions(both, found.coverage)
 
 
 def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
@@ -192,6 +198,8 @@ def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
 def _task(
     config: TrialConfig, labels: Labels, streams: Streams, device: str, training: Sequence[Sentence]
 ) -> NerTask | ReTask:
+    if not (labels.entities if config.phase == "NER" else labels.relations):
+        raise InputError(f"the corpus has no labels for {config.phase}; give one that is annotated for it")
     kind = NerTask if config.phase == "NER" else ReTask
     return kind(config, labels, streams, torch.device(device), training)
 
@@ -212,9 +220,10 @@ def _score(
 
 def _filter_recall(config: TrialConfig, predictions: Predictions) -> float | None:
     counts: Counter[str] = predictions.coverage
-    if config.phase == "RE" or not config.filter.enabled or not counts["entities"]:
+    reachable = counts["entities"] - counts["entities_unreachable"]
+    if config.phase == "RE" or not config.filter.enabled or not reachable:
         return None
-    return counts["gold_kept"] / counts["entities"]
+    return counts["gold_kept"] / reachable
 
 
 def _entities_file(model_dir: Path, corpus: Corpus, split: str) -> Path:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lai_net.errors import InputError
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
@@ -79,8 +81,17 @@ class Corpus:
     labels: Labels
 
     def sentences(self, split: str) -> list[Sentence]:
-        """All sentences of a split, in document order."""
-        return list(iterate_sentences(self.splits[split]))
+        """All sentences of a split, in document order.
+
+        Raises:
+            InputError: the corpus has no such split, or it is empty.
+        """
+        found = list(iterate_sentences(self.splits.get(split, ())))
+        if not found:
+            raise InputError(
+                f"corpus {self.name} has no sentences in {split}; give one with train, dev and test"
+            )
+        return found
 
     @property
     def content_id(self) -> str:

@@ -1,6 +1,8 @@
 """Length-bucketed batches and padding, shared by both phases."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -8,6 +10,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 _BUCKET_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded tensors of several examples."""
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on a device."""
+        return type(self)(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 def bucketed_batches(lengths: Sequence[int], batch_size: int, order: np.random.Generator) -> list[list[int]]:
@@ -45,7 +56,7 @@ def padded(rows: Sequence[ArrayLike], fill: int = 0) -> tuple[Tensor, Tensor]:
         int64 (B, longest, ...) and validity bool (B, longest); longest is at least 1.
     """
     arrays = [np.asarray(row, dtype=np.int64) for row in rows]
-    longest = max(1, *(len(array) for array in arrays)) if arrays else 1
+    longest = max(1, *(len(array) for array in arrays))
     tail = arrays[0].shape[1:]
     stacked = np.full((len(arrays), longest, *tail), fill, dtype=np.int64)
     valid = np.zeros((len(arrays), longest), dtype=bool)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lai_net.inputs.batching import padded
+from lai_net.inputs.batching import Batch, padded
 from lai_net.inputs.tokenization import WordTokenizer
 from lai_net.schema import Sentence, Span
 
@@ -44,7 +44,7 @@ class NerExample:
 
 
 @dataclass(frozen=True)
-class NerBatch:
+class NerBatch(Batch):
     """Padded tensors of several examples: ids (B, T), bounds (B, P, 2), targets (B, P), num_words (B,)."""
 
     ids: Tensor
@@ -53,10 +53,6 @@ class NerBatch:
     valid: Tensor
     targets: Tensor
     num_words: Tensor
-
-    def to(self, device: torch.device) -> "NerBatch":
-        """The batch on a device."""
-        return NerBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
 
 
 def ner_examples(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lai_net.inputs.batching import padded
+from lai_net.inputs.batching import Batch, padded
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.inputs.tokenization import TokenizedText, WordTokenizer
 from lai_net.schema import Entity, Labels, Sentence, Span
@@ -73,7 +73,7 @@ class ReExample:
 
 
 @dataclass(frozen=True)
-class ReBatch:
+class ReBatch(Batch):
     """Padded tensors: ids (B, T), subject_bounds (B, 2), bounds (B, P, 2), targets (B, P)."""
 
     ids: Tensor
@@ -82,10 +82,6 @@ class ReBatch:
     bounds: Tensor
     valid: Tensor
     targets: Tensor
-
-    def to(self, device: torch.device) -> "ReBatch":
-        """The batch on a device."""
-        return ReBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
 
 
 def candidate_entities(sentence: Sentence) -> list[Entity]:

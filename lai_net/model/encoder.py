@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
 
 from lai_net.config import EncoderConfig
@@ -109,16 +109,16 @@ class TwoPassEncoder(nn.Module):
         """
         batch, pairs, _ = ids.shape
         states = self._embed(ids.flatten(1), positions.flatten(1))
-        bias = torch.zeros_like(memory.valid, dtype=states.dtype).masked_fill(~memory.valid, -1e4)
+        bias = torch.zeros_like(memory.valid, dtype=torch.float32).masked_fill(~memory.valid, -1e4)
         for layer, (key, value) in zip(self.layers, memory.layers, strict=True):
             own_query, own_key, own_value = self._project(layer, states)
             own_query = own_query * own_query.shape[-1] ** -0.5
             partner_key, partner_value = _partner(own_key), _partner(own_value)
             scores = torch.cat(
                 [
-                    own_query @ key.transpose(2, 3) + bias[:, None, None, :].to(key.dtype),
-                    (own_query * own_key).sum(-1, keepdim=True),
-                    (own_query * partner_key).sum(-1, keepdim=True),
+                    (own_query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
+                    (own_query * own_key).float().sum(-1, keepdim=True),
+                    (own_query * partner_key).float().sum(-1, keepdim=True),
                 ],
                 dim=-1,
             )
@@ -167,7 +167,8 @@ def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int) -> Two
     bert = copy.deepcopy(_pretrained(config.name, config.num_layers))
     encoder = TwoPassEncoder(bert, mask_id=mask_id, entity_id=entity_id)
     if config.freeze == "all":
-        encoder.requires_grad_(False)
+        encoder.embeddings.requires_grad_(False)
+        encoder.layers.requires_grad_(False)
     elif config.freeze == "embeddings":
         encoder.embeddings.word_embeddings.requires_grad_(False)
     return encoder
@@ -176,10 +177,18 @@ def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int) -> Two
 @lru_cache(maxsize=2)
 def _pretrained(name: str, num_layers: int | None) -> nn.Module:
     """Loaded once a process and kept; callers copy it."""
+    folder = encoder_folder(name)
+    kind = AutoConfig.from_pretrained(folder).model_type
+    if kind != "bert":
+        raise InputError(f"encoder {name!r} is a {kind} model; give a BERT")
     with _quiet_transformers():
-        bert = AutoModel.from_pretrained(encoder_folder(name), add_pooling_layer=False)
-    if bert.config.model_type != "bert":
-        raise InputError(f"encoder {name!r} is a {bert.config.model_type} model; give a BERT")
+        bert, report = AutoModel.from_pretrained(
+            folder, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
+        )
+    if report["missing_keys"]:
+        raise InputError(
+            f"encoder {name!r} lacks weights, such as {min(report['missing_keys'])}; give a whole one"
+        )
     if num_layers is not None:
         if num_layers > len(bert.encoder.layer):
             raise InputError(

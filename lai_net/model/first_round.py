@@ -129,15 +129,16 @@ class FirstRound(nn.Module):
             states, annotations = both[:, :length], both[:, length:]
         return Reading(text, states, self._label_ends(annotations), memory)
 
-    def mark(self, reading: Reading, bounds: Tensor) -> Interaction:
+    def mark(self, reading: Reading, bounds: Tensor, valid: Tensor) -> Interaction:
         """Set markers on candidates and read them.
 
         Args:
             reading: from `read`.
             bounds: first and last text token of each candidate, int (B, P, 2); padding may repeat any.
+            valid: bool (B, P), which candidates are no padding.
         """
         if reading.memory is None or reading.states is None:
-            return self._mark_densely(reading.text, bounds)
+            return self._mark_densely(reading.text, bounds, valid)
         ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
         markers = self.encoder.encode_pairs(ids.expand(bounds.shape), bounds, reading.memory)
         pairs = torch.cat([gather_tokens(reading.states, bounds), markers], dim=2)
@@ -151,54 +152,46 @@ class FirstRound(nn.Module):
         positions = torch.where(index < text_length, index, index - text_length + start)
         return self.encoder.encode(ids, positions.expand_as(ids), valid.unsqueeze(1))
 
-    def _mark_densely(self, text: Text, bounds: Tensor) -> Interaction:
-        packs = [self._read_pack(text, pack) for pack in bounds.split(self.max_candidates, dim=1)]
-        labels = None
-        if self.has_annotations:
-            labels = torch.stack([pack.labels for pack in packs if pack.labels is not None]).mean(0)
+    def _mark_densely(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
+        """One dense pass a pack; a pack without candidates of a sentence does not count for that sentence."""
+        size = self.max_candidates
+        packs = [
+            self._read_pack(text, *pack)
+            for pack in zip(bounds.split(size, dim=1), valid.split(size, dim=1), strict=True)
+        ]
+        used = torch.stack([pack.any(dim=1) for pack in valid.split(size, dim=1)])
+        used[0] |= ~used.any(dim=0)
+        labels = [pack.labels for pack in packs if pack.labels is not None]
         return Interaction(
-            torch.stack([pack.text for pack in packs]).mean(0),
+            _mean_over_packs([pack.text for pack in packs], used),
             torch.cat([pack.pairs for pack in packs], dim=1),
-            labels,
+            _mean_over_packs(labels, used) if labels else None,
         )
 
-    def _read_pack(self, text: Text, bounds: Tensor) -> Interaction:
+    def _read_pack(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """Eq. 5 in one pass: text, annotations, all start markers, all end markers."""
-        (batch, length), pairs = text.ids.shape, bounds.shape[1]
-        phrases = self.annotation_ids.shape[0]
+        (batch, length), pairs, phrases = text.ids.shape, bounds.shape[1], self.annotation_ids.shape[0]
         device = bounds.device
-        positions = torch.cat(
-            [
-                torch.arange(length, device=device),
-                torch.arange(phrases, device=device) + self.annotation_start,
-            ]
-        )
+        index = torch.arange(length + phrases, device=device)
+        positions = torch.where(index < length, index, index - length + self.annotation_start)
         markers = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=device)
-        ids = torch.cat(
-            [
-                text.ids,
-                self.annotation_ids.expand(batch, -1),
-                markers.repeat_interleave(pairs).expand(batch, -1),
-            ],
-            dim=1,
-        )
-        kinds = torch.cat(
-            [
-                torch.where(text.valid, Kind.TEXT, Kind.PADDING),
-                torch.tensor([Kind.ANNOTATION, Kind.START, Kind.END], device=device)
-                .repeat_interleave(torch.tensor([phrases, pairs, pairs], device=device))
-                .expand(batch, -1),
-            ],
-            dim=1,
-        )
+        ids = [
+            text.ids,
+            self.annotation_ids.expand(batch, -1),
+            *markers.view(2, 1, 1).expand(-1, batch, pairs),
+        ]
+        kinds = [
+            torch.where(text.valid, Kind.TEXT, Kind.PADDING),
+            torch.full((batch, phrases), Kind.ANNOTATION, device=device),
+            torch.where(valid, Kind.START, Kind.PADDING),
+            torch.where(valid, Kind.END, Kind.PADDING),
+        ]
         candidates = torch.arange(pairs, device=device)
-        owners = torch.cat(
-            [torch.zeros(length + phrases, dtype=torch.long, device=device), candidates, candidates]
-        )
+        owners = torch.cat([torch.zeros_like(index), candidates, candidates])
         states, _ = self.encoder.encode(
-            ids,
+            torch.cat(ids, dim=1),
             torch.cat([positions.expand(batch, -1), bounds[:, :, 0], bounds[:, :, 1]], dim=1),
-            visible(kinds, owners.expand(batch, -1), self.mask),
+            visible(torch.cat(kinds, dim=1), owners.expand(batch, -1), self.mask),
         )
         read, annotations, starts, ends = states.split([length, phrases, pairs, pairs], dim=1)
         return Interaction(
@@ -216,3 +209,10 @@ def gather_tokens(states: Tensor, index: Tensor) -> Tensor:
     """Rows of `states` (B, T, H) at `index` (B, ..., k) -> (B, ..., k, H)."""
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, states.shape[-1])
     return torch.unflatten(states.gather(1, flat), 1, index.shape[1:])
+
+
+def _mean_over_packs(states: list[Tensor], used: Tensor) -> Tensor:
+    """The mean over the packs that a sentence uses: states (B, ...) a pack, `used` bool (packs, B)."""
+    stacked = torch.stack(states)
+    weights = used.view(*used.shape, *[1] * (stacked.ndim - 2)).to(stacked.dtype)
+    return (stacked * weights).sum(0) / weights.sum(0)

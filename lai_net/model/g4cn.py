@@ -51,14 +51,14 @@ class G4CN(nn.Module):
         Returns:
             (B, K, d) in float32.
         """
-        states: Tensor = self.norm(nodes.float())
         with torch.autocast(nodes.device.type, enabled=False):
+            states: Tensor = self.norm(nodes.float())
             mean = self.mean(states)
             sigma = F.softplus(self.spread(states) + self.sigma_offset) + self.sigma_min
             views = normalised(gaussian_divergence(mean, sigma), valid)
-        for layer in self.layers:
-            mixed = views @ layer(states).unflatten(2, (self.views, -1)).transpose(1, 2).float()
-            states = self.dropout(F.relu(mixed).transpose(1, 2).flatten(2))
+            for layer in self.layers:
+                mixed = views @ torch.unflatten(layer(states), 2, (self.views, -1)).transpose(1, 2)
+                states = self.dropout(F.relu(mixed).transpose(1, 2).flatten(2))
         return states
 
 

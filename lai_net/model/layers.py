@@ -17,6 +17,13 @@ def fully_connected(width_in: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width_in, width), nn.GELU(), nn.Dropout(dropout))
 
 
+def in_float32(layer: nn.Module, states: Tensor) -> Tensor:
+    """A layer outside autocast: what is compared or goes into a softmax must not be rounded to bf16."""
+    with torch.autocast(states.device.type, enabled=False):
+        result: Tensor = layer(states.float())
+    return result
+
+
 def build_first_round(config: TrialConfig, phrases: list[str], streams: Streams) -> FirstRound:
     """The encoder with a phase's label phrases.
 
@@ -26,7 +33,7 @@ def build_first_round(config: TrialConfig, phrases: list[str], streams: Streams)
     tokenizer = word_tokenizer(config.encoder.name)
     with streams.initialising("encoder"):
         encoder = build_encoder(config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id)
-    annotations = tokenizer.annotations(phrases)
+    annotations = tokenizer.annotations(phrases if config.input.annotations else [])
     start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
     if start + len(annotations.ids) > encoder.max_positions:
         raise InputError(
@@ -36,7 +43,7 @@ def build_first_round(config: TrialConfig, phrases: list[str], streams: Streams)
     return FirstRound(
         encoder,
         torch.tensor(annotations.ids) if config.input.annotations else None,
-        torch.tensor(annotations.bounds),
+        torch.tensor(annotations.bounds, dtype=torch.long),
         annotation_start=start,
         mask=config.input.attention_mask,
         max_candidates=config.input.max_candidates,

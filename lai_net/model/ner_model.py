@@ -13,7 +13,7 @@ from lai_net.config import TrialConfig
 from lai_net.inputs.ner_inputs import NerBatch
 from lai_net.model.candidate_filter import cold_candidates, kept_first, select_candidates
 from lai_net.model.first_round import Reading, Text, gather_tokens
-from lai_net.model.layers import build_first_round, build_second_round, fully_connected
+from lai_net.model.layers import build_first_round, build_second_round, fully_connected, in_float32
 from lai_net.schema import Labels
 from lai_net.streams import Streams
 
@@ -25,7 +25,7 @@ class NerOutput:
     """What the NER model says of a batch.
 
     Attributes:
-        filter_logits: (B, P) of being an entity; None without a filter.
+        filter_logits: (B, P) of being an entity, float32; None without a filter.
         kept: int (B, K), which candidates were classified.
         kept_valid: bool (B, K).
         class_logits: (B, K, 1 + E), float32.
@@ -35,6 +35,10 @@ class NerOutput:
     kept: Tensor
     kept_valid: Tensor
     class_logits: Tensor
+
+    def cpu(self) -> "NerOutput":
+        """What decoding needs, on the host in one go."""
+        return NerOutput(None, self.kept.cpu(), self.kept_valid.cpu(), self.class_logits.cpu())
 
 
 class NerModel(nn.Module):
@@ -79,11 +83,11 @@ class NerModel(nn.Module):
         targets = batch.targets.gather(1, output.kept)[output.kept_valid]
         logits = output.class_logits[output.kept_valid]
         span_loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
-        if output.filter_logits is None:
+        if output.filter_logits is None or not batch.valid.any():
             return span_loss
         is_gold = (batch.targets > 0).float()
         filter_loss = F.binary_cross_entropy_with_logits(
-            output.filter_logits[batch.valid].float(), is_gold[batch.valid]
+            output.filter_logits[batch.valid], is_gold[batch.valid]
         )
         return filter_loss + span_loss
 
@@ -95,11 +99,11 @@ class NerModel(nn.Module):
             raise RuntimeError("the text filter needs a text that was read first")
         with streams.dropout("heads"):
             ends = gather_tokens(reading.states, batch.bounds).flatten(2)
-            filter_logits = self.filter(self.text_fc(ends)).squeeze(-1)
+            filter_logits = in_float32(self.filter, self.text_fc(ends)).squeeze(-1)
         kept, kept_valid = kept_first(self._choice(filter_logits, batch, cold=cold))
         with streams.dropout("encoder"):
-            bounds = batch.bounds.gather(1, kept.unsqueeze(-1).expand(-1, -1, 2))
-            interaction = self.first_round.mark(reading, bounds)
+            bounds = gather_tokens(batch.bounds, kept)
+            interaction = self.first_round.mark(reading, bounds, kept_valid)
         with streams.dropout("heads"):
             spans = self.span_fc(interaction.pairs.flatten(2))
         return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
@@ -109,13 +113,13 @@ class NerModel(nn.Module):
     ) -> NerOutput:
         """The paper's order: every candidate gets markers; the filter sees span representations."""
         with streams.dropout("encoder"):
-            interaction = self.first_round.mark(reading, batch.bounds)
+            interaction = self.first_round.mark(reading, batch.bounds, batch.valid)
         with streams.dropout("heads"):
             spans = self.span_fc(interaction.pairs.flatten(2))
-            filter_logits = None if self.filter is None else self.filter(spans).squeeze(-1)
+            filter_logits = None if self.filter is None else in_float32(self.filter, spans).squeeze(-1)
         chosen = batch.valid if filter_logits is None else self._choice(filter_logits, batch, cold=cold)
         kept, kept_valid = kept_first(chosen)
-        spans = spans.gather(1, kept.unsqueeze(-1).expand(-1, -1, spans.shape[-1]))
+        spans = gather_tokens(spans, kept)
         return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
 
     def _choice(self, filter_logits: Tensor, batch: NerBatch, *, cold: bool) -> Tensor:
@@ -137,4 +141,4 @@ class NerModel(nn.Module):
     ) -> NerOutput:
         if self.second_round is not None:
             spans = self.second_round(spans, kept_valid, labels, streams)
-        return NerOutput(filter_logits, kept, kept_valid, self.classifier(spans).float())
+        return NerOutput(filter_logits, kept, kept_valid, in_float32(self.classifier, spans))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lai_net.config import TrialConfig
 from lai_net.inputs.re_inputs import PairLabels, ReBatch
 from lai_net.model.first_round import Text, gather_tokens
-from lai_net.model.layers import build_first_round, build_second_round, fully_connected
+from lai_net.model.layers import build_first_round, build_second_round, fully_connected, in_float32
 from lai_net.schema import Labels
 from lai_net.streams import Streams
 
@@ -39,7 +39,7 @@ class ReModel(nn.Module):
         """Logits (B, P, C) in float32 of each (subject, object) pair."""
         with streams.dropout("encoder"):
             reading = self.first_round.read(Text(batch.ids, batch.ids_valid))
-            interaction = self.first_round.mark(reading, batch.bounds)
+            interaction = self.first_round.mark(reading, batch.bounds, batch.valid)
         with streams.dropout("heads"):
             solid = gather_tokens(interaction.text, batch.subject_bounds).flatten(1)
             subjects = self.subject_fc(solid).unsqueeze(1).expand(-1, batch.bounds.shape[1], -1)
@@ -47,11 +47,11 @@ class ReModel(nn.Module):
             pairs = self.pair_fc(torch.cat([subjects, objects], dim=-1))
         if self.second_round is not None:
             pairs = self.second_round(pairs, batch.valid, interaction.labels, streams)
-        logits: Tensor = self.classifier(pairs).float()
+        logits = in_float32(self.classifier, pairs)
         if self.shortcut is not None:
             of_subject, of_object = self.shortcut
             levitated = interaction.pairs[:, :, 2:].flatten(2)
-            logits = logits + of_subject(solid).unsqueeze(1).float() + of_object(levitated).float()
+            logits = logits + in_float32(of_subject, solid).unsqueeze(1) + in_float32(of_object, levitated)
         return logits
 
     def loss(self, logits: Tensor, batch: ReBatch) -> Tensor:

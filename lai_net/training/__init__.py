@@ -1,1 +1,1 @@
-"""Training loop, random streams, checkpoints."""
+"""Training loop, optimisation, checkpoints, and the two phases as tasks."""

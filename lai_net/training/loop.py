@@ -2,15 +2,16 @@
 
 import json
 import math
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lai_net.errors import DivergedError
+from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
 from lai_net.training.checkpoint import (
     TrainingState,
@@ -34,8 +35,8 @@ class EpochReport:
         epoch: 1-based.
         num_epochs: of the whole training.
         loss: mean over the epoch's steps.
-        dev: precision, recall and f1 on the selection split, in 0-1.
-        filter_recall: share of that split's gold spans that the candidate filter kept; None without one.
+        dev: precision, recall and f1 in 0-1 on the split of `training.selection`, dev by default.
+        filter_recall: share of that split's reachable gold spans that the filter kept; None without one.
         cpu_s: CPU seconds of this process for the epoch and its evaluation.
         wall_s: wall-clock seconds likewise.
     """
@@ -78,11 +79,11 @@ def train(
 
     Raises:
         DivergedError: the loss is not finite.
+        InputError: `work_dir` holds another training.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    finished = next(
-        (folder for folder in [work_dir, *resume_from] if (folder / BEST / _HISTORY).is_file()), None
-    )
+    _claim(work_dir, description)
+    folders = [work_dir, *resume_from]
+    finished = next((folder for folder in folders if (folder / BEST / _HISTORY).is_file()), None)
     if finished is not None:
         if finished != work_dir:
             adopt(finished / BEST, work_dir / BEST)
@@ -92,7 +93,7 @@ def train(
     settings = task.config.training
     optimizer = build_optimizer(task.model, settings)
     schedule = LinearSchedule(optimizer, task.steps_per_epoch * settings.epochs, settings.warmup)
-    state = _resume(task, optimizer, work_dir, [work_dir, *resume_from])
+    state = _resume(task, optimizer, work_dir, folders)
     for report in state.history:
         yield EpochReport(**report)
     for epoch in range(state.epoch + 1, settings.epochs + 1):
@@ -101,8 +102,26 @@ def train(
         if state.best_epoch == epoch:
             save_model(task.model, _best_folder(work_dir, epoch), description)
         save_checkpoint(work_dir, task.model, optimizer, state)
+        _remove_all(
+            path for path in work_dir.glob("best-*") if path != _best_folder(work_dir, state.best_epoch)
+        )
         yield report
     _finish(work_dir, state)
+
+
+def _claim(work_dir: Path, description: dict[str, Any]) -> None:
+    """Mark the folder as this training's; another one must not go on from its checkpoints."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    owner = work_dir / "training.json"
+    text = json.dumps(description, indent=1)
+    if not owner.exists():
+        temporary = owner.with_name(f".{owner.name}")
+        temporary.write_text(text)
+        temporary.rename(owner)
+    elif owner.read_text() != text:
+        raise InputError(
+            f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
+        )
 
 
 def _resume(
@@ -173,11 +192,9 @@ def _finish(work_dir: Path, state: TrainingState) -> None:
     (best / f".{_HISTORY}").write_text(json.dumps(state.history))
     (best / f".{_HISTORY}").rename(best / _HISTORY)
     best.rename(work_dir / BEST)
-    for leftover in [*work_dir.glob("best-*"), *work_dir.glob("epoch-*")]:
-        _remove(leftover)
+    _remove_all(work_dir.glob("epoch-*"))
 
 
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+def _remove_all(folders: Iterable[Path]) -> None:
+    for folder in list(folders):
+        shutil.rmtree(folder)

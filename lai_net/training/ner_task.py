@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,13 +30,10 @@ class NerTask(Task):
         device: torch.device,
         training: Sequence[Sentence] = (),
     ) -> None:
-        super().__init__(config, labels, streams, device, training)
+        super().__init__(config, streams, device)
         self.types = list(labels.entities)
         self.model = NerModel(config, labels, streams).to(device)
-
-    @cached_property
-    def _examples(self) -> list[NerExample]:
-        return self._read(self.training)[0]
+        self._examples, self.coverage = self._read(training)
 
     @property
     def num_examples(self) -> int:
@@ -72,6 +68,7 @@ class NerTask(Task):
                 with self.autocast():
                     output = self.model(batch, self.streams)
                 coverage.update(_filter_counts(output, batch))
+                output = output.cpu()
                 for row, index in enumerate(members):
                     found[index] = self._decode(output, row, examples[index])
         predicted = [
@@ -94,7 +91,7 @@ class NerTask(Task):
         probabilities = output.class_logits[row].softmax(-1)
         best, classes = probabilities.max(-1)
         entity = (classes > 0) & output.kept_valid[row]
-        spans = example.spans[output.kept[row][entity].cpu().numpy()]
+        spans = example.spans[output.kept[row][entity].numpy()]
         candidates = [
             (Entity(Span(start, end), self.types[number - 1]), score)
             for (start, end), number, score in zip(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,15 +30,13 @@ class ReTask(Task):
         device: torch.device,
         training: Sequence[Sentence] = (),
     ) -> None:
-        super().__init__(config, labels, streams, device, training)
+        super().__init__(config, streams, device)
         self.classes = PairLabels.of(labels)
         self.model = ReModel(config, labels, streams).to(device)
+        self._examples, self.coverage = self._read(
+            training, [candidate_entities(sentence) for sentence in training]
+        )
         self._reversed = torch.tensor(self.classes.reversed_classes())
-
-    @cached_property
-    def _examples(self) -> list[ReExample]:
-        entities = [candidate_entities(sentence) for sentence in self.training]
-        return self._read(self.training, entities)[0]
 
     @property
     def num_examples(self) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lai_net.config import TrialConfig
 from lai_net.inputs.tokenization import word_tokenizer
-from lai_net.schema import Entity, Labels, Relation, Sentence
+from lai_net.schema import Entity, Relation, Sentence
 from lai_net.streams import Streams
 
 
@@ -34,7 +34,7 @@ class PredictedSentence:
 
 @dataclass
 class Predictions:
-    """Predicted sentences in order, and counts of what was seen, kept and lost."""
+    """Predicted sentences in order, and counts of what was seen, kept and lost (see `lai_net.inputs`)."""
 
     sentences: list[PredictedSentence]
     coverage: Counter[str] = field(default_factory=Counter)
@@ -45,28 +45,20 @@ class Task(ABC):
 
     Args:
         config: of the phase.
-        labels: the corpus' inventory.
         streams: of the trial.
         device: where the model computes.
-        training: gold sentences; none are needed for prediction.
     """
 
     model: nn.Module
 
-    def __init__(
-        self,
-        config: TrialConfig,
-        labels: Labels,
-        streams: Streams,
-        device: torch.device,
-        training: Sequence[Sentence] = (),
-    ) -> None:
+    def __init__(self, config: TrialConfig, streams: Streams, device: torch.device) -> None:
         self.config = config
-        self.labels = labels
         self.streams = streams
         self.device = device
-        self.training = training
         self.tokenizer = word_tokenizer(config.encoder.name)
+
+    coverage: Counter[str]
+    """Of the training split: what was seen, and what is out of the model's reach."""
 
     @property
     @abstractmethod

@@ -73,9 +73,14 @@ def first_round(
     )
 
 
-def read_and_mark(round_one: FirstRound, text: Text = TEXT, bounds: torch.Tensor = BOUNDS) -> Interaction:
+VALID = torch.tensor([[True] * 4, [True] * 3 + [False]])
+
+
+def read_and_mark(
+    round_one: FirstRound, text: Text = TEXT, bounds: torch.Tensor = BOUNDS, valid: torch.Tensor = VALID
+) -> Interaction:
     with torch.inference_mode():
-        return round_one.mark(round_one.read(text), bounds)
+        return round_one.mark(round_one.read(text), bounds, valid)
 
 
 def assert_equal(first: Interaction, second: Interaction) -> None:
@@ -118,16 +123,29 @@ def test_markers_read_annotations(tiny_encoder: str) -> None:
     torch.testing.assert_close(with_phrases.text[0], without.text[0])
 
 
-def test_one_sentence_alone_equals_itself_in_a_batch(tiny_encoder: str) -> None:
-    round_one = first_round(encoder_of(tiny_encoder), "inv", dense=False)
-    alone = read_and_mark(round_one, Text(TEXT.ids[1:, :4], TEXT.valid[1:, :4]), BOUNDS[1:, :3])
-    torch.testing.assert_close(alone.pairs[0], read_and_mark(round_one).pairs[1, :3], atol=1e-5, rtol=0)
+@pytest.mark.parametrize("size", [220, 2], ids=["one pack", "two packs"])
+@pytest.mark.parametrize("mask", ["inv", "vis", "full"])
+def test_one_sentence_alone_equals_itself_in_a_batch(
+    tiny_encoder: str, mask: AttentionMask, size: int
+) -> None:
+    round_one = first_round(encoder_of(tiny_encoder), mask, dense=False, size=size)
+    wide, wide_valid = BOUNDS.repeat(1, 3, 1), VALID.repeat(1, 3)
+    wide_valid[1, 3:] = False
+    beside = read_and_mark(round_one, bounds=wide, valid=wide_valid)
+    alone = read_and_mark(
+        round_one, Text(TEXT.ids[1:, :4], TEXT.valid[1:, :4]), BOUNDS[1:, :3], VALID[1:, :3]
+    )
+    torch.testing.assert_close(alone.pairs[0], beside.pairs[1, :3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(alone.text[0], beside.text[1, :4], atol=1e-5, rtol=0)
+    assert alone.labels is not None
+    assert beside.labels is not None
+    torch.testing.assert_close(alone.labels[0], beside.labels[-1], atol=1e-5, rtol=0)
 
 
 def test_the_order_of_candidates_changes_nothing(tiny_encoder: str) -> None:
     round_one = first_round(encoder_of(tiny_encoder), "inv", dense=False)
     order = torch.tensor([2, 0, 3, 1])
-    shuffled = read_and_mark(round_one, bounds=BOUNDS[:, order])
+    shuffled = read_and_mark(round_one, bounds=BOUNDS[:, order], valid=VALID[:, order])
     torch.testing.assert_close(shuffled.pairs, read_and_mark(round_one).pairs[:, order], atol=1e-5, rtol=0)
 
 
