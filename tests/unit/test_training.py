@@ -12,7 +12,7 @@ from lai_net.config import TrialConfig, with_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
-from lai_net.pipeline import Evaluation, _task, evaluate_trial, extract, load_model, train_trial
+from lai_net.pipeline import Evaluation, _task, evaluate_trial, load_model, train_trial
 from lai_net.schema import Corpus, Document, Entity, Labels, Sentence, Span
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import save_model
@@ -267,24 +267,6 @@ def score_of(evaluation: Evaluation, task: str, averaging: str = "micro", protoc
         if (score["task"], score["averaging"], score["protocol"]) == (task, averaging, protocol)
     ]
     return float(row["f1"])
-
-
-def test_end_to_end_takes_the_entities_of_the_ner_trial(corpus: Corpus, tmp_path: Path) -> None:
-    learnt = {"encoder__num_layers": 1, "training__epochs": 5, "filter__cold_epochs": 1}
-    run(small("NER", "minilm", **learnt), corpus, tmp_path / "ner")
-    run(small("RE", "minilm", **learnt), corpus, tmp_path / "re")
-    gold = evaluate_trial(tmp_path / "re" / "best", corpus, "train")
-    end_to_end = evaluate_trial(
-        tmp_path / "re" / "best", corpus, "train", upstream_dir=tmp_path / "ner" / "best"
-    )
-    assert (gold.entities, end_to_end.entities) == ("gold", "predicted")
-    assert score_of(gold, "RE") == score_of(gold, "RE+") > score_of(end_to_end, "RE") > 0
-    assert end_to_end.coverage["relations_unreachable"] > gold.coverage["relations_unreachable"] == 0
-    ner, relations = load_model(tmp_path / "ner" / "best"), load_model(tmp_path / "re" / "best")
-    found = extract(ner, relations, corpus.sentences("train")).sentences
-    assert sum(len(item.relations) for item in found) > 0
-    with pytest.raises(InputError, match="a model of phase NER is needed"):
-        extract(relations, ner, [])
 
 
 def test_a_folder_without_a_model_is_one_clear_line(tmp_path: Path) -> None:
