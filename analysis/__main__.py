@@ -5,6 +5,8 @@ place where an error of the user becomes one line on stderr. Commands import wha
 so `lai --help` loads neither torch nor ray.
 """
 
+import argparse
+import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,12 +16,18 @@ import typer
 import analysis.cli
 import lai_net.cli
 import tune.cli
+from analysis.cli import DEFAULT_LEDGER
 from lai_net import __version__
 from lai_net.errors import InputError
 
 INPUT_WRONG = 2
 INTERRUPTED = 3
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
+_LEDGER_TROUBLE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+"""What is wrong with a file; any other error of SQLite is a defect of ours."""
 
 app = typer.Typer(name="lai", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 for part in (lai_net.cli.app, tune.cli.app, analysis.cli.app):
@@ -43,15 +51,41 @@ def _root(
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `lai` and exit: 0 done, 1 some trials failed, 2 the input is wrong, 3 interrupted."""
+    args = sys.argv[1:] if args is None else args
     try:
-        app(args=args, prog_name="lai")
-    except InputError as error:
-        sys.stderr.write(" ".join(str(error).splitlines()) + "\n")
-        sys.exit(INPUT_WRONG)
+        code = app(args=args, prog_name="lai", standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except SystemExit as end:
-        sys.exit(INTERRUPTED if end.code == _TYPER_INTERRUPTED else end.code)
+        code = INTERRUPTED
+    except Exception as error:
+        message = _message(error, args)
+        if message is None:
+            raise
+        sys.stderr.write(message)
+        code = INPUT_WRONG
+    sys.exit(INTERRUPTED if code == _TYPER_INTERRUPTED else code)
+
+
+def _message(error: Exception, args: Sequence[str]) -> str | None:
+    """One line on an error of the user; None on a defect. Empty where Typer has printed its help."""
+    if isinstance(error, InputError):
+        text = str(error)
+    elif isinstance(error, typer.TyperException):
+        text = error.format_message()
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    elif getattr(error, "sqlite_errorcode", -1) & 0xFF in _LEDGER_TROUBLE:
+        text = f"{_ledger(args)}: cannot be used as a ledger ({error}); restore it, or name another"
+    else:
+        return None
+    line = " ".join(text.splitlines())
+    return f"{line}\n" if line else ""
+
+
+def _ledger(args: Sequence[str]) -> str:
+    """The ledger that a command line names: an error of SQLite names no file."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ledger", default=str(DEFAULT_LEDGER))
+    return str(parser.parse_known_args(args)[0].ledger)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ app = typer.Typer()
 paper_app = typer.Typer(no_args_is_help=True, help="Look at the published tables.")
 app.add_typer(paper_app, name="paper")
 
+DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 _PLAIN_WIDTH = 150  # columns of a table that is written to a file or a pipe
 
 
@@ -20,7 +21,7 @@ _PLAIN_WIDTH = 150  # columns of a table that is written to a file or a pipe
 def report(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
     out: Annotated[Path, typer.Option(help="Folder to write to; made where missing.")],
-    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = Path("runs/ledger.sqlite"),
+    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = DEFAULT_LEDGER,
 ) -> None:
     """Write a study's tables, figures and report page from its ledger; missing cells are shown as missing."""
     from analysis.report import write_report

@@ -8,14 +8,15 @@ from analysis.statistics.paired import smallest_p
 from analysis.tables.layout import NAMES, signed
 from analysis.tables.rows import ALPHA, SIGNIFICANT, Row
 
+_CELL = ["dataset", "phase", "factor", "level"]
+
 
 def progress(cells: pd.DataFrame) -> str:
     """One sentence on how many of the existing cells have their seeds."""
     cells = cells[cells["exists"] & (cells["task"] == cells["phase"])]
     done = cells["state"] == "completed"
-    num_failed = int((cells["state"] == "failed").sum())
-    failed = f" Of the missing seeds {num_failed} failed." if num_failed else ""
-    counts = done.groupby([cells[name] for name in ("dataset", "phase", "factor", "level")]).sum()
+    failed = _failed(cells)
+    counts = done.groupby([cells[name] for name in _CELL]).sum()
     if not counts.any():
         return f"Nothing is done yet: all {len(counts)} cells are missing.{failed}"
     num_full = int((counts >= cells["planned_seeds"].max()).sum())
@@ -24,6 +25,17 @@ def progress(cells: pd.DataFrame) -> str:
         f"Of {len(counts)} cells {num_full} have all their seeds, {len(counts) - num_full - num_empty} some, "
         f"{num_empty} none.{failed}"
     )
+
+
+def _failed(cells: pd.DataFrame) -> str:
+    """How many trials failed, and the cells that wait for them."""
+    lost = cells[cells["state"].isin(["failed", "blocked"])]
+    num_trials = len({name for names in lost["trial_ids"] for name in names.split()})
+    num_blocked = len(lost.loc[lost["state"] == "blocked", _CELL].drop_duplicates())
+    if not num_trials:
+        return ""
+    blocked = f", which blocks {num_blocked} relation cell{_s(num_blocked)}" if num_blocked else ""
+    return f" {num_trials} trial{_s(num_trials)} failed{blocked}."
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
@@ -45,15 +57,22 @@ def _finding(levels: Sequence[Row]) -> str:
     seeds = max((row.n or 0 for row in tested), default=1)
     too_few = smallest_p(seeds, max(1, len(tested))) >= ALPHA
     text = f"best is “{best.level}”: F1 {_score(best)}"
-    if best.delta is None:
+    if best.is_base:
         told = sum(row.mark == SIGNIFICANT for row in tested)
         verdict = f"{told} of {len(tested)} other levels can be told apart from it"
         return f"{text}, the base; {'too few seeds to tell another level apart' if too_few else verdict}."
+    if best.delta is None:
+        has_base = any(row.is_base for row in levels)
+        return f"{text}; {'no seed is shared with the base' if has_base else 'the base has no scores yet'}."
     text += f", {signed(best.delta)} to the base"
     if best.delta_ci_low is not None and best.delta_ci_high is not None:
         text += f" (95 % interval {signed(best.delta_ci_low)} to {signed(best.delta_ci_high)})"
     verdict = f"{'more than noise' if best.mark == SIGNIFICANT else 'not told apart from noise'}"
     return f"{text}; {'too few seeds to tell it from noise' if too_few else verdict}."
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"
 
 
 def _score(row: Row) -> str:

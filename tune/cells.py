@@ -52,12 +52,17 @@ class Cell:
 
 
 def expand(study: Study) -> list[Cell]:
-    """All cells: by dataset, phase (NER first), factor and level, dashes among them.
+    """All cells: by dataset, phase (NER first), factor and level, dashes among them; a search has none.
 
     Raises:
         InputError: a preset or setting is wrong, or a factor lacks the base's level.
     """
-    return [cell for dataset in study.datasets for cell in _dataset_cells(study, dataset)]
+    if study.search is not None:
+        return []
+    try:
+        return [cell for dataset in study.datasets for cell in _dataset_cells(study, dataset)]
+    except InputError as error:
+        raise InputError(f"{study.file}: {error}") from error
 
 
 def _dataset_cells(study: Study, dataset: DatasetSpec) -> list[Cell]:
@@ -65,7 +70,7 @@ def _dataset_cells(study: Study, dataset: DatasetSpec) -> list[Cell]:
     relation = _phase_cells(study, dataset, "RE")
     if not ner or not relation:
         return ner + relation
-    base = _base(dataset, "NER")
+    base = base_config(dataset, "NER")
     changed = {(cell.factor, cell.level): cell.config for cell in ner if study.upstream == "changed"}
     for index, cell in enumerate(relation):
         # Under "changed", too, the base of RE stays with the base of NER, though their levels may differ.
@@ -75,7 +80,7 @@ def _dataset_cells(study: Study, dataset: DatasetSpec) -> list[Cell]:
 
 
 def _phase_cells(study: Study, dataset: DatasetSpec, phase: Phase) -> list[Cell]:
-    base = _base(dataset, phase)
+    base = base_config(dataset, phase)
     if base is None:
         return []
     levels = {factor: tuple(map(str, getattr(study.factors, factor))) for factor in TABLES}
@@ -86,7 +91,7 @@ def _phase_cells(study: Study, dataset: DatasetSpec, phase: Phase) -> list[Cell]
         base_level = _base_level(base, factor)
         if given and base_level is not None and base_level not in given:
             raise InputError(
-                f"study {study.name!r}: factors.{factor} must have {base_level!r}, the level of the base of "
+                f"factors.{factor} must have {base_level!r}, the level of the base of "
                 f"{dataset.name} {phase}, but has {', '.join(given)}; add it"
             )
         for level in given:
@@ -104,7 +109,12 @@ def _phase_cells(study: Study, dataset: DatasetSpec, phase: Phase) -> list[Cell]
     return cells
 
 
-def _base(dataset: DatasetSpec, phase: Phase) -> TrialConfig | None:
+def base_config(dataset: DatasetSpec, phase: Phase) -> TrialConfig | None:
+    """The base of one phase, or None where the dataset has none.
+
+    Raises:
+        InputError: its preset or a setting is wrong.
+    """
     spec = dataset.ner if phase == "NER" else dataset.re
     if spec is None:
         return None

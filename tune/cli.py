@@ -15,10 +15,14 @@ from lai_net.errors import InputError
 from tune.explanation import cells_of, find_trial, identity_fields, nearest_in_ledger, nearest_in_plan
 from tune.identity import settings_id
 from tune.ledger import Ledger, TrialRow
+from tune.ledger_file import is_being_written
 from tune.plan import Plan, make_plan
 from tune.result_import import import_csv
 from tune.results import long_table, to_csv, to_json, write_parquet
 from tune.run_command import DEFAULT_LEDGER, LedgerOption, StudyArgument, run
+from tune.search_commands import app as search_app
+from tune.search_commands import show_plan, show_status
+from tune.standing import STATES, take_stock
 from tune.study import load_study
 from tune.summary import Summary, summarize
 from tune.verify_command import verify
@@ -41,7 +45,11 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Say what a study comes to, and what of it is done; needs neither corpus nor encoder."""
-    planned = make_plan(load_study(study))
+    loaded = load_study(study)
+    if loaded.search is not None:
+        show_plan(loaded, ledger, as_json=as_json)
+        return
+    planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         summary = summarize(planned, opened)
     if as_json:
@@ -53,28 +61,23 @@ def plan(
 @app.command()
 def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     """Say how far a study is, and which of its trials failed; changes nothing."""
-    planned = make_plan(load_study(study))
+    loaded = load_study(study)
+    if loaded.search is not None:
+        show_status(loaded, ledger)
+        return
+    planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
-        rows = {(row.dataset, row.fold, row.seed, row.spec_id): row for row in opened.trials()}
-        newest = opened.newest_attempts()
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    failed = []
-    for trial in planned.trials:
-        row = rows.get(trial.key)
-        attempt = None if row is None else newest.get(row.trial_id)
-        state = "planned" if attempt is None else attempt.status
-        counts.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
-        if attempt is not None and state == "failed":
-            failed.append(
-                f"failed: {attempt.trial_id} (attempt {attempt.attempt}) {_headline(attempt.error)}"
-            )
-    states = ("planned", "running", "completed", "failed")
-    table = Table("dataset", "phase", *states)
-    for place, count in counts.items():
-        table.add_row(*place, *(str(count[state]) for state in states))
+        standing = take_stock(planned, opened)
+    is_running = is_being_written(ledger)
+    table = Table("dataset", "phase", *(_word(state, is_running=is_running) for state in STATES))
+    for place, count in standing.trials.items():
+        table.add_row(*place, *(str(count[state]) for state in STATES))
     Console().print(table)
-    for line in failed:
-        typer.echo(line)
+    if standing.evaluations:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(standing.evaluations.items()))
+        typer.echo(f"end-to-end evaluations: {counts}")
+    for name, error in standing.failed.items():
+        typer.echo(f"failed: {name} {_headline(error)}")
 
 
 @app.command()
@@ -86,7 +89,7 @@ def why(
     """Tell field by field why a trial is reused or not."""
     with Ledger.open(ledger, read_only=True) as opened:
         row = find_trial(opened, trial_id)
-        state = opened.status(row.trial_id)
+        state = _word(opened.status(row.trial_id), is_running=is_being_written(ledger))
         nearest = nearest_in_ledger(opened, row)
     typer.echo(f"trial {row.trial_id} (config {row.config_id}, spec {row.spec_id}): {state}")
     for name, value in identity_fields(row).items():
@@ -143,6 +146,7 @@ def import_(
 
 app.command("run")(run)
 app.command("verify")(verify)
+app.add_typer(search_app)
 
 
 def _show_summary(plan: Plan, summary: Summary) -> None:
@@ -168,6 +172,9 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
 
 def _compare_with_study(plan: Plan, row: TrialRow) -> None:
     fields = nearest_in_plan(plan, row)
+    if fields is None:
+        typer.echo(f"study {plan.study.name} plans no trial: none of its cells exists, or it is a search")
+        return
     if fields:
         typer.echo(f"study {plan.study.name} does not plan it; its nearest planned trial (right) differs in:")
         _show_differences(fields)
@@ -184,6 +191,11 @@ def _show_differences(fields: dict[str, tuple[Any, Any]]) -> None:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _word(state: str, *, is_running: bool) -> str:
+    """A state; what runs though nobody writes the ledger was interrupted."""
+    return "interrupted" if state == "running" and not is_running else state
 
 
 def _headline(error: str | None) -> str:

@@ -2,7 +2,7 @@
 
 A source hands out tasks and hears how they ended; a sink makes what a worker says durable; an engine runs an
 executor on each task, wherever it likes. The sink is always told first, so nothing that depends on a result
-starts before the result is on disk.
+starts before the result is on disk. The source may end a task in flight at any of its messages.
 """
 
 import dataclasses
@@ -35,18 +35,19 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a worker says. The first is `started`; exactly one, the last, is `completed` or `failed`.
+    """What a worker says. The first is `started`; exactly one, the last, is final.
 
-    `failed` carries `error` (a traceback) and `retryable` (the machine's fault, not the config's).
+    `failed` carries `error` (a traceback) and `retryable` (the machine's fault, not the config's). `stopped`
+    is said by the engine in a worker's place, once the source has ended the task.
     """
 
-    event: Literal["started", "epoch", "completed", "failed"]
+    event: Literal["started", "epoch", "completed", "failed", "stopped"]
     content: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
         """Whether the attempt is over."""
-        return self.event in ("completed", "failed")
+        return self.event in ("completed", "failed", "stopped")
 
     def to_json(self) -> str:
         """JSON text.
@@ -74,6 +75,9 @@ class Source(Protocol):
 
     def is_done(self) -> bool:
         """Whether nothing runs and nothing will ever be ready: the run is over."""
+
+    def goes_on(self, task: Task, message: Message) -> bool:
+        """Hear a message that is not final, durable already; False stops the task."""
 
     def ended(self, task: Task, message: Message) -> None:
         """Hear the final message of a task; it is durable already."""
@@ -123,11 +127,16 @@ def is_machines_fault(error: Exception) -> bool:
     return isinstance(error, OSError | MemoryError) or _is_named(error, _MACHINE_FAULTS)
 
 
-def deliver(source: Source, sink: Sink, task: Task, message: Message) -> None:
-    """Tell the sink, then, of an end, the source."""
+def deliver(source: Source, sink: Sink, task: Task, message: Message) -> bool:
+    """Tell the sink, then the source; False: the task is over, and its worker is not to go on."""
     sink.record(task, message)
-    if message.is_final:
-        source.ended(task, message)
+    if not message.is_final:
+        if source.goes_on(task, message):
+            return True
+        message = Message("stopped")
+        sink.record(task, message)
+    source.ended(task, message)
+    return False
 
 
 @dataclass(frozen=True)
@@ -145,9 +154,11 @@ class SerialEngine:
                 time.sleep(self.poll_s)
                 continue
             for message in attempt_messages(self.executor, task.spec):
-                deliver(source, sink, task, Message.from_json(message))
+                goes_on = deliver(source, sink, task, Message.from_json(message))
                 if should_stop():
                     return
+                if not goes_on:
+                    break
 
 
 def _is_named(error: Exception, names: set[str]) -> bool:

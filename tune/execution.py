@@ -11,7 +11,7 @@ from typing import Any
 
 from tune.engine import Message, Task
 from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger import EvaluationRow, Ledger
 from tune.plan import SPLITS, EvaluationJob, Job, Jobs
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 
@@ -32,56 +32,58 @@ class Training:
         return self.trial.row.trial_id
 
     def __str__(self) -> str:
-        return f"{_describe(self.trial.row)} ({self.key})"
+        return f"{self.trial} ({self.key})"
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """An RE trial to evaluate on the entities that an NER trial predicts."""
+    """A trained trial to evaluate: an RE trial on the entities that an NER trial predicts, or one alone."""
 
-    row: TrialRow
-    upstream_trial_id: str
+    trial: Job
+    upstream_trial_id: str | None
     splits: tuple[str, ...]
     needs: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """The two trials' ids."""
-        return f"{self.row.trial_id}+{self.upstream_trial_id}"
+        """The trials' ids."""
+        return f"{self.trial.row.trial_id}+{self.upstream_trial_id or 'alone'}"
+
+    @property
+    def entities(self) -> str:
+        """Whose entities it takes."""
+        is_gold = self.trial.row.phase == "RE" and self.upstream_trial_id is None
+        return "gold" if is_gold else "predicted"
 
     def __str__(self) -> str:
-        return f"end-to-end evaluation of {_describe(self.row)} ({self.key})"
-
-
-def _describe(row: TrialRow) -> str:
-    """A trial in words."""
-    fold = "" if row.fold is None else f" fold {row.fold}"
-    return f"{row.dataset}{fold} {row.phase} seed {row.seed}"
+        kind = "evaluation" if self.upstream_trial_id is None else "end-to-end evaluation"
+        return f"{kind} of {self.trial} ({self.key})"
 
 
 def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | EndToEnd]:
-    """What the ledger lacks: trainings in the plan's order, then evaluations that join two trials.
+    """What the ledger lacks: trainings in the plan's order, then evaluations.
 
-    The evaluations of one trial alone come with its training.
+    The evaluations of one trial alone come with its training, or, once their semantics were raised, by
+    themselves.
     """
     remaining = jobs.remaining(ledger)
     trainings = [Training(trial) for trial in remaining.trials]
     missing = {training.key for training in trainings}
-    rows = {trial.row.trial_id: trial.row for trial in jobs.trials}
-    return [*trainings, *_end_to_end(remaining.evaluations, rows, missing)]
+    trials = {trial.row.trial_id: trial for trial in jobs.trials}
+    return [*trainings, *_end_to_end(remaining.evaluations, trials, missing)]
 
 
 def _end_to_end(
-    evaluations: Iterable[EvaluationJob], rows: Mapping[str, TrialRow], missing: set[str]
+    evaluations: Iterable[EvaluationJob], trials: Mapping[str, Job], missing: set[str]
 ) -> Iterator[EndToEnd]:
-    splits: dict[tuple[str, str], list[str]] = {}
+    splits: dict[tuple[str, str | None], list[str]] = {}
     for evaluation in evaluations:
-        if evaluation.upstream_trial_id is not None:
+        if evaluation.upstream_trial_id is not None or evaluation.trial_id not in missing:
             pair = (evaluation.trial_id, evaluation.upstream_trial_id)
             splits.setdefault(pair, []).append(evaluation.split)
     for pair, names in splits.items():
         needs = tuple(trial_id for trial_id in pair if trial_id in missing)
-        yield EndToEnd(rows[pair[0]], pair[1], tuple(names), needs)
+        yield EndToEnd(trials[pair[0]], pair[1], tuple(names), needs)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Execution:
         """Commit a message; delete what became needless only after that."""
         job = self._jobs[task.key]
         if isinstance(job, EndToEnd):
-            for row in _evaluation_rows(job.row.trial_id, job.upstream_trial_id, message):
+            results = _results(job, message)
+            for row in _evaluation_rows(job.trial.row.trial_id, job.upstream_trial_id, results):
                 self.ledger.record_evaluation(row)
         elif message.event == "started":
             self.ledger.start_attempt(task.key, task.attempt, message.content)
@@ -142,9 +145,9 @@ class Execution:
 
     def _evaluate_spec(self, job: EndToEnd) -> EvaluateSpec:
         return EvaluateSpec(
-            model_dir=self._best(job.row.trial_id),
-            upstream_dir=self._best(job.upstream_trial_id),
-            corpus=self.corpora[job.row.dataset, job.row.fold],
+            model_dir=self._best(job.trial.row.trial_id),
+            upstream_dir=None if job.upstream_trial_id is None else self._best(job.upstream_trial_id),
+            corpus=self.corpora[job.trial.row.dataset, job.trial.row.fold],
             splits=job.splits,
             gpus=self.gpus,
             cwd=str(Path.cwd()),
@@ -160,6 +163,9 @@ class Execution:
         if message.event == "failed":
             self.ledger.finish_attempt(task.key, task.attempt, "failed", error=message.content["error"])
             return
+        if message.event == "stopped":
+            self.prune(task.key, task.attempt)
+            return
         is_recorded = self.ledger.finish_attempt(
             task.key,
             task.attempt,
@@ -167,19 +173,40 @@ class Execution:
             cpu_s=message.content["cpu_s"],
             wall_s=message.content["wall_s"],
             artefacts={"best": (attempt_dir / "best").as_posix()},
-            evaluations=_evaluation_rows(task.key, None, message),
+            evaluations=_evaluation_rows(task.key, None, message.content["evaluations"]),
         )
         if is_recorded:
-            self._delete_stale(task)
+            self._delete_stale(task.key, task.attempt)
 
-    def _delete_stale(self, task: Task) -> None:
-        trial_dir = self.folder / "artifacts" / task.key
-        for number in range(1, task.attempt):
+    def prune(self, trial_id: str, attempt: int) -> None:
+        """Record that a trial was ended early. Its numbers stay, its files go."""
+        if self.ledger.finish_attempt(trial_id, attempt, "pruned"):
+            shutil.rmtree(self.folder / "artifacts" / trial_id, ignore_errors=True)
+
+    def delete_all_stale(self) -> None:
+        """Delete what a driver that was killed at that left of completed trials."""
+        for trial_id, attempt in self.ledger.newest_attempts().items():
+            if attempt.status == "completed":
+                self._delete_stale(trial_id, attempt.attempt)
+
+    def _delete_stale(self, trial_id: str, attempt: int) -> None:
+        trial_dir = self.folder / "artifacts" / trial_id
+        for number in range(1, attempt):
             shutil.rmtree(trial_dir / f"attempt-{number}", ignore_errors=True)
-        shutil.rmtree(trial_dir / f"attempt-{task.attempt}" / "last", ignore_errors=True)
+        shutil.rmtree(trial_dir / f"attempt-{attempt}" / "last", ignore_errors=True)
 
 
-def _evaluation_rows(trial_id: str, upstream: str | None, message: Message) -> list[EvaluationRow]:
+def _results(job: EndToEnd, message: Message) -> list[dict[str, Any]]:
+    """What an evaluation's message says of its splits: scores, an error, or nothing."""
+    if message.event != "failed":
+        return list(message.content.get("evaluations", ()))
+    failed = {"entities": job.entities, "scores": [], "coverage": {}, "error": message.content["error"]}
+    return [{"split": split, **failed} for split in job.splits]
+
+
+def _evaluation_rows(
+    trial_id: str, upstream: str | None, results: Iterable[dict[str, Any]]
+) -> list[EvaluationRow]:
     return [
         EvaluationRow(
             evaluation_id=evaluation_id(trial_id, upstream, item["split"], item["entities"]),
@@ -189,6 +216,7 @@ def _evaluation_rows(trial_id: str, upstream: str | None, message: Message) -> l
             entities=item["entities"],
             scores=item["scores"],
             coverage=item["coverage"],
+            error=item.get("error"),
         )
-        for item in message.content.get("evaluations", [])
+        for item in results
     ]

@@ -47,15 +47,18 @@ def nearest_in_ledger(ledger: Ledger, row: TrialRow) -> tuple[TrialRow, dict[str
     return min(others, key=lambda pair: len(pair[1]), default=None)
 
 
-def nearest_in_plan(plan: Plan, row: TrialRow) -> dict[str, tuple[Any, Any]]:
-    """How the trial differs from the planned trial that is nearest; empty where the study plans it."""
+def nearest_in_plan(plan: Plan, row: TrialRow) -> dict[str, tuple[Any, Any]] | None:
+    """How the trial differs from the planned trial that is nearest; empty where the study plans it.
+
+    None where it plans nothing.
+    """
     own = {name: value for name, value in identity_fields(row).items() if not name.endswith("_id")}
     planned = (
         {"dataset": trial.dataset, "fold": trial.fold, "seed": trial.seed}
         | _flat(active_settings(trial.config))
         for trial in plan.trials
     )
-    return min((differences(own, fields) for fields in planned), key=len)
+    return min((differences(own, fields) for fields in planned), key=len, default=None)
 
 
 def cells_of(plan: Plan, row: TrialRow) -> list[str]:

@@ -29,14 +29,14 @@ def spec_id(config: TrialConfig) -> str:
 
 def settings_id(settings: Mapping[str, Any]) -> str:
     """`spec_id` of active settings, as a ledger stores them."""
-    return _digest([IDENTITY_VERSION, SEMANTICS[settings["phase"]], settings])
+    return digest([IDENTITY_VERSION, SEMANTICS[settings["phase"]], settings])
 
 
 def config_id(config: TrialConfig, corpus_id: str, encoder_id: str, labels: Labels) -> str:
     """A config with the content it trains on: corpus, encoder, and the labels that act in its phase."""
     settings = active_settings(config)
     del settings["encoder"]["name"]
-    return _digest(
+    return digest(
         {
             "identity": IDENTITY_VERSION,
             "semantics": SEMANTICS[config.phase],
@@ -50,12 +50,12 @@ def config_id(config: TrialConfig, corpus_id: str, encoder_id: str, labels: Labe
 
 def trial_id(config_id: str, seed: int) -> str:
     """One training: a `config_id` and its seed."""
-    return _digest([config_id, seed])
+    return digest([config_id, seed])
 
 
 def evaluation_id(trial_id: str, upstream_trial_id: str | None, split: str, entities: str) -> str:
     """One evaluation: the trials it joins, the split, and whose entities it takes."""
-    return _digest([SEMANTICS["evaluation"], trial_id, upstream_trial_id, split, entities])
+    return digest([SEMANTICS["evaluation"], trial_id, upstream_trial_id, split, entities])
 
 
 def _acting_labels(config: TrialConfig, labels: Labels) -> list[Any]:
@@ -65,7 +65,8 @@ def _acting_labels(config: TrialConfig, labels: Labels) -> list[Any]:
     return [names, sorted(labels.symmetric) if config.phase == "RE" else []]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """20 hex digits of a value's canonical JSON."""
     text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

@@ -17,10 +17,22 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self
 
 from lai_net.errors import InputError
-from tune.ledger_file import SCHEMA, check_version, connect_to_read, connect_to_write, lock_beside
+from tune.ledger_file import (
+    SCHEMA,
+    MissingLedgerError,
+    check_version,
+    connect_to_read,
+    connect_to_write,
+    lock_beside,
+    migrate,
+    version_of,
+)
 
 Status = Literal["planned", "running", "completed", "failed", "pruned"]
 FinalStatus = Literal["completed", "failed", "pruned"]
+
+TrialKey = tuple[str, int | None, int, str]
+"""A trial without content: dataset, fold, seed, spec_id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,11 @@ class TrialRow:
     config: dict[str, Any]
     corpus_id: str
     encoder_id: str
+
+    @property
+    def key(self) -> TrialKey:
+        """Names the trial within a study, whose plan knows no content."""
+        return (self.dataset, self.fold, self.seed, self.spec_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +73,10 @@ class AttemptRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
-    """Scores (0-1) of a trial on a split; `upstream_trial_id` names the NER trial of an end-to-end RE."""
+    """Scores (0-1) of a trial on a split; `upstream_trial_id` names the NER trial of an end-to-end RE.
+
+    `error` is the traceback of one that failed, which has no scores.
+    """
 
     evaluation_id: str
     trial_id: str
@@ -65,6 +85,18 @@ class EvaluationRow:
     entities: str
     scores: list[dict[str, Any]]
     coverage: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchEvent:
+    """A decision of a search: what it was given, and what followed; `number` counts from 0 in a search."""
+
+    search_id: str
+    number: int
+    kind: str
+    given: dict[str, Any]
+    decided: dict[str, Any]
 
 
 class Ledger:
@@ -87,24 +119,27 @@ class Ledger:
         try:
             connection = connect_to_read(path) if read_only else connect_to_write(path)
             check_version(connection, path)
-        except (sqlite3.Error, InputError) as error:
+            if not read_only:
+                migrate(connection)
+        except (OSError, sqlite3.Error, InputError) as error:
             if connection is not None:
                 connection.close()
             if lock is not None:
                 lock.close()
-            if isinstance(error, sqlite3.Error):
-                raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
-            raise
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
         return cls(connection, lock)
 
     @classmethod
     def read_or_empty(cls, path: Path) -> Self:
         """Open `path` read-only, or an empty ledger in memory where there is no such file yet."""
-        if path.exists():
+        try:
             return cls.open(path, read_only=True)
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        connection.executescript(SCHEMA)
-        return cls(connection)
+        except MissingLedgerError:
+            connection = sqlite3.connect(":memory:", isolation_level=None)
+            connection.executescript(SCHEMA)
+            return cls(connection)
 
     def close(self) -> None:
         """Close the file and let the next writer in."""
@@ -130,31 +165,23 @@ class Ledger:
             InputError: they do not.
         """
         with self._transaction():
-            named = set()
+            named = {}
             for row in rows:
-                named.add((row.dataset, row.fold, row.spec_id, row.config_id, row.corpus_id))
+                named[row.dataset, row.fold, row.spec_id, row.config_id, row.corpus_id] = row
                 self._connection.execute(
                     "INSERT INTO trial VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                     (row.trial_id, row.config_id, row.spec_id, row.dataset, row.phase, row.fold, row.seed,
                      _to_json(row.config), row.corpus_id, row.encoder_id),
                 )  # fmt: skip
-            for dataset, fold, spec, config, corpus in named:
+            for key, row in named.items():
                 clash = self._one(
-                    "SELECT trial_id, dataset FROM trial"
+                    "SELECT * FROM trial"
                     " WHERE (dataset = ?1 AND fold IS ?2 AND corpus_id <> ?5)"
                     " OR (dataset = ?1 AND fold IS ?2 AND spec_id = ?3) <> (config_id = ?4) LIMIT 1",
-                    dataset, fold, spec, config, corpus,
+                    *key,
                 )  # fmt: skip
                 if clash is not None:
-                    raise InputError(
-                        f"dataset {dataset!r}: trial {clash['trial_id']} in the ledger ({clash['dataset']})"
-                        " has other content (corpus, annotations or encoder) under the same name, or the same"
-                        " content under another; use one name for one content, or another ledger"
-                    )
-
-    def register_trial(self, row: TrialRow) -> None:
-        """Insert one trial unless it is there; see `register_trials`."""
-        self.register_trials([row])
+                    raise InputError(_clash(_trial_row(clash), row))
 
     def start_attempt(self, trial_id: str, attempt: int, provenance: Mapping[str, Any]) -> None:
         """Open attempt number `attempt`, which fences off all earlier ones.
@@ -219,19 +246,45 @@ class Ledger:
         return True
 
     def record_evaluation(self, row: EvaluationRow) -> None:
-        """Store an evaluation unless it is there."""
+        """Store an evaluation unless it is there; one that failed gives way."""
         with self._transaction(durable=True):
             self._insert_evaluation(row)
 
-    def record_imported(self, rows: Mapping[str, Mapping[str, Any]]) -> int:
-        """Store imported result rows by key; returns how many were new."""
+    def record_imported(self, rows: Mapping[str, Mapping[str, Any]], outdated: Iterable[str] = ()) -> int:
+        """Store imported result rows by key, over what is there; returns how many were new or other."""
         with self._transaction(durable=True):
+            self._connection.executemany("DELETE FROM imported WHERE key = ?", [(key,) for key in outdated])
             before = self._connection.total_changes
             self._connection.executemany(
-                "INSERT INTO imported VALUES (?,?) ON CONFLICT DO NOTHING",
+                "INSERT INTO imported VALUES (?,?)"
+                " ON CONFLICT DO UPDATE SET row = excluded.row WHERE row <> excluded.row",
                 [(key, _to_json(row)) for key, row in rows.items()],
             )
             return self._connection.total_changes - before
+
+    def record_search_event(self, event: SearchEvent) -> None:
+        """Append a decision to a search's log."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO search_event VALUES (?,?,?,?,?)",
+                (event.search_id, event.number, event.kind, _to_json(event.given), _to_json(event.decided)),
+            )
+
+    def search_events(self, search_id: str) -> list[SearchEvent]:
+        """A search's decisions in the order in which they were made."""
+        if version_of(self._connection) < 2:
+            return []  # an old ledger, open to read
+        rows = self._all("SELECT * FROM search_event WHERE search_id = ? ORDER BY number", search_id)
+        return [
+            SearchEvent(
+                row["search_id"],
+                row["number"],
+                row["kind"],
+                json.loads(row["given"]),
+                json.loads(row["decided"]),
+            )
+            for row in rows
+        ]
 
     def trial(self, trial_id: str) -> TrialRow | None:
         """The trial, or None."""
@@ -252,10 +305,16 @@ class Ledger:
         query = "SELECT * FROM attempt WHERE trial_id = ? ORDER BY attempt"
         return [_attempt_row(row) for row in self._all(query, trial_id)]
 
+    def all_attempts(self) -> dict[str, list[AttemptRow]]:
+        """The attempts, oldest first, of every trial that was ever started."""
+        attempts: dict[str, list[AttemptRow]] = {}
+        for row in self._all("SELECT * FROM attempt ORDER BY attempt"):
+            attempts.setdefault(row["trial_id"], []).append(_attempt_row(row))
+        return attempts
+
     def newest_attempts(self) -> dict[str, AttemptRow]:
         """The newest attempt of every trial that was ever started."""
-        rows = self._all("SELECT * FROM attempt ORDER BY attempt")
-        return {row["trial_id"]: _attempt_row(row) for row in rows}
+        return {trial_id: attempts[-1] for trial_id, attempts in self.all_attempts().items()}
 
     def status(self, trial_id: str) -> Status:
         """What the newest attempt says; `planned` where there is none."""
@@ -271,6 +330,11 @@ class Ledger:
         """How many epochs each trial has reported; trials without any are left out."""
         rows = self._all("SELECT trial_id, count(*) AS n FROM epoch GROUP BY trial_id")
         return {row["trial_id"]: row["n"] for row in rows}
+
+    def epoch_times(self) -> dict[str, float | None]:
+        """The wall-clock seconds of each trial's epochs, whichever attempts made them; None is not said."""
+        query = "SELECT trial_id, sum(json_extract(report, '$.wall_s')) AS s FROM epoch GROUP BY trial_id"
+        return {row["trial_id"]: row["s"] for row in self._all(query)}
 
     def evaluations(self) -> list[EvaluationRow]:
         """All evaluations, ordered by id."""
@@ -298,9 +362,11 @@ class Ledger:
 
     def _insert_evaluation(self, row: EvaluationRow) -> None:
         self._connection.execute(
-            "INSERT INTO evaluation VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            "INSERT INTO evaluation VALUES (?,?,?,?,?,?,?,?)"
+            " ON CONFLICT DO UPDATE SET scores=excluded.scores, coverage=excluded.coverage,"
+            " error=excluded.error WHERE error IS NOT NULL",
             (row.evaluation_id, row.trial_id, row.upstream_trial_id, row.split, row.entities,
-             _to_json(row.scores), _to_json(row.coverage)),
+             _to_json(row.scores), _to_json(row.coverage), row.error),
         )  # fmt: skip
 
     def _one(self, query: str, *values: Any) -> Any:
@@ -308,6 +374,29 @@ class Ledger:
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
         return self._connection.execute(query, values).fetchall()
+
+
+def _clash(stored: TrialRow, row: TrialRow) -> str:
+    """What is wrong where two trials with one name differ in content, or two with one content in name."""
+    places = [
+        {
+            "dataset": item.dataset,
+            "corpus": item.corpus_id,
+            "encoder": item.encoder_id,
+            "encoder.name": item.config.get("encoder", {}).get("name"),
+        }
+        for item in (stored, row)
+    ]
+    differing = [
+        f"{name} was {was!r} and is {places[1][name]!r}"
+        for name, was in places[0].items()
+        if was != places[1][name]
+    ]
+    return (
+        f"dataset {row.dataset!r}: trial {stored.trial_id} in the ledger has other content under the same "
+        f"name, or the same content under another: {', '.join(differing) or 'the annotations differ'}; "
+        "use one name for one content, or another ledger"
+    )
 
 
 def _to_json(value: Any) -> str:

@@ -8,8 +8,18 @@ from typing import IO
 
 from lai_net.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
+
+_SEARCH_EVENT = """
+CREATE TABLE search_event (
+  search_id TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, given TEXT NOT NULL,
+  decided TEXT NOT NULL, PRIMARY KEY (search_id, number)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS = {1: f"{_SEARCH_EVENT} ALTER TABLE evaluation ADD COLUMN error TEXT;"}
+"""What turns a ledger of a version into one of the next."""
 
 SCHEMA = f"""
 BEGIN;
@@ -31,13 +41,17 @@ CREATE TABLE epoch (
 CREATE TABLE evaluation (
   evaluation_id TEXT PRIMARY KEY, trial_id TEXT NOT NULL REFERENCES trial,
   upstream_trial_id TEXT REFERENCES trial, split TEXT NOT NULL, entities TEXT NOT NULL,
-  scores TEXT NOT NULL, coverage TEXT NOT NULL
+  scores TEXT NOT NULL, coverage TEXT NOT NULL, error TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
+{_SEARCH_EVENT}PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+
+
+class MissingLedgerError(InputError):
+    """There is no file of that name."""
 
 
 def lock_beside(path: Path) -> IO[str]:
@@ -48,7 +62,7 @@ def lock_beside(path: Path) -> IO[str]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("a+", encoding="utf-8")
+        lock = _lock_file(path).open("a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another ledger") from error
     try:
@@ -66,6 +80,24 @@ def lock_beside(path: Path) -> IO[str]:
     return lock
 
 
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds the writer's lock."""
+    try:
+        with _lock_file(path).open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _lock_file(path: Path) -> Path:
+    """Beside the file itself, by whatever links it was named."""
+    real = path.resolve()
+    return real.with_name(real.name + ".lock")
+
+
 def connect_to_write(path: Path) -> sqlite3.Connection:
     """Open to write, and lay out a file that is new."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)
@@ -78,21 +110,36 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open so that nothing is written, nor any file made beside it."""
+    path = path.resolve()
     if not path.exists():
-        raise InputError(f"{path}: there is no such ledger; name one with --ledger, or start with `lai run`")
+        raise MissingLedgerError(
+            f"{path}: there is no such ledger; name one with --ledger, or start with `lai run`"
+        )
     # Without a -wal file nobody writes; `immutable` then keeps SQLite from making -wal and -shm files itself.
     still = not path.with_name(path.name + "-wal").exists()
-    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
+    uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if still else ''}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a ledger that is open for writing, of a known version, to this one; all steps or none."""
+    version = version_of(connection)
+    if version < SCHEMA_VERSION:
+        steps = "".join(MIGRATIONS[old] for old in range(version, SCHEMA_VERSION))
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version of an open ledger."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse another program's database and a ledger of a later version."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise InputError(f"{path}: an SQLite file, but not a ledger; name another file")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    if version_of(connection) > SCHEMA_VERSION:
         raise InputError(
-            f"{path}: written by a newer lai-tune (ledger version {version}, this one knows "
+            f"{path}: written by a newer lai-tune (ledger version {version_of(connection)}, this one knows "
             f"{SCHEMA_VERSION}); upgrade lai-tune"
         )

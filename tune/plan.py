@@ -9,7 +9,7 @@ that trials of equal shape follow each other.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lai_net.config import Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
@@ -17,12 +17,10 @@ from lai_net.schema import Corpus
 from tune.cells import Cell, expand
 from tune.identity import config_id, evaluation_id, spec_id, trial_id
 from tune.ledger import Ledger, TrialRow
+from tune.ledger import TrialKey as TrialKey
 from tune.study import Study
 
 SPLITS = ("dev", "test")
-
-TrialKey = tuple[str, int | None, int, str]
-"""A trial without content: dataset, fold, seed, spec_id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +52,16 @@ class PlannedEvaluation:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial with its ids and the config to train."""
+    """A trial with its ids, the config to train, and the cells that it fills, in words."""
 
     row: TrialRow
     config: TrialConfig
+    cells: str = ""
+
+    def __str__(self) -> str:
+        fold = "" if self.row.fold is None else f" fold {self.row.fold}"
+        cells = f", {self.cells}" if self.cells else ""
+        return f"{self.row.dataset}{fold} {self.row.phase} seed {self.row.seed}{cells}"
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,55 @@ class Jobs:
         """What the ledger lacks: trials that are not completed, evaluations that are not recorded."""
         newest = ledger.newest_attempts()
         completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
-        recorded = {row.evaluation_id for row in ledger.evaluations()}
+        recorded = {row.evaluation_id for row in ledger.evaluations() if row.error is None}
         return Jobs(
             tuple(job for job in self.trials if job.row.trial_id not in completed),
             tuple(job for job in self.evaluations if job.evaluation_id not in recorded),
         )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is trained on, which turns what is planned into ids.
+
+    Attributes:
+        corpora: by dataset name and fold.
+        encoder_ids: content id by encoder name.
+
+    Raises:
+        InputError: a corpus lacks a split.
+    """
+
+    corpora: Mapping[tuple[str, int | None], Corpus]
+    encoder_ids: Mapping[str, str]
+    _corpus_ids: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for (dataset, fold), corpus in self.corpora.items():
+            missing = {"train", *SPLITS} - corpus.splits.keys()
+            if missing:
+                raise InputError(f"dataset {dataset!r}: its corpus has no {', '.join(sorted(missing))} split")
+            self._corpus_ids[dataset, fold] = corpus.content_id
+
+    def job(self, trial: PlannedTrial) -> Job:
+        """A planned trial with its ids."""
+        place = (trial.dataset, trial.fold)
+        corpus = self._corpus_ids[place]
+        encoder = self.encoder_ids[trial.config.encoder.name]
+        config = config_id(trial.config, corpus, encoder, self.corpora[place].labels)
+        row = TrialRow(
+            trial_id=trial_id(config, trial.seed),
+            config_id=config,
+            spec_id=trial.spec_id,
+            dataset=trial.dataset,
+            phase=trial.phase,
+            fold=trial.fold,
+            seed=trial.seed,
+            config=active_settings(trial.config),
+            corpus_id=corpus,
+            encoder_id=encoder,
+        )
+        return Job(row, trial.config)
 
 
 @dataclass(frozen=True)
@@ -103,42 +151,24 @@ class Plan:
         """The encoders whose content `identify` needs."""
         return tuple(dict.fromkeys(trial.config.encoder.name for trial in self.trials))
 
-    def identify(
-        self, corpora: Mapping[tuple[str, int | None], Corpus], encoder_ids: Mapping[str, str]
-    ) -> Jobs:
-        """The plan with ids.
-
-        Args:
-            corpora: by dataset name and fold.
-            encoder_ids: content id by encoder name.
-
-        Raises:
-            InputError: a corpus lacks a split.
-        """
-        for (dataset, _), corpus in corpora.items():
-            missing = {"train", *SPLITS} - corpus.splits.keys()
-            if missing:
-                raise InputError(f"dataset {dataset!r}: its corpus has no {', '.join(sorted(missing))} split")
-        contents = {place: corpus.content_id for place, corpus in corpora.items()}
-        jobs: dict[TrialKey, Job] = {}
-        for trial in self.trials:
-            place = (trial.dataset, trial.fold)
-            encoder = encoder_ids[trial.config.encoder.name]
-            config = config_id(trial.config, contents[place], encoder, corpora[place].labels)
-            row = TrialRow(
-                trial_id=trial_id(config, trial.seed),
-                config_id=config,
-                spec_id=trial.spec_id,
-                dataset=trial.dataset,
-                phase=trial.phase,
-                fold=trial.fold,
-                seed=trial.seed,
-                config=active_settings(trial.config),
-                corpus_id=contents[place],
-                encoder_id=encoder,
-            )
-            jobs[trial.key] = Job(row, trial.config)
+    def identify(self, contents: Contents) -> Jobs:
+        """The plan with ids."""
+        cells = _cell_names(self.cells)
+        jobs = {
+            trial.key: replace(contents.job(trial), cells=cells.get((trial.dataset, trial.spec_id), ""))
+            for trial in self.trials
+        }
         return Jobs(tuple(jobs.values()), tuple(_evaluation_job(item, jobs) for item in self.evaluations))
+
+
+def _cell_names(cells: Sequence[Cell]) -> dict[tuple[str, str], str]:
+    """By dataset and spec_id: `base`, or the factors and levels."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        if cell.config is not None:
+            own = names.setdefault((cell.dataset, spec_id(cell.config)), {})
+            own["base" if cell.is_base else f"{cell.factor} {cell.level}"] = None
+    return {place: ", ".join(own) for place, own in names.items()}
 
 
 def _evaluation_job(evaluation: PlannedEvaluation, jobs: Mapping[TrialKey, Job]) -> EvaluationJob:

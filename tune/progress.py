@@ -20,7 +20,7 @@ class ProgressSink:
 
     Attributes:
         inner: told first.
-        jobs: of this run, by key.
+        jobs: of this run, by key; a search adds to it as it goes.
         console: where to.
     """
 
@@ -31,9 +31,9 @@ class ProgressSink:
     """Highest F1 on the selection split so far, by dataset and phase."""
 
     def __post_init__(self) -> None:
-        self._done_units = dict.fromkeys(self.jobs, 0)
+        self._done_units: dict[str, int] = {}
         self._running: set[str] = set()
-        self._num_ended = {"completed": 0, "failed": 0}
+        self._num_ended = {"completed": 0, "failed": 0, "stopped": 0}
         self._bar: Progress | None = None
         self._row = TaskID(0)
 
@@ -50,7 +50,7 @@ class ProgressSink:
             console=self.console,
             speed_estimate_period=_ETA_WINDOW_S,
         ) as self._bar:
-            self._row = self._bar.add_task(self.state, total=sum(map(_units, self.jobs.values())))
+            self._row = self._bar.add_task(self.state, total=self._total())
             yield self
 
     @property
@@ -61,6 +61,8 @@ class ProgressSink:
             f"{ended['completed']}/{len(self.jobs)} jobs done, {len(self._running)} running, "
             f"{ended['failed']} failed tries"
         )
+        if ended["stopped"]:
+            counts += f", {ended['stopped']} stopped early"
         return "; ".join([counts, *(f"{name} best F1 {f1:.3f}" for name, f1 in sorted(self.best.items()))])
 
     def record(self, task: Task, message: Message) -> None:
@@ -74,24 +76,29 @@ class ProgressSink:
         if message.event == "epoch":
             self._epoch(task.key, job, message)
         if self._bar is not None:
-            self._bar.update(self._row, completed=sum(self._done_units.values()), description=self.state)
+            done = sum(self._done_units.values())
+            self._bar.update(self._row, completed=done, total=self._total(), description=self.state)
+
+    def _total(self) -> int:
+        return sum(map(_units, self.jobs.values()))
 
     def _epoch(self, key: str, job: Training | EndToEnd, message: Message) -> None:
-        row = job.trial.row if isinstance(job, Training) else job.row
+        row = job.trial.row
         name, f1 = f"{row.dataset} {row.phase}", message.content["dev"]["f1"]
         self.best[name] = max(f1, self.best.get(name, 0.0))
-        self._done_units[key] = max(self._done_units[key], message.content["epoch"])
+        self._done_units[key] = max(self._done_units.get(key, 0), message.content["epoch"])
 
     def _end(self, key: str, job: Training | EndToEnd, message: Message) -> None:
         self._running.discard(key)
         self._num_ended[message.event] += 1
-        if message.event == "completed":
+        if message.event in ("completed", "stopped"):
             self._done_units[key] = _units(job)
         if message.event == "failed":
             reason = message.content["error"].strip().splitlines()[-1]
             self._print(f"failed: {job}: {reason}")
         elif self._bar is None:
-            self._print(f"completed: {job} in {message.content['wall_s']:.1f} s ({self.state})")
+            took = f" in {message.content['wall_s']:.1f} s" if message.event == "completed" else ""
+            self._print(f"{message.event}: {job}{took} ({self.state})")
 
     def _print(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)

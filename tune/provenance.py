@@ -20,7 +20,7 @@ def provenance(device: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "pid_started": _process_start(os.getpid()),
         "device": _device_name(device),
-        **_code(),
+        **code_of(Path(__file__)),
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(),
     }
@@ -65,17 +65,15 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name()
 
 
-@functools.cache
-def _code() -> dict[str, Any]:
-    """The commit of this code and whether files differ from it; None outside a checkout."""
-    here = Path(__file__)
+def code_of(file: Path) -> dict[str, Any]:
+    """The commit of the checkout that tracks `file`, now, and whether files differ from it; else None."""
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(here.parent), *words]
+        command = ["git", "-C", str(file.parent), *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)
+        git("ls-files", "--error-unmatch", file.name)
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

@@ -44,6 +44,7 @@ os.environ.update(
 import ray
 import ray.tune as ray_tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lai_net.errors import InputError
@@ -54,9 +55,7 @@ _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
 _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",  # Tune runs each trial in a new thread; an arena for each would keep its memory
-} | {
-    name: os.environ[name] for name in ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")
-}
+} | {name: os.environ[name] for name in ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")}
 _MAX_TEMPORARY_PATH = 20  # characters; Ray's sockets lie below it, and their paths may have 107
 
 
@@ -162,6 +161,7 @@ class RayEngine:
                 ray_tune.with_resources(attempt, {"cpu": self.cpus, "gpu": self.gpus}),
                 tune_config=ray_tune.TuneConfig(
                     search_alg=_SourceSearcher(wave),
+                    scheduler=_SinkScheduler(wave),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -169,7 +169,7 @@ class RayEngine:
                 run_config=ray_tune.RunConfig(
                     name="wave",
                     storage_path=folder,
-                    callbacks=[_SinkCallback(wave)],
+                    callbacks=[_Watchdog(wave)],
                     failure_config=ray_tune.FailureConfig(max_failures=0),
                     verbose=0,
                 ),
@@ -227,9 +227,8 @@ class _Wave:
 
     def deliver(self, flight: _Flight, message: Message) -> None:
         """Pass a message on; Tune hides the class of an error, so it is kept."""
-        flight.is_over = message.is_final
         try:
-            deliver(self.source, self.sink, flight.task, message)
+            flight.is_over = not deliver(self.source, self.sink, flight.task, message)
         except Exception as error:
             self.error = error
             raise
@@ -273,20 +272,34 @@ class _SourceSearcher(Searcher):
         """Nothing: `_Wave.sweep` sees every end, also those that Tune does not tell."""
 
 
-class _SinkCallback(ray_tune.Callback):
-    """Tune's view of the sink. Tune pickles it, too."""
+class _SinkScheduler(FIFOScheduler):
+    """Tune's view of the sink, and of the source's word on a trial in flight. Tune pickles it, too."""
+
+    def __init__(self, wave: _Wave) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._wave = wave
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (object, ())
+
+    def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Record; the worker's `report` returns only then. Tune asks once more after the worker's return."""
+        flight = self._wave.flights[trial.trial_id]
+        message = Message.from_json(result["message"])
+        if not flight.is_over:
+            self._wave.deliver(flight, message)
+        is_stopped = flight.is_over and not message.is_final
+        return str(TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE)
+
+
+class _Watchdog(ray_tune.Callback):
+    """Looks after every step of Tune's controller. Tune pickles it, too."""
 
     def __init__(self, wave: _Wave) -> None:
         self._wave = wave
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
-
-    def on_trial_result(  # Tune calls by keyword
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: object  # noqa: ARG002
-    ) -> None:  # fmt: skip
-        """Record; the worker's `report` returns only then."""
-        self._wave.deliver(self._wave.flights[trial.trial_id], Message.from_json(result["message"]))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:  # noqa: ARG002
         """Notice every end, and the user's wish to stop."""

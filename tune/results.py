@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune.identity import evaluation_id
 from tune.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
+from tune.plan import SPLITS, TrialKey, make_plan
+from tune.search.plan import plan_search
+from tune.search.report import trial_keys
 from tune.study import Study
 
 LONG_COLUMNS = (
@@ -17,6 +20,11 @@ LONG_COLUMNS = (
     "wall_s", "device", "commit", "fold", "entities", "protocol", "averaging", "selection", "encoder",
     "model", "representation", "upstream_trial_id", "origin",
 )  # fmt: skip
+
+
+SCORES = ("precision", "recall", "f1")
+TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
+"""What is scored in a phase."""
 
 
 class ResultRow(dict[str, Any]):
@@ -36,21 +44,22 @@ class ResultRow(dict[str, Any]):
 def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     """All results in a fixed order, or those that a study plans.
 
-    A started trial without an evaluation has a row without scores. Of imported rows a study takes all that
-    name one of its datasets.
+    A started trial without an evaluation has a row without scores, as an evaluation that failed has one a
+    task; evaluations by other semantics are left out. Of imported rows a study takes all that name one of
+    its datasets.
     """
     trials = {row.trial_id: row for row in ledger.trials()}
-    attempts = ledger.newest_attempts()
+    attempts = ledger.all_attempts()
     epochs = ledger.epoch_counts()
-    evaluations: dict[str, list[EvaluationRow]] = {}
-    for evaluation in ledger.evaluations():
-        evaluations.setdefault(evaluation.trial_id, []).append(evaluation)
-    planned = None if study is None else _Planned(study)
+    seconds = ledger.epoch_times()
+    evaluations = current_evaluations(ledger)
+    planned = None if study is None else _Planned(study, ledger)
     rows: list[ResultRow] = []
     for name, trial in trials.items():
-        if name not in attempts or (planned is not None and _key(trial) not in planned.trials):
+        if name not in attempts or (planned is not None and trial.key not in planned.trials):
             continue
-        common = _trial_values(trial, attempts[name], epochs.get(name, 0))
+        common = _trial_values(trial) | _run_values(attempts[name])
+        common |= {"epochs": epochs.get(name, 0), "wall_s": seconds.get(name)}
         joined = [
             (item, None if item.upstream_trial_id is None else trials[item.upstream_trial_id])
             for item in evaluations.get(name, ())
@@ -58,7 +67,7 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
         if planned is not None:
             joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
         for item, upstream in joined:
-            rows.extend(_evaluation_rows(common, item, trial.spec_id, upstream))
+            rows.extend(_evaluation_rows(common, item, trial, upstream))
         if not joined:
             rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
     names = None if study is None else {dataset.name for dataset in study.datasets}
@@ -66,10 +75,28 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     return sorted(rows, key=_order)
 
 
-class _Planned:
-    """What a study plans, by the keys that a ledger without its corpora knows."""
+def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
+    """By trial, the evaluations that today's code would make likewise."""
+    evaluations: dict[str, list[EvaluationRow]] = {}
+    for item in ledger.evaluations():
+        if item.evaluation_id == evaluation_id(
+            item.trial_id, item.upstream_trial_id, item.split, item.entities
+        ):
+            evaluations.setdefault(item.trial_id, []).append(item)
+    return evaluations
 
-    def __init__(self, study: Study) -> None:
+
+class _Planned:
+    """What a study plans, or a search has tried, by the keys that a ledger without its corpora knows."""
+
+    def __init__(self, study: Study, ledger: Ledger) -> None:
+        if study.search is not None:
+            self.trials = trial_keys(plan_search(study), ledger)
+            entities = "predicted" if study.search.phase == "NER" else "gold"
+            self._evaluations: set[tuple[TrialKey, TrialKey | None, str, str]] = {
+                (key, None, split, entities) for key in self.trials for split in SPLITS
+            }
+            return
         plan = make_plan(study)
         self.trials = {trial.key for trial in plan.trials}
         self._evaluations = {
@@ -77,15 +104,23 @@ class _Planned:
         }
 
     def has(self, trial: TrialRow, upstream: TrialRow | None, item: EvaluationRow) -> bool:
-        joined = None if upstream is None else _key(upstream)
-        return (_key(trial), joined, item.split, item.entities) in self._evaluations
+        joined = None if upstream is None else upstream.key
+        return (trial.key, joined, item.split, item.entities) in self._evaluations
 
 
-def _key(trial: TrialRow) -> tuple[str, int | None, int, str]:
-    return (trial.dataset, trial.fold, trial.seed, trial.spec_id)
+def _run_values(attempts: Sequence[AttemptRow]) -> dict[str, Any]:
+    """How a trial ended, and where and by what code its attempts ran; uncommitted changes are `-dirty`."""
+    provenances = [attempt.provenance for attempt in attempts]
+    devices = [item.get("device") for item in provenances]
+    commits = [f"{item['commit']}-dirty" if item.get("dirty") else item.get("commit") for item in provenances]
+    return {
+        "status": attempts[-1].status,
+        "device": " + ".join(dict.fromkeys(filter(None, devices))) or None,
+        "commit": " + ".join(dict.fromkeys(filter(None, commits))) or None,
+    }
 
 
-def _trial_values(trial: TrialRow, attempt: AttemptRow, epochs: int) -> dict[str, Any]:
+def _trial_values(trial: TrialRow) -> dict[str, Any]:
     settings = trial.config
     annotations = settings["input"]["annotations"]
     return {
@@ -99,11 +134,6 @@ def _trial_values(trial: TrialRow, attempt: AttemptRow, epochs: int) -> dict[str
         "entity_filter": settings["filter"]["enabled"] if trial.phase == "NER" else None,
         "attention_mask": settings["input"]["attention_mask"],
         "annotations": annotations,
-        "status": attempt.status,
-        "epochs": epochs,
-        "wall_s": attempt.wall_s,
-        "device": attempt.provenance.get("device"),
-        "commit": attempt.provenance.get("commit"),
         "fold": trial.fold,
         "selection": settings["training"]["selection"],
         "encoder": settings["encoder"]["name"],
@@ -114,7 +144,7 @@ def _trial_values(trial: TrialRow, attempt: AttemptRow, epochs: int) -> dict[str
 
 
 def _evaluation_rows(
-    common: Mapping[str, Any], item: EvaluationRow, spec_id: str, upstream: TrialRow | None
+    common: Mapping[str, Any], item: EvaluationRow, trial: TrialRow, upstream: TrialRow | None
 ) -> Iterator[ResultRow]:
     values = {
         **common,
@@ -122,9 +152,12 @@ def _evaluation_rows(
         "entities": item.entities,
         "upstream_trial_id": item.upstream_trial_id,
     }
-    for score in item.scores:
+    failed = [{"task": task, "status": "failed"} for task in TASKS[trial.phase]]
+    for score in item.scores if item.error is None else failed:
         yield ResultRow(
-            values | score, spec_id=spec_id, upstream_spec_id=None if upstream is None else upstream.spec_id
+            values | score,
+            spec_id=trial.spec_id,
+            upstream_spec_id=None if upstream is None else upstream.spec_id,
         )
 
 
@@ -167,7 +200,7 @@ def write_parquet(rows: Sequence[ResultRow], path: Path) -> None:
         **dict.fromkeys(LONG_COLUMNS, pa.string()),
         **dict.fromkeys(("seed", "gcn_layers", "gcn_heads", "epochs", "fold"), pa.int64()),
         **dict.fromkeys(("entity_filter", "annotations"), pa.bool_()),
-        **dict.fromkeys(("precision", "recall", "f1", "wall_s"), pa.float64()),
+        **dict.fromkeys((*SCORES, "wall_s"), pa.float64()),
     }
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(kinds.items()))
     parquet.write_table(table, path)

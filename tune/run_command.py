@@ -2,27 +2,24 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lai_net.corpora.loading import load_corpus
-from lai_net.encoder_files import encoder_id
-from lai_net.errors import InputError
-from lai_net.schema import Corpus
 from tune.budget import Budget
-from tune.engine import Engine
-from tune.execution import Execution, Training, open_jobs
+from tune.engine import Engine, Source
+from tune.execution import EndToEnd, Execution, Training, open_jobs
 from tune.ledger import AttemptRow, Ledger
-from tune.plan import Jobs, make_plan
+from tune.preparation import Prepared, prepare
 from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
 from tune.schedule import Schedule
-from tune.study import Resources, Study, load_study
-from tune.task_spec import CorpusSource
+from tune.search.plan import SearchPlan
+from tune.search.report import result_lines
+from tune.search.source import SearchSource
+from tune.study import Resources
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 FAILED, INTERRUPTED = 1, 3
@@ -30,20 +27,6 @@ FAILED, INTERRUPTED = 1, 3
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
 LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
 CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A study with its corpora and encoders at hand.
-
-    Attributes:
-        corpora: by dataset and fold, as workers load them.
-        jobs: everything that the study needs, done or not.
-    """
-
-    study: Study
-    corpora: dict[tuple[str, int | None], CorpusSource]
-    jobs: Jobs
 
 
 def run(
@@ -68,20 +51,6 @@ def run(
     raise typer.Exit(code)
 
 
-def prepare(study_name: str, corpus_options: Sequence[str]) -> Prepared:
-    """Load a study and what it names.
-
-    Raises:
-        InputError: a file is wrong, or a corpus has no place.
-    """
-    study = load_study(study_name)
-    plan = make_plan(study)
-    corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
-    encoder_ids = {name: encoder_id(name) for name in plan.encoder_names}
-    jobs = plan.identify({key: loaded for key, (loaded, _) in corpora.items()}, encoder_ids)
-    return Prepared(study, {key: source for key, (_, source) in corpora.items()}, jobs)
-
-
 def execute_study(
     prepared: Prepared,
     ledger: Ledger,
@@ -98,25 +67,62 @@ def execute_study(
         make_engine: entered only if there is something to do.
         budget_hours: None takes the study's.
     """
+    limits = prepared.study.budget
+    hours = limits.hours if budget_hours is None else budget_hours
+    budget = Budget(hours, limits.disk_gib, folder / "artifacts")
+    execution = Execution(ledger, folder, prepared.corpora, prepared.study.resources.gpus_per_trial)
+    if prepared.search is not None:
+        source = _search_source(prepared, prepared.search, execution, budget)
+        code = _run(source, source.schedule, source.jobs, execution, make_engine)
+        for line in result_lines(source.search):
+            typer.echo(line)
+        if code == 0 and not source.is_over():
+            typer.echo("the budget is spent, resume with the same call")
+            return INTERRUPTED
+        return code or (FAILED if source.search.ended_by == "failures" else 0)
     ledger.register_trials([job.row for job in prepared.jobs.trials])
     jobs = open_jobs(prepared.jobs, ledger)
     num_trainings = sum(isinstance(job, Training) for job in jobs)
     typer.echo(
         f"{prepared.study.name}: {num_trainings} of {len(prepared.jobs.trials)} trials to train, "
-        f"{len(jobs) - num_trainings} end-to-end evaluations to make"
+        f"{len(jobs) - num_trainings} evaluations to make"
     )
-    if not jobs:
-        return 0
-    _settle_orphans(ledger.newest_attempts().values())
-    execution = Execution(ledger, folder, prepared.corpora, prepared.study.resources.gpus_per_trial)
-    limits = prepared.study.budget
-    hours = limits.hours if budget_hours is None else budget_hours
-    budget = Budget(hours, limits.disk_gib, folder / "artifacts")
     schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
-    sink = ProgressSink(execution, {job.key: job for job in jobs})
+    return _run(schedule, schedule, {job.key: job for job in jobs}, execution, make_engine)
+
+
+def _run(
+    source: Source,
+    schedule: Schedule[Any],
+    jobs: Mapping[str, Training | EndToEnd],
+    execution: Execution,
+    make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
+) -> int:
+    """Run a source dry and say how it went; `jobs` may grow meanwhile."""
+    execution.delete_all_stale()
+    if not jobs and source.is_done():
+        return 0
+    _settle_orphans(execution.ledger.newest_attempts().values())
+    sink = ProgressSink(execution, jobs)
     with make_engine() as engine, stop_on_signals() as should_stop, sink.live():
-        engine.run(schedule, sink, should_stop)
-    return _conclude(schedule, {job.key: str(job) for job in jobs}, is_interrupted=should_stop())
+        engine.run(source, sink, should_stop)
+    names = {key: str(job) for key, job in jobs.items()}
+    return _conclude(schedule, names, is_interrupted=should_stop() and not source.is_done())
+
+
+def _search_source(
+    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: Budget
+) -> SearchSource:
+    from tune.search.sampler import Sampler
+
+    return SearchSource(
+        plan=plan,
+        suggest=Sampler(plan.space, plan.spec.sampler, plan.spec.seed).suggest,
+        identify=lambda config, seed: prepared.contents.job(plan.trial(config, seed)),
+        execution=execution,
+        max_attempts=prepared.study.budget.max_attempts,
+        is_spent=budget.is_spent,
+    )
 
 
 @contextlib.contextmanager
@@ -149,47 +155,6 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         restore()
 
 
-def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:
-    known = [dataset.name for dataset in study.datasets]
-    folders: dict[str, str] = {}
-    for option in options:
-        name, separator, folder = option.partition("=")
-        if not separator or not folder:
-            raise InputError(f"--corpus takes NAME=DIR, but got {option!r}")
-        if name not in known:
-            raise InputError(f"--corpus {option}: study {study.name} has no dataset {name!r}; it has {known}")
-        folders[name] = folder
-    return folders
-
-
-def _load_corpora(
-    study: Study, folders: dict[str, str]
-) -> Iterator[tuple[tuple[str, int | None], tuple[Corpus, CorpusSource]]]:
-    for dataset in study.datasets:
-        source = folders.get(dataset.name, dataset.corpus)
-        if source is None:
-            raise InputError(
-                f"study {study.name}: dataset {dataset.name} names no corpus; add --corpus {dataset.name}=DIR"
-            )
-        if source != "embedded":
-            source = str(Path(source).resolve())
-        for fold in dataset.fold_numbers:
-            corpus = load_corpus(source, name=dataset.name, annotations=dataset.annotations, fold=fold)
-            yield (
-                (dataset.name, fold),
-                (
-                    corpus,
-                    CorpusSource(
-                        source=source,
-                        name=dataset.name,
-                        annotations=dataset.annotations,
-                        fold=fold,
-                        content_id=corpus.content_id,
-                    ),
-                ),
-            )
-
-
 def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
     running = [attempt.provenance for attempt in attempts if attempt.status == "running"]
     if (alive := wait_for_orphans(running)) > 0:
@@ -205,10 +170,13 @@ def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted:
         f"{len(schedule.completed)} jobs completed, {len(schedule.failed)} failed, "
         f"{len(schedule.blocked)} blocked, {len(schedule.remaining)} remain"
     )
-    if is_interrupted and schedule.remaining:
+    if schedule.stopped:
+        summary += f", {len(schedule.stopped)} stopped early"
+    if is_interrupted:
         typer.echo(f"interrupted: {summary}; the same call resumes")
         return INTERRUPTED
     if schedule.remaining:
-        summary += "; the budget is spent, the same call goes on"
+        typer.echo(f"{summary}; the budget is spent, resume with the same call")
+        return INTERRUPTED
     typer.echo(summary)
     return FAILED if schedule.failed or schedule.blocked else 0

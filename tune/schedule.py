@@ -54,6 +54,8 @@ class Schedule(Generic[JobT]):
     """Key -> traceback of the last try."""
     blocked: dict[str, str] = field(default_factory=dict)
     """Key -> what it waits for in vain."""
+    stopped: set[str] = field(default_factory=set)
+    """Keys of jobs that were ended early."""
 
     def __post_init__(self) -> None:
         self._jobs = {job.key: job for job in self.jobs}
@@ -65,6 +67,16 @@ class Schedule(Generic[JobT]):
         self._pausing: list[tuple[float, str]] = []
         self._running: dict[str, Task] = {}
         self._tries: dict[str, int] = {}
+
+    def add(self, job: JobT) -> None:
+        """Append a job that needs no other."""
+        self._jobs[job.key] = job
+        self._ready.append(job.key)
+
+    @property
+    def num_running(self) -> int:
+        """How many tasks are out."""
+        return len(self._running)
 
     def next_task(self) -> Task | None:
         """The next ready job's task; None while there is none."""
@@ -83,6 +95,10 @@ class Schedule(Generic[JobT]):
         """Whether nothing runs and nothing can become ready any more."""
         return not self._running and (not (self._ready or self._pausing) or self.is_spent())
 
+    def goes_on(self, task: Task, message: Message) -> bool:  # noqa: ARG002 - see `tune.engine.Source`
+        """A table's trials always go on to their full budget."""
+        return True
+
     def ended(self, task: Task, message: Message) -> None:
         """Unlock, retry or block; a word about a try that is over already is ignored."""
         if self._running.get(task.key) != task:
@@ -91,6 +107,8 @@ class Schedule(Generic[JobT]):
         if message.event == "completed":
             self.completed.add(task.key)
             self._unlock(task.key)
+        elif message.event == "stopped":
+            self.stopped.add(task.key)
         elif self._will_retry(task.key, message):
             pause_s = self.pause_s * 2 ** (self._tries[task.key] - 1)
             heapq.heappush(self._pausing, (self.clock() + pause_s, task.key))
@@ -100,8 +118,8 @@ class Schedule(Generic[JobT]):
 
     @property
     def remaining(self) -> list[str]:
-        """Keys of jobs that neither completed nor failed nor are blocked."""
-        over = self.completed | self.failed.keys() | self.blocked.keys()
+        """Keys of jobs that neither completed nor failed nor were stopped nor are blocked."""
+        over = self.completed | self.stopped | self.failed.keys() | self.blocked.keys()
         return [key for key in self._jobs if key not in over]
 
     def _will_retry(self, key: str, message: Message) -> bool:

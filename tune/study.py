@@ -23,11 +23,13 @@
     [resources]                         # cpus_per_trial, gpus_per_trial, gpus, max_concurrent
     [budget]                            # hours, max_attempts, disk_gib
     [report]                            # split, entities, protocol: what the tables show
+    [search]                            # in place of factors: see `tune.search_section`
 
 This is the one place where a study is parsed; every error is one line with file and place.
 """
 
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -36,16 +38,20 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from lai_net.errors import InputError
+from tune.search_section import SearchSpec
+from tune.section import Positive, Section, Slug
 
 FOLDER = Path(__file__).parent / "studies"
+MAX_SEEDS, MAX_FOLDS = 10_000, 1_000
+"""Beyond these a number is a slip, and a plan of it would fill the memory."""
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -56,14 +62,19 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _count_to_seeds(value: Any) -> Any:
     if type(value) is int:
+        if value > MAX_SEEDS:
+            raise ValueError(f"must be at most {MAX_SEEDS}")
         return tuple(range(value))
     return tuple(value) if isinstance(value, list) else value  # a tuple, since this leaves JSON mode
 
 
 def _beside_study(value: str, info: ValidationInfo) -> str:
     """Resolve a path relative to the study's folder."""
-    folder: Path = (info.context or {})["folder"]
-    return str((folder / Path(value).expanduser()).resolve())
+    folder: Path = (info.context or {})["file"].parent.absolute()
+    try:
+        return str((folder / Path(value).expanduser()).resolve())
+    except (OSError, RuntimeError) as error:  # no such user, or a loop of links
+        raise ValueError(f"is no path ({error})") from error
 
 
 def _corpus(value: str, info: ValidationInfo) -> str:
@@ -71,35 +82,31 @@ def _corpus(value: str, info: ValidationInfo) -> str:
 
 
 def _name_or_file(value: str, info: ValidationInfo) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
     return _beside_study(value, info) if value.endswith(".toml") else value
 
 
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Method = Literal["LAI-Net", "w/o 2nd", "w/o 1st"]
 Mask = Literal["Inv.", "Vis.", "Full"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class PhaseSpec(_Section):
+class PhaseSpec(Section):
     """The base of one phase: a preset and what is changed in it."""
 
     preset: NameOrFile
     settings: dict[str, Any] = Field(default={}, alias="set")
 
 
-class DatasetSpec(_Section):
+class DatasetSpec(Section):
     """A corpus and its bases. `corpus` is an absolute path, `embedded`, or None: to be given at the run."""
 
     name: Slug
     corpus: Annotated[str, AfterValidator(_corpus)] | None = None
     annotations: NameOrFile | None = None
-    folds: Annotated[int, Field(ge=1)] = 1
+    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
     averaging: Literal["micro", "macro"] = "micro"
     ner: PhaseSpec | None = None
     re: PhaseSpec | None = None
@@ -116,7 +123,7 @@ class DatasetSpec(_Section):
         return self
 
 
-class Factors(_Section):
+class Factors(Section):
     """The levels of each table's factors, spelled as in the paper."""
 
     gcn_layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct)] = ()
@@ -126,7 +133,7 @@ class Factors(_Section):
     mask: Annotated[tuple[Mask, ...], AfterValidator(_distinct)] = ()
 
 
-class Resources(_Section):
+class Resources(Section):
     """What a trial takes, and, where Ray should not find out, how many GPUs there are."""
 
     cpus_per_trial: Positive = 1
@@ -135,7 +142,7 @@ class Resources(_Section):
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
 
 
-class Budget(_Section):
+class Budget(Section):
     """When to stop: wall-clock hours, tries at a trial, GiB of artefacts."""
 
     hours: Positive | None = None
@@ -143,7 +150,7 @@ class Budget(_Section):
     disk_gib: Positive | None = None
 
 
-class Report(_Section):
+class Report(Section):
     """Which of the evaluations the tables show."""
 
     split: Literal["dev", "test"] = "test"
@@ -151,12 +158,15 @@ class Report(_Section):
     protocol: Literal["pure", "plmarker"] = "pure"
 
 
-class Study(_Section):
+class Study(Section):
     """A whole study."""
 
     name: Slug
     seeds: Annotated[
-        tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct), BeforeValidator(_count_to_seeds)
+        tuple[Seed, ...],
+        Field(min_length=1, max_length=MAX_SEEDS),
+        AfterValidator(_distinct),
+        BeforeValidator(_count_to_seeds),
     ]
     upstream: Literal["base", "changed"] = "base"
     datasets: Annotated[tuple[DatasetSpec, ...], Field(min_length=1)]
@@ -164,6 +174,17 @@ class Study(_Section):
     resources: Resources = Resources()
     budget: Budget = Budget()
     report: Report = Report()
+    search: SearchSpec | None = None
+    _file: Path = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the file's path."""
+        self._file = context["file"]
+
+    @property
+    def file(self) -> Path:
+        """Where the study was read, for messages."""
+        return self._file
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "Study":
@@ -172,23 +193,33 @@ class Study(_Section):
             raise ValueError(f"datasets must have distinct names, but got {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _has_tables_or_a_search(self) -> "Study":
+        if self.search is not None and self.factors != Factors():
+            raise ValueError("a study has [factors] or a [search]; the ledger shares trials between studies")
+        return self
+
 
 def study_names() -> list[str]:
     """The studies that ship."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_study(path: str | Path) -> Study:
+def study_file(name: str | Path) -> Path:
+    """The file of a study: a path, or a bare name of one that ships unless there is such a file."""
+    is_shipped = str(name) in study_names() and not Path(name).is_file()
+    return FOLDER / f"{name}.toml" if is_shipped else Path(name)
+
+
+def load_study(name: str | Path) -> Study:
     """Read a study file, or a shipped study by its name.
 
     Raises:
         InputError: one line with the file, the place, and what is known there.
     """
-    path = Path(path)
-    if not path.exists() and path.name in study_names():
-        path = FOLDER / f"{path.name}.toml"
+    path = study_file(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such study; a file, or one of {', '.join(study_names())}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -196,7 +227,7 @@ def load_study(path: str | Path) -> Study:
     try:
         # By way of JSON, since pydantic's strict Python mode takes no list where a tuple is meant.
         text = json.dumps(content, default=str)
-        return Study.model_validate_json(text, context={"folder": path.parent.absolute()})
+        return Study.model_validate_json(text, context={"file": path})
     except ValidationError as error:
         raise InputError(f"{path}: {_first_problem(error)}") from error
 
@@ -212,7 +243,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"{_place(parents)}key {last!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     got = problem["input"]
-    shown = "" if isinstance(got, dict) else f", but got {got!r}"
+    shown = "" if isinstance(got, dict) else f", but got {reprlib.repr(got)}"
     return f"{_place(problem['loc'])}{message[:1].lower()}{message[1:]}{shown}"
 
 
@@ -224,7 +255,7 @@ def _place(location: Any) -> str:
 def _known_keys(location: Any) -> list[str]:
     section: Any = Study
     for part in location:
-        if isinstance(part, str):
+        if part in section.model_fields:  # not an index, nor a key of a mapping
             section = next(
                 kind
                 for kind in _leaves(section.model_fields[part].annotation)

@@ -47,7 +47,7 @@ def summarize(plan: Plan, ledger: Ledger) -> Summary:
     seeds = len(plan.study.seeds)
     runs = sum(folds[cell.dataset] for cell in cells) * seeds
     finished = _finished(ledger)
-    done = {(row.dataset, row.fold, row.seed, row.spec_id) for row, _ in finished}
+    done = {row.key for row, _ in finished}
     remaining = [trial for trial in plan.trials if trial.key not in done]
     estimate, unmeasured = _estimate(remaining, finished)
     return Summary(
@@ -92,6 +92,11 @@ def _kind(dataset: str, settings: dict[str, Any]) -> tuple[str, str, str, int]:
     return dataset, settings["phase"], settings["encoder"]["name"], settings["training"]["epochs"]
 
 
+def smallest_p(pairs: int, comparisons: int = 1) -> float:
+    """The smallest p that so many pairs can reach after Holm's correction over so many comparisons."""
+    return min(1.0, 2.0 ** (1 - pairs) * comparisons)
+
+
 def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
     warnings = []
     num_seeds = len(plan.study.seeds)
@@ -100,9 +105,9 @@ def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
         if cell.config is not None and not cell.is_base:
             comparisons[cell.dataset, cell.phase, cell.factor] += 1
     most = max(comparisons.values(), default=0)
-    best_p = min(1.0, most * 2 / 2**num_seeds)
+    best_p = smallest_p(num_seeds, most)
     if best_p >= SIGNIFICANCE:
-        enough = next(n for n in range(num_seeds, 64) if most * 2 / 2**n < SIGNIFICANCE)
+        enough = next(n for n in range(num_seeds, 64) if smallest_p(n, most) < SIGNIFICANCE)
         factors = sorted({factor for (_, _, factor), count in comparisons.items() if count == most})
         warnings.append(
             f"{num_seeds} seeds cannot show a difference: with {most} comparisons ({', '.join(factors)}) the "
@@ -111,8 +116,7 @@ def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
     for dataset in plan.study.datasets:
         if dataset.ner is None and plan.study.report.entities == "predicted":
             warnings.append(
-                f"{dataset.name} has no NER phase, so its RE has no predicted entities: "
-                'the tables stay empty; set report.entities = "gold"'
+                f"{dataset.name} has no NER phase, so its RE is not end to end: it is shown on gold entities"
             )
     if unmeasured:
         warnings.append(

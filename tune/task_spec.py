@@ -52,16 +52,16 @@ class TrainSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateSpec:
-    """End-to-end evaluation of an RE trial on the entities that an NER trial predicts.
+    """Evaluation of a trained trial.
 
     Attributes:
-        model_dir: the RE trial's selected model.
-        upstream_dir: the NER trial's selected model.
+        model_dir: its selected model.
+        upstream_dir: that of the NER trial that predicts the entities of an end-to-end RE; None without one.
     """
 
     kind: Literal["evaluate"] = "evaluate"
     model_dir: str
-    upstream_dir: str
+    upstream_dir: str | None
     corpus: CorpusSource
     splits: tuple[str, ...]
     gpus: float

@@ -43,7 +43,7 @@ def execute(spec: str) -> Iterator[Message]:
         yield from _train(task, corpus, device)
         evaluations = _evaluate(attempt_dir(task) / "best", None, task.splits, corpus, device)
     else:
-        upstream = Path(task.upstream_dir)
+        upstream = None if task.upstream_dir is None else Path(task.upstream_dir)
         evaluations = _evaluate(Path(task.model_dir), upstream, task.splits, corpus, device)
     cpu_s, wall_s = time.process_time() - started_cpu_s, time.perf_counter() - started_s
     yield Message("completed", {"evaluations": evaluations, "cpu_s": cpu_s, "wall_s": wall_s})

@@ -13,7 +13,8 @@ from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution, Training
 from tune.ledger import Ledger
 from tune.plan import Job
-from tune.run_command import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument, prepare
+from tune.preparation import prepare
+from tune.run_command import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.schedule import Schedule
 
 _VOLATILE = {"cpu_s", "wall_s", "checkpoint"}

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.statistics.summary import summarise
+from lai_net.metrics.scoring import TASKS
 
 FACTORS = {"gcn_layers": "GCN layers", "gcn_heads": "Attention heads"}
 FORMATS = ("png", "pdf", "svg")
@@ -67,7 +68,7 @@ def compute_figure_a1(cells: pd.DataFrame) -> FigureA1:
     """The numbers of Figure A1 from the cells' frame (see `analysis.frame`)."""
     part = cells[cells["factor"].isin(FACTORS)]
     factors = tuple(factor for factor in FACTORS if (part["factor"] == factor).any())
-    tasks = tuple(task for task in ("NER", "RE", "RE+") if (part["task"] == task).any())
+    tasks = tuple(task for task in TASKS if (part["task"] == task).any())
     panels = tuple(
         _panel(part[(part["factor"] == factor) & (part["task"] == task)], factor, task)
         for factor in factors

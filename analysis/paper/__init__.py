@@ -8,9 +8,10 @@ import csv
 from functools import cache
 from importlib.resources import files
 
+from tune.results import SCORES
+
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
 _FACTOR_COLUMNS = {"table4.csv": "method", "table5.csv": "mask"}
-_METRICS = ("precision", "recall", "f1")
 
 Place = tuple[str, str, str, str, str]
 """dataset, task, factor, level, metric"""
@@ -24,7 +25,7 @@ def published_values() -> dict[Place, float]:
         for row in _rows(name):
             factor = _FACTOR_COLUMNS.get(name) or row["factor"]
             level = row[_FACTOR_COLUMNS.get(name, "level")]
-            for metric in _METRICS:
+            for metric in SCORES:
                 if row.get(metric):
                     values[row["dataset"], row["task"], factor, level, metric] = float(row[metric])
     return values

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lai_net.errors import InputError
+from tune.results import SCORES
 
 _SETTINGS = "settings.csv"
 _SETTING_FACTORS = ("gcn_layers", "gcn_heads")
@@ -53,16 +54,15 @@ class _Columns:
     changes: Mapping[str, str]
 
 
-_METRICS = ("precision", "recall", "f1")
-_SCORES = {metric: metric for metric in _METRICS}
-_DELTAS = {f"printed_delta_{metric}": metric for metric in _METRICS}
+_OWN = {metric: metric for metric in SCORES}
+_DELTAS = {f"printed_delta_{metric}": metric for metric in SCORES}
 _FROM_ROW = ""  # Table 3 has a column that names the metric
 
 _COLUMNS = {
-    1: _Columns(("model",), _SCORES, {}),
+    1: _Columns(("model",), _OWN, {}),
     2: _Columns(("factor", "level"), {"f1": "f1"}, {}),
     3: _Columns(("model",), {"value": _FROM_ROW}, {"printed_change_percent": _FROM_ROW}),
-    4: _Columns(("method",), _SCORES, _DELTAS),
+    4: _Columns(("method",), _OWN, _DELTAS),
     5: _Columns(("mask",), {"f1": "f1"}, {"printed_delta_f1": "f1"}),
 }
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 EXACT_UP_TO = 14  # pairs; 2**14 sign patterns fit in one small matrix
 _SAMPLES = 2**EXACT_UP_TO - 1
-_TIE = 1e-9  # relative: sums that differ only by rounding count as equal
+_TIE = 1e-9  # of the sum of magnitudes: sums that differ by less, so only by rounding, count as equal
 
 
 def paired_deltas(scores: Mapping[int, float], base: Mapping[int, float]) -> list[float]:
@@ -29,7 +29,7 @@ def sign_flip_p(deltas: Sequence[float]) -> float | None:
     values = np.asarray(deltas, dtype=float)
     if len(values) < 2:
         return None
-    reached = np.abs(_signs(len(values)) @ values) >= abs(values.sum()) * (1 - _TIE)
+    reached = np.abs(_signs(len(values)) @ values) >= abs(values.sum()) - _TIE * np.abs(values).sum()
     return float(reached.mean())
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 from analysis.paper import VERSION, published_encoders
 from analysis.statistics.paired import smallest_p
 from analysis.tables.layout import NAMES, Layout
-from analysis.tables.rows import ALPHA, FAILED, MISSING, Row
+from analysis.tables.rows import ALPHA, BLOCKED, FAILED, MISSING, Row
 
+_NOT_SAID = "not said by imported rows"
 _ENTITIES = {
     "predicted": "end to end (on predicted entities)",
     "gold": "on gold entities",
@@ -37,12 +38,12 @@ def _what(cells: pd.DataFrame, layout: Layout) -> str:
     scored = "F1" if layout.metrics == ("f1",) else "Precision (P), recall (R) and F1"
     relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
     how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
-    done = cells[cells["state"] == "completed"].fillna({"encoder": "not said by imported rows"})
-    encoder = _values(cells if done.empty else done, "encoder")
+    done = cells[cells["state"] == "completed"].fillna(dict.fromkeys(("encoder", "selection"), _NOT_SAID))
+    said = cells if done.empty else done
     return (
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; protocol "
-        f"{_values(cells, 'protocol')}, averaging {_values(cells, 'averaging')}, checkpoint selected on "
-        f"{_values(cells, 'selection')}, encoder {encoder}."
+        f"{_values(cells, 'protocol')}, averaging {_values(cells, 'averaging')}, checkpoint "
+        f"selection: {_values(said, 'selection')}, encoder: {_values(said, 'encoder')}."
     )
 
 
@@ -106,6 +107,9 @@ def _signs(rows: Sequence[Row]) -> str:
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
     signs += ["missing (0/N): planned, no seed done."] * any(row.mark == MISSING for row in rows)
     signs += ["failed (k/N): k of N seeds failed, none done."] * any(row.mark == FAILED for row in rows)
+    signs += ["blocked (k/N): none done, for k of N seeds since the NER trial failed."] * any(
+        row.mark == BLOCKED for row in rows
+    )
     signs += ["[k/N]: only k of N seeds done."] * any(0 < (row.n or 0) < row.planned for row in rows)
     return " ".join(signs)
 

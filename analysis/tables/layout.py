@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.paper import VERSION
-from analysis.tables.rows import DASH, FAILED, METRICS, MISSING, SIGNIFICANT, Row
+from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
+from tune.results import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
 NAMES = {
@@ -43,7 +44,7 @@ LAYOUTS = {
     ),
     "4": Layout(
         "The two rounds of interaction",
-        ("dataset", "task", "level"), ("metric",), METRICS, shows_delta=True, paper_below=False,
+        ("dataset", "task", "level"), ("metric",), SCORES, shows_delta=True, paper_below=False,
     ),
     "5": Layout(
         "The attention mask",
@@ -136,6 +137,8 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
         return Entry("–")
     if row.mark == FAILED:
         return Entry(f"failed ({row.num_failed}/{row.planned})")
+    if row.mark == BLOCKED:
+        return Entry(f"blocked ({row.num_blocked}/{row.planned})")
     if row.mark == MISSING or row.mean is None or row.n is None:
         return Entry(f"missing (0/{row.planned})")
     remarks = []
@@ -145,6 +148,8 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
         remarks.append(f"[{row.n}/{row.planned}]")
     if row.num_failed:
         remarks.append(f"[{row.num_failed} failed]")
+    if row.num_blocked:
+        remarks.append(f"[{row.num_blocked} blocked]")
     return Entry(
         value=f"{row.mean:.2f}",
         spread="" if row.std is None else f"{row.std:.2f}",

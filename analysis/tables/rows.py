@@ -9,10 +9,11 @@ from analysis.paper import published_values
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.paired import paired_deltas, sign_flip_p
 from analysis.statistics.summary import Summary, summarise
+from tune.results import SCORES
 
-METRICS = ("precision", "recall", "f1")
 ALPHA = 0.05
-DASH, MISSING, FAILED, SIGNIFICANT = "dash", "missing", "failed", "*"
+DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
+_PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 SeedScores = Mapping[int, float]
 
@@ -25,10 +26,13 @@ class Row:
         n: seeds that completed; None where the cell does not exist.
         delta: mean difference to the base over the seeds that both have; None for the base itself.
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
-        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing` or `failed`.
-        paper: the published value.
+        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
+            `failed` or `blocked`.
+        paper: the published value, where the study shows what the paper does: the test split, end to end.
+        is_base: whether the level is the base's.
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
+        num_blocked: seeds whose relations have no entities, since the NER trial failed.
         best: whether no other level's mean prints higher; False where there is nothing to compare.
     """
 
@@ -51,12 +55,15 @@ class Row:
     p_adjusted: float | None = None
     mark: str = ""
     paper: float | None = None
+    is_base: bool = False
     planned: int = 0
     num_failed: int = 0
+    num_blocked: int = 0
     best: bool = False
 
 
-CSV_COLUMNS = tuple(item.name for item in fields(Row))[: -len(("planned", "num_failed", "best"))]
+_FIELDS = tuple(item.name for item in fields(Row))
+CSV_COLUMNS = _FIELDS[: _FIELDS.index("paper") + 1]
 
 
 def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
@@ -70,7 +77,7 @@ def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
     part = cells[cells["table"] == table]
     for _, family in part.groupby(["dataset", "task", "factor"], sort=False):
         levels = {str(level): cell for level, cell in family.groupby("level", sort=False)}
-        by_metric = [_family_rows(levels, metric) for metric in METRICS]
+        by_metric = [_family_rows(levels, metric) for metric in SCORES]
         rows.extend(row for same_level in zip(*by_metric, strict=True) for row in same_level)
     return tuple(rows)
 
@@ -104,7 +111,8 @@ def _row(cell: pd.DataFrame, metric: str, scores: SeedScores, base: SeedScores) 
     deltas = paired_deltas(scores, base)
     difference = summarise(deltas)
     exists = bool(first["exists"])
-    num_failed = int((cell["state"] == "failed").sum())
+    num_failed, num_blocked = (int((cell["state"] == state).sum()) for state in (FAILED, BLOCKED))
+    as_published = all(first[name] == value for name, value in _PAPERS_VIEW.items())
     return Row(
         table=str(first["table"]), dataset=dataset, task=task, factor=factor, level=level,
         metric=metric, split=str(first["split"]),
@@ -112,18 +120,21 @@ def _row(cell: pd.DataFrame, metric: str, scores: SeedScores, base: SeedScores) 
         mean=own.mean, std=own.std, ci_low=own.ci_low, ci_high=own.ci_high,
         delta=difference.mean, delta_ci_low=difference.ci_low, delta_ci_high=difference.ci_high,
         p=sign_flip_p(deltas),
-        mark=_mark(own, exists=exists, num_failed=num_failed),
-        paper=published_values().get((dataset, task, factor, level, metric)),
-        planned=max(int(first["planned_seeds"]), own.n + num_failed), num_failed=num_failed,
+        mark=_mark(cell, own),
+        paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
+        is_base=bool(first["is_base"]),
+        planned=max(int(first["planned_seeds"]), own.n + num_failed + num_blocked),
+        num_failed=num_failed, num_blocked=num_blocked,
     )  # fmt: skip
 
 
-def _mark(own: Summary, *, exists: bool, num_failed: int) -> str:
-    if not exists:
+def _mark(cell: pd.DataFrame, own: Summary) -> str:
+    if not cell["exists"].iloc[0]:
         return DASH
     if own.n:
         return ""
-    return FAILED if num_failed else MISSING
+    states = set(cell["state"])
+    return next((state for state in (FAILED, BLOCKED) if state in states), MISSING)
 
 
 def _with_best(rows: Sequence[Row]) -> list[Row]:

@@ -4,12 +4,12 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -66,6 +66,10 @@ def act(spec: str) -> Iterator[Message]:
             time.sleep(0.05)
             yield Message("epoch", {"epoch": epoch, "loss": 0.1})
     yield Message("completed", {"evaluations": []})
+
+
+def schedule_task(job: Job) -> Task:
+    return Task(job.key, 1, json.dumps({"does": job.does, "attempt": 1}))
 
 
 def schedule_of(*jobs: Job, max_attempts: int = 2) -> Schedule:
@@ -208,21 +212,44 @@ def test_gpu_shares_do_not_span_devices(node, cpus, gpus, expected):
     assert fits(node, cpus, gpus) == expected
 
 
-def linger(_: str) -> Iterator[Message]:
-    """Tune stops it at its result, and its clean-up lasts longer than Tune's own patience of 2 s."""
-    import ray.tune as ray_tune
+@dataclass
+class Stopping(Schedule):
+    """Ends each task at its second epoch."""
 
-    yield Message("started", {"pid": os.getpid()})
+    def goes_on(self, task: Task, message: Message) -> bool:
+        return message.content.get("epoch") != 2
+
+
+def test_task_is_stopped_in_flight_and_the_next_one_starts(engine):
+    schedule, rows = Stopping([Job("a", "slow"), Job("b", "slow"), Job("c")], schedule_task), Rows()
+    engine.run(schedule, rows, lambda: False)
+    assert schedule.stopped == {"a", "b"}
+    assert schedule.completed == {"c"}
+    assert schedule.remaining == []
+    assert rows.events("a") == rows.events("b") == ["started", "epoch", "epoch", "stopped"]
+    assert rows.events("c") == ["started", "epoch", "completed"]
+
+
+def test_task_may_be_stopped_at_its_first_word(engine):
+    schedule, rows = schedule_of(Job("a", "slow")), Rows()
+    schedule.goes_on = lambda task, message: False
+    engine.run(schedule, rows, lambda: False)
+    assert rows.events("a") == ["started", "stopped"]
+
+
+def linger(spec: str) -> Iterator[Message]:
+    """Its clean-up, once it is stopped, lasts longer than Tune's own patience of 2 s."""
     try:
-        ray_tune.report({"message": Message("completed").to_json(), "done": True})
+        yield from act(spec)
     finally:
         time.sleep(3)
 
 
 @pytest.mark.ray
 def test_long_clean_up_of_a_stopped_trial_does_not_break_the_next_one(ray_up):
-    schedule, rows = run(ray_of(linger, max_concurrent=1), Job("a"), Job("b"), max_attempts=1)
-    assert schedule.completed == {"a", "b"}
+    schedule, rows = Stopping([Job("a", "slow"), Job("b", "slow")], schedule_task, max_attempts=1), Rows()
+    ray_of(linger, max_concurrent=1).run(schedule, rows)
+    assert schedule.stopped == {"a", "b"}
     assert len({message.content["pid"] for _, message in rows.rows if message.event == "started"}) == 1
 
 
@@ -263,5 +290,9 @@ def test_nothing_listens_at_the_address():
 
 
 @pytest.mark.ray
-def test_ray_writes_no_token_into_the_home(ray_up):
-    assert "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists()
+def test_ray_writes_no_token_into_the_home(tmp_path):
+    code = "from tune.ray_engine import cluster\nwith cluster(gpus=1):\n    pass"
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in named}
+    subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*token*")) == []

@@ -88,4 +88,5 @@ def test_killed_five_times_it_gives_the_same_tables(undisturbed: Path, tmp_path:
         finished = now
     assert start_run(ledger).wait() == 0
     assert completed_attempts(ledger).items() >= finished.items()
+    assert max(completed_attempts(ledger).values()) > 1, "no kill hit a running trial"
     assert report_of(ledger) == report_of(undisturbed)

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from tune.engine import Message, SerialEngine
 from tune.ledger import Ledger
+from tune.preparation import prepare
 from tune.provenance import provenance
-from tune.run_command import execute_study, prepare
+from tune.results import SCORES, TASKS
+from tune.run_command import execute_study
 from tune.task_spec import TrainSpec, spec_from_json
 
 EPOCHS = 5
@@ -32,8 +34,14 @@ def execute(spec: str) -> Iterator[Message]:
     else:
         seed, entities = Path(task.model_dir, "model").read_text(), "predicted"
         seed += Path(task.upstream_dir, "model").read_text()
+    tasks = TASKS["NER"] if isinstance(task, TrainSpec) and task.config.phase == "NER" else TASKS["RE"]
     evaluations = [
-        {"split": split, "entities": entities, "scores": [{"f1": number(seed + split)}], "coverage": {}}
+        {
+            "split": split,
+            "entities": entities,
+            "scores": [score(name, number(seed + split + name)) for name in tasks],
+            "coverage": {},
+        }
         for split in task.splits
     ]
     yield Message("completed", {"evaluations": evaluations, "cpu_s": 0.0, "wall_s": 0.0})
@@ -60,6 +68,10 @@ def train(task: TrainSpec) -> Iterator[Message]:
     (work_dir / "best").mkdir()
     (work_dir / "best" / "model").write_text(f"{task.trial_id} {history}")
     shutil.rmtree(work_dir / "last", ignore_errors=True)
+
+
+def score(task: str, f1: float) -> dict[str, object]:
+    return {"task": task, "protocol": "pure", "averaging": "micro", **dict.fromkeys(SCORES, f1)}
 
 
 def number(text: str) -> float:

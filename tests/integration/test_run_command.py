@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from lai_net.errors import InputError
 from tune.engine import Message, Task
 from tune.execution import Execution, Training
 from tune.ledger import Ledger
 from tune.run_command import Prepared, execute_study, prepare
-from tune.verify_command import _Repeated, compare
+from tune.task_spec import spec_from_json
+from tune.verify_command import _Repeated, compare, verify
 
 STUDY = """
 name = "small"
@@ -47,6 +49,59 @@ def test_dataset_without_a_corpus_is_named_with_the_flag(study):
 def test_wrong_corpus_option_is_refused(study, option, said):
     with pytest.raises(InputError, match=said):
         prepare(str(study), [option])
+
+
+@pytest.mark.parametrize(("found", "folds"), [(2, 1), (2, 3), (0, 2)])
+def test_folds_must_be_those_of_the_corpus(study, tmp_path, found, folds):
+    names = [f"x_split_{k}_{part}.json" for k in range(found) for part in ("train", "test")]
+    for name in names or ("train.json", "dev.json", "test.json"):
+        (tmp_path / name).touch()
+    study.write_text(STUDY.replace('corpus = "embedded"', f"folds = {folds}"))
+    with pytest.raises(
+        InputError, match=rf"folds = {folds}, but .* has {found or 1}; set folds = {found or 1}"
+    ):
+        prepare(str(study), [f"demo={tmp_path}"])
+
+
+def encoder(folder: Path, content: str, *weights: str) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(content)
+    for name in weights:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("content", "weights", "said"),
+    [
+        (
+            '{"hidden_size": 48}',
+            ("model.safetensors",),
+            r"study.toml: .*must divide the width 48 .*but got 5",
+        ),
+        ('{"hidden_size": 50}', (), "has neither model.safetensors nor"),
+        ("{}", ("model.safetensors",), "has no hidden_size"),
+        ("[]", ("model.safetensors",), "has no hidden_size"),
+        ("", ("model.safetensors",), "has no hidden_size"),
+    ],
+)
+def test_encoder_is_looked_at_before_the_run(study, tmp_path, content, weights, said):
+    folder = encoder(tmp_path / "encoder", content, *weights)
+    study.write_text(
+        f'{STUDY}set = {{ "encoder.name" = "{folder}", "graph.layers" = 1, "graph.heads" = 5 }}\n'
+    )
+    with pytest.raises(InputError, match=said):
+        prepare(str(study), [])
+
+
+def test_failures_are_told_by_factor_and_level(study, tmp_path):
+    study.write_text(STUDY + "[factors]\ngcn_layers = [0, 1, 2]\nmethod = ['LAI-Net', 'w/o 2nd']\n")
+    told = {str(Training(job)).rpartition(" (")[0] for job in prepare(str(study), []).jobs.trials}
+    assert told == {
+        "demo NER seed 1, base",
+        "demo NER seed 1, gcn_layers 0, method w/o 2nd",
+        "demo NER seed 1, gcn_layers 2",
+    }
 
 
 def record(ledger: Ledger, prepared: Prepared, folder: Path) -> str:
@@ -89,8 +144,8 @@ def test_spent_budget_starts_nothing_and_says_what_remains(prepared, tmp_path, c
 
     engine = SerialEngine(lambda _: pytest.fail("a trial was started"))
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        assert execute_study(prepared, ledger, tmp_path, lambda: contextlib.nullcontext(engine), 0.0) == 0
-    assert "1 remain; the budget is spent" in capsys.readouterr().out
+        assert execute_study(prepared, ledger, tmp_path, lambda: contextlib.nullcontext(engine), 0.0) == 3
+    assert "1 remain; the budget is spent, resume with the same call" in capsys.readouterr().out
 
 
 def test_verify_tells_the_field_that_differs(prepared, tmp_path):
@@ -106,3 +161,29 @@ def test_verify_tells_the_field_that_differs(prepared, tmp_path):
         assert compare(ledger, trial_id, same) == []
         assert compare(ledger, trial_id, other) == ["epoch 1 loss: was 0.5, is 0.5000001"]
         assert len(compare(ledger, trial_id, short)) == 1
+
+
+@pytest.mark.parametrize(("loss", "code"), [(0.5, 0), (0.75, 1)], ids=["same", "other"])
+def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch, capsys, loss, code):
+    import tune.trainable
+
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        trial_id = record(ledger, prepared, tmp_path)
+    before = path.read_bytes()
+    again = (TOLD[0], Message("epoch", EPOCH.content | {"loss": loss}), RESULT)
+    specs = []
+    monkeypatch.setattr(tune.trainable, "execute", lambda spec: specs.append(spec) or iter(again))
+    with pytest.raises(typer.Exit) as end:
+        verify(str(study), ledger=path)
+    assert end.value.exit_code == code
+    assert [spec_from_json(spec).trial_id for spec in specs] == [trial_id]
+    said = capsys.readouterr().out
+    assert said.endswith("epoch 1 loss: was 0.5, is 0.75\n" if code else f"({trial_id}): identical\n")
+    assert path.read_bytes() == before
+
+
+def test_verify_needs_a_completed_trial(study, tmp_path):
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    with pytest.raises(InputError, match="holds no completed trial"):
+        verify(str(study), ledger=tmp_path / "ledger.sqlite")

@@ -1,6 +1,8 @@
 """Kill the driver at random moments, call again: the ledger must hold what an undisturbed run stores."""
 
+import csv
 import dataclasses
+import io
 import os
 import random
 import signal
@@ -14,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.frame import read_results
+from analysis.tables.render import to_csv
+from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tune.ledger import Ledger
 
@@ -86,6 +91,11 @@ def content(path: Path) -> dict:
         }
 
 
+def table(study: Path, ledger: Path) -> str:
+    """The report's table."""
+    return to_csv(compute_table(read_results(ledger, study).cells, "2"))
+
+
 def num_epochs(path: Path) -> int:
     try:
         with Ledger.open(path, read_only=True) as ledger:
@@ -123,6 +133,9 @@ def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills
     code, _, err = finish(study, ledger, engine)
     assert code == 0, err
     assert content(ledger) == content(undisturbed)
+    assert table(study, ledger) == table(study, undisturbed)
+    rows = list(csv.DictReader(io.StringIO(table(study, ledger))))
+    assert {row["n"] for row in rows if row["metric"] == "f1"} == {"2"}, "both seeds of every cell"
     with Ledger.open(ledger, read_only=True) as opened:
         attempts = [len(opened.attempts(row.trial_id)) for row in opened.trials()]
         folders = {
@@ -149,7 +162,7 @@ def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number)
     assert ", 0 remain" in out
     code, out, _ = finish(study, ledger)
     assert code == 0
-    assert "0 of 12 trials to train, 0 end-to-end evaluations" in out
+    assert "0 of 12 trials to train, 0 evaluations to make" in out
 
 
 @pytest.mark.ray

@@ -51,9 +51,21 @@ def compared(n: int, mean: float, mark: str) -> Row:
     ],
 )
 def test_a_finding_says_what_the_seeds_can_tell(other: Row, said: str) -> None:
-    (sentence,) = findings([level("LAI-Net", other.n or 0, 60.0), other])
+    (sentence,) = findings([level("LAI-Net", other.n or 0, 60.0, is_base=True), other])
     assert sentence.startswith("d NER, Method: best is “")
     assert sentence.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (level("LAI-Net", 0, None, is_base=True), "the base has no scores yet."),
+        (level("LAI-Net", 1, 50.0, is_base=True), "no seed is shared with the base."),
+    ],
+)
+def test_no_other_level_is_called_the_base(base: Row, said: str) -> None:
+    (sentence,) = findings([base, level("w/o 2nd", 1, 61.0), level("w/o 1st", 1, 60.0)])
+    assert sentence == f"d NER, Method: best is “w/o 2nd”: F1 61.00 (n = 1); {said}"
 
 
 def test_one_level_alone_is_no_finding() -> None:

@@ -1,17 +1,20 @@
 """Which results join which cell, and what a cell without a score is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from analysis.frame import load
+from analysis.cautions import cautions, commits
+from analysis.findings import progress
+from analysis.frame import load, read_results
 from lai_net.errors import InputError
 from tune.cells import expand
-from tune.identity import spec_id
+from tune.identity import evaluation_id, spec_id
 from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
+from tune.plan import PlannedTrial, make_plan
 from tune.study import load_study
 
 STUDY = """
@@ -107,9 +110,31 @@ def test_states_tell_apart_missing_failed_and_inapplicable(imported: Any, result
 
 
 def test_two_results_for_one_place_are_refused(imported: Any, result_row: Any) -> None:
-    rows = [result_row(0.6, encoder="a"), result_row(0.7, encoder="b")]
+    paths = imported(STUDY.format(folds=1), [result_row(0.6)])
+    with Ledger.open(paths.ledger) as ledger:  # an import refuses it by now
+        (row,) = ledger.imported().values()
+        ledger.record_imported({"other": row | {"f1": 0.7, "encoder": "minilm"}})
     with pytest.raises(InputError, match=r"two results claim SciERC NER gcn_layers=1 seed 1"):
-        imported(STUDY.format(folds=1), rows).cells  # noqa: B018
+        paths.cells  # noqa: B018
+
+
+def test_rows_of_another_encoder_are_not_shown(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.9, encoder="bert"), result_row(0.6, encoder="minilm", seed=2), result_row(0.7, seed=3),
+    ]  # fmt: skip
+    cells = imported(STUDY.format(folds=1), rows).cells
+    assert seeds_of(cells, "NER", "gcn_layers", "1") == {2: 0.6, 3: 0.7}
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "PL-Marker"}, {"split": "dev"}, {"protocol": "plmarker"}, {"seed": 9}], ids=str
+)
+def test_a_failed_row_of_another_view_fails_no_cell(
+    imported: Any, result_row: Any, change: dict[str, Any]
+) -> None:
+    row = result_row("", **({"seed": 2, "status": "failed"} | change))
+    cells = imported(STUDY.format(folds=1), [result_row(0.6), row]).cells
+    assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "planned"]
 
 
 def test_runs_join_by_spec_and_outdo_imports(imported: Any, result_row: Any) -> None:
@@ -144,15 +169,88 @@ def test_a_failed_upstream_shows_in_the_relation_cells(tmp_path: Path) -> None:
     base = make_plan(load_study(study)).trials[0]
     assert (base.phase, base.seed) == ("NER", 1)
     run(ledger, "base", base.spec_id, phase="NER", seed=1, f1=None)
-    assert states_of(load(ledger, study), "RE+", "mask", "Vis.") == ["failed", "planned"]
+    results = read_results(ledger, study)
+    assert states_of(results.cells, "NER", "mask", "Inv.") == ["failed", "planned"]
+    assert states_of(results.cells, "RE+", "mask", "Vis.") == ["blocked", "planned"]
+    assert progress(results.cells).endswith(" 1 trial failed, which blocks 10 relation cells.")
+    (sentence,) = cautions(results)
+    assert sentence == "Trial base failed (SciERC NER, gcn_layers 1, seed 1: out of memory)."
 
 
-def test_a_ledger_that_is_not_there_gives_planned_cells(tmp_path: Path) -> None:
-    study = tmp_path / "study.toml"
+def test_a_failed_evaluation_is_named_with_its_error(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
     study.write_text(STUDY.format(folds=1), encoding="utf-8")
-    cells = load(tmp_path / "none.sqlite", study)
-    assert set(cells["state"]) == {"planned", "inapplicable"}
-    assert not (tmp_path / "none.sqlite").exists()
+    base, relation = base_trials(study)
+    run(ledger, "base", base.spec_id, phase="NER", seed=1, f1=0.6)
+    run(ledger, "re", relation.spec_id, phase="RE", seed=1, f1=0.5, entities="gold")
+    failed = evaluation("re", "RE", 0.0, upstream="base")
+    with Ledger.open(ledger) as opened:
+        opened.record_evaluation(replace(failed, scores=[], error="Traceback\n  a line\nOSError: gone\n"))
+    results = read_results(ledger, study)
+    assert states_of(results.cells, "NER", "mask", "Inv.") == ["completed", "planned"]
+    assert states_of(results.cells, "RE", "mask", "Inv.") == ["failed", "planned"]
+    assert "Trial re failed (SciERC RE, gcn_layers 2, seed 1: OSError: gone)." in cautions(results)
+
+
+def test_a_completed_trial_without_a_current_evaluation_has_no_score(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    base, _ = base_trials(study)
+    run(ledger, "base", base.spec_id, phase="NER", seed=1, f1=0.6, entities="gold")
+    assert states_of(load(ledger, study), "NER", "mask", "Inv.") == ["planned", "planned"]
+
+
+def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.6),
+        result_row(0.6, encoder="bert", seed=2),
+        result_row(0.6, encoder="bert", seed=3),
+        result_row(0.6, dataset="SciErc-mine"),
+        result_row(0.6, gcn_layers=7),
+        result_row(0.6, split="dev"),
+    ]
+    paths = imported(STUDY.format(folds=1), rows)
+    (sentence,) = cautions(read_results(paths.ledger, paths.study))
+    assert sentence.startswith("5 of 6 imported rows match no cell: ")
+    for part in (
+        "2 by encoder (the first, SciERC NER seed 2, has bert; cells have minilm)",
+        "1 by dataset (the first, SciErc-mine NER seed 1, has SciErc-mine; cells have SciERC)",
+        "1 by gcn_layers (the first, SciERC NER seed 1, has 7; cells have 0 or 1 or 2)",
+        "1 by split (the first, SciERC NER seed 1, has dev; cells have test)",
+    ):
+        assert part in sentence
+
+
+def test_mixed_and_uncommitted_code_is_said(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    base, _ = base_trials(study)
+    run(ledger, "base-1", base.spec_id, phase="NER", seed=1, f1=0.6)
+    assert cautions(read_results(ledger, study)) == []
+    run(ledger, "base-2", base.spec_id, phase="NER", seed=2, f1=0.6, commit="def", dirty=True)
+    results = read_results(ledger, study)
+    assert commits(results) == {"abc": 1, "def-dirty": 1}
+    assert cautions(results) == [
+        "The numbers come from 2 commits of the code.",
+        "Some numbers come from code with uncommitted changes (-dirty in `commit`).",
+    ]
+
+
+def test_a_ledger_without_results_gives_planned_cells_and_no_ledger_is_refused(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(STUDY.format(folds=1), encoding="utf-8")
+    with pytest.raises(InputError, match=r"ledger\.sqlite: there is no such ledger"):
+        load(ledger, study)
+    assert not ledger.exists()
+    Ledger.open(ledger).close()
+    assert set(load(ledger, study)["state"]) == {"planned", "inapplicable"}
+
+
+def base_trials(study: Path) -> tuple[PlannedTrial, PlannedTrial]:
+    """The base NER and the base RE trial of seed 1."""
+    trials = [trial for trial in make_plan(load_study(study)).trials if trial.seed == 1]
+    ner, relation = (next(trial for trial in trials if trial.phase == phase) for phase in ("NER", "RE"))
+    return ner, relation
 
 
 def evaluation(
@@ -160,8 +258,8 @@ def evaluation(
 ) -> EvaluationRow:
     score = {"task": phase, "protocol": "pure", "averaging": "micro", "precision": f1, "recall": f1, "f1": f1}
     return EvaluationRow(
-        evaluation_id=f"{trial}-{upstream}-{entities}", trial_id=trial, upstream_trial_id=upstream,
-        split="test", entities=entities, scores=[score],
+        evaluation_id=evaluation_id(trial, upstream, "test", entities), trial_id=trial,
+        upstream_trial_id=upstream, split="test", entities=entities, scores=[score],
     )  # fmt: skip
 
 
@@ -174,6 +272,9 @@ def run(
     seed: int,
     f1: float | None,
     upstream: str | None = None,
+    entities: str = "predicted",
+    commit: str = "abc",
+    dirty: bool = False,
 ) -> None:
     """A trial with a final record: completed with an evaluation, or failed where there is no F1."""
     config: dict[str, Any] = {
@@ -186,10 +287,10 @@ def run(
         seed=seed, config=config, corpus_id="corpus", encoder_id="encoder",
     )  # fmt: skip
     with Ledger.open(ledger) as opened:
-        opened.register_trial(row)
-        opened.start_attempt(trial, 1, {"commit": "abc", "device": "cpu"})
+        opened.register_trials([row])
+        opened.start_attempt(trial, 1, {"commit": commit, "dirty": dirty, "device": "cpu"})
         if f1 is None:
             opened.finish_attempt(trial, 1, "failed", error="out of memory")
         else:
-            scores = [evaluation(trial, phase, f1, upstream=upstream)]
+            scores = [evaluation(trial, phase, f1, upstream=upstream, entities=entities)]
             opened.finish_attempt(trial, 1, "completed", evaluations=scores)

@@ -15,6 +15,7 @@ import pytest
 import analysis
 from analysis.report import write_report
 from lai_net.errors import InputError
+from tune.ledger import Ledger
 
 STUDY = """
 name = "small"
@@ -23,6 +24,7 @@ seeds = [1, 2]
 name = "SciERC"
 [datasets.ner]
 preset = "demo-ner"
+set = {{ "encoder.name" = "<script>alert(1)</script> & co" }}
 [datasets.re]
 preset = "demo-re"
 [factors]
@@ -100,8 +102,8 @@ def test_manifest_names_every_file_and_where_it_came_from(paths: Any, tmp_path: 
 
 
 def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path) -> None:
-    write_report(str(paths.study), paths.ledger, tmp_path)
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    write_report(str(paths.study), paths.ledger, tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
     assert "http://" not in page
@@ -109,14 +111,16 @@ def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path)
 
 
 def test_the_page_says_in_words_what_is_there(paths: Any, tmp_path: Path) -> None:
-    write_report(str(paths.study), paths.ledger, tmp_path)
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    write_report(str(paths.study), paths.ledger, tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Of 4 cells 2 have all their seeds, 0 some, 2 none." in page
     assert "SciERC NER, Method: best is “LAI-Net”: F1 60.04 ± 1.01 (n = 3), the base; too few seeds" in page
 
 
 def test_the_demo_without_results_is_reported_as_missing(tmp_path: Path) -> None:
-    written = write_report("demo", tmp_path / "none.sqlite", tmp_path / "out")
+    ledger = tmp_path / "ledger.sqlite"
+    Ledger.open(ledger).close()
+    written = write_report("demo", ledger, tmp_path / "out")
     assert written.progress == "Nothing is done yet: all 36 cells are missing."
     table = pd.read_csv(tmp_path / "out" / "table5.csv")
     assert set(table["mark"]) == {"missing"}
@@ -136,6 +140,64 @@ def test_a_table_that_the_study_lost_does_not_stay_behind(make_paths: Any, tmp_p
     assert not {"table2.csv", "figure_a1.png"} & names
 
 
+def test_a_ledger_that_is_not_there_leaves_a_report_as_it_is(paths: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_report(str(paths.study), paths.ledger, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError, match=r"mistyped\.sqlite: there is no such ledger"):
+        write_report(str(paths.study), tmp_path / "mistyped.sqlite", out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "manifest", [None, "{}", "[]", "no json", '{"command": "make", "files": {"table4.csv": ""}}']
+)
+def test_files_that_no_report_wrote_are_neither_overwritten_nor_removed(
+    paths: Any, tmp_path: Path, manifest: str | None
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "table4.csv").write_text("mine", encoding="utf-8")
+    if manifest is not None:
+        (out / "manifest.json").write_text(manifest, encoding="utf-8")
+    with pytest.raises(InputError, match=r"out: has (table4\.csv|manifest\.json), which no report wrote"):
+        write_report(str(paths.study), paths.ledger, out)
+    assert (out / "table4.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_put_beside_a_report_is_not_overwritten(make_paths: Any, tmp_path: Path) -> None:
+    paths = make_paths(METHODS)
+    out = tmp_path / "out"
+    write_report(str(paths.study), paths.ledger, out)
+    (out / "table5.csv").write_text("mine", encoding="utf-8")
+    paths.study.write_text(STUDY.format(factors='mask = ["Inv.", "Full"]'), encoding="utf-8")
+    with pytest.raises(InputError, match=r"out: has table5\.csv, which no report wrote"):
+        write_report(str(paths.study), paths.ledger, out)
+    assert (out / "table5.csv").read_text(encoding="utf-8") == "mine"
+    assert (out / "table4.csv").exists()
+
+
+def test_page_and_manifest_say_what_to_be_careful_about(
+    imported: Any, result_row: Any, tmp_path: Path
+) -> None:
+    rows = [
+        result_row(0.6, encoder="other", commit="abc"),
+        result_row("", seed=2, trial_id="t2", status="failed"),
+        result_row(0.5, gcn_layers=0, gcn_heads="", commit="def-dirty"),
+    ]
+    paths = imported(STUDY.format(factors=METHODS), rows)
+    written = write_report(str(paths.study), paths.ledger, tmp_path / "out")
+    assert written.progress.endswith(" 1 trial failed.")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["failures"] == {"t2": "SciERC NER, method LAI-Net, seed 2: no error recorded"}
+    assert manifest["commits"] == {"abc": 1, "def-dirty": 1}
+    assert len(manifest["cautions"]) == 4
+    assert page.count("<li>") >= 4
+    assert "Trial t2 failed" in page
+    assert "1 of 3 imported rows match no cell: 1 by encoder" in page
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("mine", encoding="utf-8")
@@ -146,8 +208,8 @@ def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path
 
 def test_the_notebook_functions_give_the_same_numbers(make_paths: Any, tmp_path: Path) -> None:
     paths = make_paths(LAYERS)
-    write_report(str(paths.study), paths.ledger, tmp_path)
+    write_report(str(paths.study), paths.ledger, tmp_path / "out")
     cells = analysis.load(paths.ledger, paths.study)
-    written = pd.read_csv(tmp_path / "table2.csv", dtype={"table": str, "level": str})
+    written = pd.read_csv(tmp_path / "out" / "table2.csv", dtype={"table": str, "level": str})
     assert analysis.table2(cells)["mean"].tolist() == pytest.approx(written["mean"].tolist(), nan_ok=True)
     assert len(analysis.figure_a1(cells).axes) == 3

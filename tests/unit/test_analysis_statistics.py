@@ -44,6 +44,7 @@ def test_deltas_are_paired_by_seed_whatever_the_order() -> None:
         ([-1, -1, -1], 2 / 8),
         ([1, -1], 1.0),
         ([0, 0, 0], 1.0),
+        ([0.1, 0.2, -0.3, 0.1, 0.2, -0.3], 1.0),  # their sum is 0 but for rounding
         ([3], None),
         ([], None),
     ],

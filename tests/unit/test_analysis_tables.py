@@ -19,9 +19,10 @@ STUDY = """
 name = "s"
 seeds = [1, 2, 3]
 [[datasets]]
-name = "{dataset}"
+name = "SciERC"
 [datasets.ner]
 preset = "demo-ner"
+set = { "encoder.name" = "minilm" }
 [datasets.re]
 preset = "demo-re"
 [factors]
@@ -51,7 +52,8 @@ def cells(imported: Any, result_row: Any) -> Any:
         rows += [
             result_row("", seed=seed, attention_mask="full", status="failed", **changes) for seed in (1, 2, 3)
         ]
-        return imported(STUDY.format(dataset=dataset), rows).cells
+        study = STUDY.replace("SciERC", dataset).replace("minilm", changes.get("encoder", "minilm"))
+        return imported(study, rows).cells
 
     return make
 
@@ -92,7 +94,7 @@ def test_best_level_dash_missing_and_failed(cells: Any) -> None:
 
 def test_levels_that_print_the_same_are_both_best(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.600001), result_row(0.60, gcn_layers=2), result_row(0.59, gcn_layers=0)]
-    table = compute_rows(imported(STUDY.format(dataset="SciERC"), rows).cells, "2")
+    table = compute_rows(imported(STUDY, rows).cells, "2")
     assert [row.level for row in table if row.best and row.metric == "f1"] == ["1", "2"]
 
 
@@ -102,7 +104,7 @@ def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
         rows += [result_row(0.60 + seed / 100, seed=seed)]
         rows += [result_row(0.61 + seed / 100, seed=seed, gcn_layers=2)]
         rows += [result_row(0.60 + seed / 100 + (-1) ** seed / 100, seed=seed, gcn_layers=0, gcn_heads="")]
-    table = compute_rows(imported(STUDY.format(dataset="SciERC"), rows).cells, "2")
+    table = compute_rows(imported(STUDY, rows).cells, "2")
     better, same = (row_of(table, "NER", "gcn_layers", level) for level in ("2", "0"))
     assert (better.p, better.p_adjusted, better.mark) == (2 / 256, 4 / 256, "*")
     assert (same.p, same.mark) == (1.0, "")
@@ -110,7 +112,9 @@ def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
 
 
 def test_one_seed_gives_a_mean_and_nothing_else(imported: Any, result_row: Any) -> None:
-    table = compute_rows(imported(STUDY.format(dataset="demo"), [result_row(0.6, dataset="demo")]).cells, "4")
+    table = compute_rows(
+        imported(STUDY.replace("SciERC", "demo"), [result_row(0.6, dataset="demo")]).cells, "4"
+    )
     row = row_of(table, "NER", "method", "LAI-Net")
     assert (row.n, row.mean, row.std, row.ci_low, row.p) == (1, 60.0, None, None, None)
     assert row.paper is None
@@ -164,28 +168,62 @@ def test_a_corpus_that_the_paper_lacks_has_no_paper_columns(cells: Any) -> None:
 
 def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.6), result_row(0.7, seed=2), result_row("", seed=3, status="failed")]
-    grid = compute_table(imported(STUDY.format(dataset="SciERC"), rows).cells, "4").grid
+    grid = compute_table(imported(STUDY, rows).cells, "4").grid
     assert grid.lines[0].entries[2] == Entry("65.00", "7.07", remarks=("[2/3]", "[1 failed]"))
 
 
 def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_row: Any) -> None:
     none = {"gcn_layers": 0, "gcn_heads": "", "annotations": "false"}
     rows = [result_row(0.6), result_row(0.5951, **none)]
-    grid = compute_table(imported(STUDY.format(dataset="SciERC"), rows).cells, "4").grid
+    grid = compute_table(imported(STUDY, rows).cells, "4").grid
     assert grid.lines[1].entries[2].remarks == ("(−0.49)", "[1/3]")
     assert [signed(value) for value in (0.5, -0.001, 0.0)] == ["+0.50", "0.00", "0.00"]
 
 
 def test_caption_says_what_the_numbers_are(cells: Any) -> None:
-    caption = " ".join(compute_table(cells(encoder="minilm"), "2").caption)
+    caption = " ".join(compute_table(cells(encoder="minilm", selection="dev"), "2").caption)
     for part in (
         "F1 in percent on the test split", "end to end", "protocol pure", "averaging micro",
-        "selected on dev", "encoder minilm", "n = 3 to 4 seeds", "sign-flip", "Holm",
+        "checkpoint selection: dev", "encoder: minilm", "n = 3 to 4 seeds", "sign-flip", "Holm",
         "Too few seeds to mark anything",
         "does not exist", "missing (0/N)", "preprint v1", "scibert-scivocab-uncased", "not comparable",
     ):  # fmt: skip
         assert part in caption
     assert "failed" not in caption  # none in this table
+
+
+def test_caption_does_not_say_what_imported_rows_do_not(cells: Any) -> None:
+    caption = " ".join(compute_table(cells(), "2").caption)
+    assert "checkpoint selection: not said by imported rows, encoder: not said by imported rows." in caption
+
+
+@pytest.mark.parametrize(
+    ("task", "report", "row"),
+    [
+        ("NER", 'split = "dev"', {"split": "dev"}),
+        ("NER", 'protocol = "plmarker"', {"protocol": "plmarker"}),
+        ("RE", 'entities = "gold"', RE | {"entities": "gold"}),
+    ],
+)
+def test_the_papers_values_stand_beside_their_own_view_alone(
+    imported: Any, result_row: Any, task: str, report: str, row: dict[str, Any]
+) -> None:
+    paths = imported(f"{STUDY}[report]\n{report}\n", [result_row(0.6, **row)])
+    found = row_of(compute_rows(paths.cells, "2"), task, "gcn_layers", "2" if task == "RE" else "1")
+    assert (found.mean, found.paper) == (60.0, None)
+
+
+def test_blocked_relations_are_told_from_failed_ones(imported: Any, result_row: Any) -> None:
+    frame = imported(STUDY, [result_row(0.3, **RE)]).cells
+    relation = (frame["task"] == "RE") & (frame["state"] == "planned")
+    frame.loc[relation & (frame["seed"] == 2), "state"] = "blocked"
+    rows = compute_rows(frame, "2")
+    assert row_of(rows, "RE", "gcn_layers", "1").mark == "blocked"
+    table = compute_table(frame, "2")
+    assert table.grid.lines[2].entries[1:3] == (
+        Entry("blocked (1/3)"), Entry("30.00", remarks=("[1/3]", "[1 blocked]")),
+    )  # fmt: skip
+    assert "blocked (k/N)" in " ".join(table.caption)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_filter_is_switched(tmp_path: Path) -> None:
 def test_the_base_level_must_be_listed(tmp_path: Path, factors: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         expand(study(tmp_path, factors))
-    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}/study.toml: {message}")
 
 
 def test_no_factors_is_the_base_alone(tmp_path: Path) -> None:
@@ -144,4 +144,5 @@ def test_wrong_base_is_named(tmp_path: Path, old: str, new: str, message: str) -
     path.write_text(HEAD.format(ner_layers=1).replace(old, new, 1))
     with pytest.raises(InputError) as caught:
         expand(load_study(path))
+    assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)

@@ -11,8 +11,9 @@ from typer.testing import CliRunner, Result
 from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from tune.cli import app
-from tune.ledger import Ledger, TrialRow
-from tune.plan import make_plan
+from tune.identity import evaluation_id
+from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.plan import Contents, make_plan
 from tune.results import LONG_COLUMNS
 from tune.study import load_study
 
@@ -29,7 +30,7 @@ def rows() -> list[TrialRow]:
         splits=dict.fromkeys(("train", "dev", "test"), (Document("d", (Sentence(("a",)),)),)),
         labels=Labels(entities={"A": "a"}, relations={"R": "r"}),
     )
-    jobs = plan.identify({("demo", None): corpus}, dict.fromkeys(plan.encoder_names, "encoder"))
+    jobs = plan.identify(Contents({("demo", None): corpus}, dict.fromkeys(plan.encoder_names, "encoder")))
     return [job.row for job in jobs.trials]
 
 
@@ -69,9 +70,44 @@ def test_status_counts_and_names_the_failed(path: Path, rows: list[TrialRow]) ->
     before = path.read_bytes()
     result = lai("status", "demo", "--ledger", path)
     (line,) = [line for line in result.stdout.splitlines() if "NER" in line]
-    assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1"]
+    assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1", "0"]
     assert f"failed: {rows[1].trial_id} (attempt 1) RuntimeError: out of ink" in result.stdout
+    assert "end-to-end evaluations: 52 to make" in result.stdout
     assert path.read_bytes() == before
+
+
+def test_running_is_said_only_while_the_ledger_is_being_written(path: Path, rows: list[TrialRow]) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.start_attempt(rows[2].trial_id, 1, {})
+        assert "running" in lai("status", "demo", "--ledger", path).stdout
+        assert "it is running" in lai("why", rows[2].trial_id, "--ledger", path).stdout
+    assert "interrupted" in lai("status", "demo", "--ledger", path).stdout
+    assert "it is interrupted" in lai("why", rows[2].trial_id, "--ledger", path).stdout
+
+
+def test_status_names_evaluations_that_were_made_or_failed(path: Path, rows: list[TrialRow]) -> None:
+    relation = next(row for row in rows if row.phase == "RE")
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([relation])
+        for split, error in (("dev", None), ("test", "Traceback\nKeyError: 'x'")):
+            pair = (relation.trial_id, rows[0].trial_id, split, "predicted")
+            ledger.record_evaluation(
+                EvaluationRow(evaluation_id=evaluation_id(*pair), trial_id=pair[0], upstream_trial_id=pair[1],
+                              split=split, entities="predicted", scores=[], error=error)
+            )  # fmt: skip
+    text = lai("status", "demo", "--ledger", path).stdout
+    assert "end-to-end evaluations: 1 failed, 1 made, 50 to make" in text
+    assert f"failed: {relation.trial_id}+{rows[0].trial_id} (test) KeyError: 'x'" in text
+
+
+def test_why_of_a_study_that_plans_no_trial(path: Path, rows: list[TrialRow], tmp_path: Path) -> None:
+    study = tmp_path / "dashes.toml"
+    study.write_text(
+        'name = "dashes"\nseeds = 1\n[[datasets]]\nname = "demo"\n[datasets.re]\npreset = "demo-re"\n'
+        '[factors]\nentity_filter = ["with"]\n'
+    )
+    text = lai("why", rows[0].trial_id, "--ledger", path, "--study", study).stdout
+    assert "study dashes plans no trial" in text
 
 
 def test_why_shows_fields_verdict_and_the_nearest_trial(path: Path, rows: list[TrialRow]) -> None:

@@ -1,5 +1,6 @@
 """Open jobs, their tasks, and what of a worker's words becomes a record."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lai_net.config import TrialConfig
 from tune.engine import Message, failure
 from tune.execution import EndToEnd, Execution, Training, open_jobs
-from tune.identity import evaluation_id
+from tune.identity import SEMANTICS, evaluation_id
 from tune.ledger import Ledger, TrialRow
 from tune.plan import EvaluationJob, Job, Jobs
 from tune.task_spec import CorpusSource, spec_from_json
@@ -73,7 +74,7 @@ def test_open_jobs_join_the_splits_of_an_end_to_end_evaluation(ledger):
     assert open_jobs(JOBS, ledger) == [
         Training(NER),
         Training(RE),
-        EndToEnd(RE.row, "ner", ("dev", "test"), needs=("re", "ner")),
+        EndToEnd(RE, "ner", ("dev", "test"), needs=("re", "ner")),
     ]
 
 
@@ -124,9 +125,63 @@ def test_stale_files_go_only_after_the_final_record(execution, ledger, tmp_path)
     ]
 
 
-def test_failed_evaluation_leaves_no_record(execution, ledger):
+def test_files_that_a_killed_driver_could_not_delete_go_later(execution, tmp_path):
+    trial_dir = tmp_path / "artifacts" / "ner"
+    task = execution.make_task(Training(NER))
+    execution.record(task, Message("started", {"pid": 1}))
+    execution.record(task, failure("died", retryable=True))
+    train(execution, NER, "predicted")
+    for name in ("attempt-1", "attempt-2/last", "attempt-2/best"):
+        (trial_dir / name).mkdir(parents=True)
+    execution.delete_all_stale()
+    assert sorted(path.relative_to(trial_dir).as_posix() for path in trial_dir.rglob("*")) == [
+        "attempt-2",
+        "attempt-2/best",
+    ]
+
+
+def test_failed_evaluation_is_a_record_that_gives_way_to_scores(execution, ledger):
     train(execution, NER, "predicted")
     train(execution, RE, "gold")
     (left,) = open_jobs(JOBS, ledger)
-    execution.record(execution.make_task(left), failure("ValueError", retryable=False))
+    execution.record(execution.make_task(left), failure("Traceback: KeyError", retryable=False))
+    failed = [row for row in ledger.evaluations() if row.error is not None]
+    assert [(row.trial_id, row.upstream_trial_id, row.error) for row in failed] == [
+        ("re", "ner", "Traceback: KeyError")
+    ] * 2
+    assert sorted(row.split for row in failed) == ["dev", "test"]
     assert open_jobs(JOBS, ledger) == [left]
+    execution.record(execution.make_task(left), result("predicted"))
+    assert open_jobs(JOBS, ledger) == []
+    execution.record(execution.make_task(left), failure("too late", retryable=False))
+    assert [row.error for row in ledger.evaluations()] == [None] * 6
+
+
+def test_raised_semantics_evaluate_trained_trials_again(execution, ledger, tmp_path, monkeypatch):
+    train(execution, NER, "predicted")
+    train(execution, RE, "gold")
+    execution.record(execution.make_task(open_jobs(JOBS, ledger)[0]), result("predicted"))
+    monkeypatch.setitem(SEMANTICS, "evaluation", 2)
+    jobs = Jobs(
+        JOBS.trials,
+        tuple(
+            evaluation(row.trial_id, row.upstream_trial_id, row.split, row.entities)
+            for row in JOBS.evaluations
+        ),
+    )
+    left = {(job.upstream_trial_id, job.trial.row.trial_id): job for job in open_jobs(jobs, ledger)}
+    assert left.keys() == {(None, "ner"), (None, "re"), ("ner", "re")}
+    task = execution.make_task(left[None, "re"])
+    spec = spec_from_json(task.spec)
+    assert spec.model_dir == str(tmp_path / "artifacts" / "re" / "attempt-1" / "best")
+    assert spec.upstream_dir is None
+    execution.record(task, result("gold"))
+    execution.record(execution.make_task(left[None, "ner"]), failure("boom", retryable=False))
+    assert open_jobs(jobs, ledger) == [left[None, "ner"], left["ner", "re"]]
+    assert {row.entities for row in ledger.evaluations() if row.error == "boom"} == {"predicted"}
+
+
+def test_jobs_are_told_by_the_cells_that_they_fill():
+    told = str(Training(replace(NER, cells="gcn_layers 0, method w/o 2nd")))
+    assert told == "demo NER seed 1, gcn_layers 0, method w/o 2nd (ner)"
+    assert str(EndToEnd(RE, "ner", ("dev",), ())) == "end-to-end evaluation of demo RE seed 1 (re+ner)"

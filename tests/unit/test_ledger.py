@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger import EvaluationRow, Ledger, SearchEvent, TrialRow
+from tune.ledger_file import is_being_written
 
 TRIAL = TrialRow(
     trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", phase="NER", fold=None, seed=1,
@@ -31,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path):
     with Ledger.open(path) as opened:
-        opened.register_trial(TRIAL)
+        opened.register_trials([TRIAL])
         yield opened
 
 
@@ -122,8 +124,57 @@ def test_a_number_that_is_not_finite_is_never_stored(ledger: Ledger) -> None:
 )
 def test_one_name_for_two_contents_is_refused(ledger: Ledger, change: dict[str, str]) -> None:
     with pytest.raises(InputError, match="one name for one content"):
-        ledger.register_trial(dataclasses.replace(TRIAL, trial_id="t2", seed=2, **change))
+        ledger.register_trials([dataclasses.replace(TRIAL, trial_id="t2", seed=2, **change)])
     assert ledger.trials() == [TRIAL]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"corpus_id": "another", "config_id": "c2"}, "corpus was 'corpus' and is 'another'"),
+        ({"encoder_id": "e2", "config_id": "c2"}, "encoder was 'encoder' and is 'e2'"),
+        ({"config_id": "c2"}, "the annotations differ"),
+        ({"spec_id": "s2", "config": {"encoder": {"name": "/new"}}}, "encoder.name was None and is '/new'"),
+    ],
+)
+def test_refusal_says_what_differs(ledger: Ledger, change: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=rf"under another: {said};"):
+        ledger.register_trials([dataclasses.replace(TRIAL, trial_id="t2", seed=2, **change)])
+
+
+def test_lock_holds_under_every_name_of_the_file(ledger: Ledger, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(InputError, match="another process is writing"):
+        Ledger.open(tmp_path / "link")
+    ledger.start_attempt("t1", 1, {})
+    with Ledger.open(tmp_path / "link", read_only=True) as reader:
+        assert reader.status("t1") == "running"
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("link")] == ["link"]
+
+
+def test_lock_tells_whether_somebody_writes(path: Path) -> None:
+    assert not is_being_written(path)
+    with Ledger.open(path):
+        assert is_being_written(path)
+    assert not is_being_written(path)
+
+
+@pytest.mark.parametrize("how", ["write", "read", "read or empty"])
+def test_name_that_cannot_be_is_one_line(tmp_path: Path, how: str) -> None:
+    opens = {
+        "write": Ledger.open,
+        "read": lambda path: Ledger.open(path, read_only=True),
+        "read or empty": Ledger.read_or_empty,
+    }
+    with pytest.raises(InputError, match="too long"):
+        opens[how](tmp_path / ("x" * 300))
+
+
+def test_failed_evaluation_gives_way_to_scores_and_scores_stay(ledger: Ledger) -> None:
+    failed = dataclasses.replace(EVALUATION, scores=[], coverage={}, error="boom")
+    for row, kept in ((failed, failed), (EVALUATION, EVALUATION), (failed, EVALUATION)):
+        ledger.record_evaluation(row)
+        assert ledger.evaluations() == [kept]
 
 
 def test_folds_of_one_dataset_may_differ_in_content(ledger: Ledger) -> None:
@@ -165,12 +216,12 @@ def test_reader_sees_commits_of_a_live_writer_and_cannot_write(ledger: Ledger, p
     with Ledger.open(path, read_only=True) as reader:
         assert reader.status("t1") == "running"
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader.register_trial(dataclasses.replace(TRIAL, trial_id="t2", seed=2))
+            reader.register_trials([dataclasses.replace(TRIAL, trial_id="t2", seed=2)])
 
 
 def test_read_only_open_changes_no_file(path: Path) -> None:
     with Ledger.open(path) as writer:
-        writer.register_trial(TRIAL)
+        writer.register_trials([TRIAL])
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     with Ledger.open(path, read_only=True) as reader:
         assert reader.trials() == [TRIAL]
@@ -208,3 +259,44 @@ def test_newer_version_is_refused(path: Path, read_only: bool) -> None:
     connection.close()
     with pytest.raises(InputError, match=r"newer lai-tune .*version 99"):
         Ledger.open(path, read_only=read_only)
+
+
+V1 = Path(__file__).parent.parent / "assets" / "ledger-v1.sqlite"
+
+
+def test_ledger_of_version_1_is_read_as_it_is_and_migrated_by_its_first_writer(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(V1, path)
+    with Ledger.open(path, read_only=True) as old:
+        before = old.trials(), old.attempts("t1"), old.epochs("t1"), old.evaluations()
+        assert old.search_events("s") == []
+    assert path.read_bytes() == V1.read_bytes(), "a reader migrates nothing"
+    assert [row.trial_id for row in before[0]] == ["t1", "t2"]
+    event = SearchEvent("s", 0, "begin", {"spread": []}, {})
+    with Ledger.open(path) as migrated:
+        migrated.record_search_event(event)
+    with Ledger.open(path, read_only=True) as new:
+        assert (new.trials(), new.attempts("t1"), new.epochs("t1"), new.evaluations()) == before
+        assert new.search_events("s") == [event]
+        assert new.search_events("other") == []
+
+
+def test_migrated_ledger_has_the_schema_of_a_new_one(tmp_path: Path) -> None:
+    shutil.copy(V1, tmp_path / "old")
+    schemas = []
+    for name in ("old", "new"):
+        Ledger.open(tmp_path / name).close()
+        connection = sqlite3.connect(tmp_path / name)
+        query = (
+            "SELECT t.name, c.* FROM pragma_table_list t, pragma_table_info(t.name) c ORDER BY t.name, c.cid"
+        )
+        schemas.append([*connection.execute(query), *connection.execute("PRAGMA user_version")])
+        connection.close()
+    assert schemas[0] == schemas[1]
+
+
+def test_event_number_is_taken_once(ledger: Ledger) -> None:
+    event = SearchEvent("s", 0, "begin", {}, {})
+    ledger.record_search_event(event)
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.record_search_event(event)

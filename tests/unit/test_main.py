@@ -1,14 +1,29 @@
 """The `lai` command: exit codes, one line for an error of the user, and a quick help."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import typer
 
 import analysis.__main__ as command
 from lai_net import __version__
 from lai_net.errors import InputError
+from tune.ledger import Ledger
+
+
+def sqlite_defect() -> sqlite3.Error:
+    """What SQLite says of a query that is wrong."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT * FROM nothing")
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
 
 
 def exit_code(*args: str) -> int:
@@ -30,14 +45,15 @@ def test_every_package_contributes_its_commands(capsys: pytest.CaptureFixture[st
         assert f" {name} " in shown
 
 
+@pytest.mark.parametrize("study", ["no.toml", "demo"])  # a shipped name in a folder is no shipped study
 def test_an_error_of_the_user_is_one_line_on_stderr(
-    capsys: pytest.CaptureFixture[str], tmp_path: object
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, study: str
 ) -> None:
-    assert exit_code("report", f"{tmp_path}/no.toml", "--out", f"{tmp_path}/out") == 2
+    assert exit_code("report", f"{tmp_path}/{study}", "--out", f"{tmp_path}/out") == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.count("\n") == 1
-    assert "no.toml" in shown.err
+    assert f"{study}: no such study" in shown.err
 
 
 def test_a_message_of_several_lines_still_prints_as_one(
@@ -48,21 +64,64 @@ def test_a_message_of_several_lines_still_prints_as_one(
     assert capsys.readouterr().err == "first second\n"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(130)], ids=repr)
-def test_an_interrupt_exits_with_3(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "app", raising(error))
+def test_an_interrupt_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.write_report", raising(KeyboardInterrupt()))
+    assert exit_code("report", "demo", "--out", "out") == 3
+    monkeypatch.setattr(command, "app", raising(KeyboardInterrupt()))
     assert exit_code() == 3
 
 
+def test_a_commands_own_exit_code_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.write_report", raising(typer.Exit(1)))
+    assert exit_code("report", "demo", "--out", "out") == 1
+
+
 @pytest.mark.parametrize("args", [("--nonsense",), ("nonsense",), ("report",)], ids=str)
-def test_wrong_usage_exits_with_2(args: tuple[str, ...]) -> None:
+def test_wrong_usage_is_one_line_and_exits_with_2(
+    args: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert exit_code(*args) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "app", raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        command.main([])
+@pytest.mark.parametrize("args", [(), ("corpus",)], ids=str)
+def test_no_command_shows_the_help(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*args) == 2
+    shown = capsys.readouterr()
+    assert "Commands" in shown.out
+    assert shown.err == ""
+
+
+def test_an_error_of_the_system_names_its_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = PermissionError(13, "Permission denied", "some/file")
+    monkeypatch.setattr("analysis.report.write_report", raising(error))
+    assert exit_code("report", "demo", "--out", "out") == 2
+    assert capsys.readouterr().err == "some/file: Permission denied\n"
+
+
+@pytest.mark.parametrize("args", [("status", "demo"), ("report", "demo", "--out", "out")], ids=str)
+def test_a_ledger_that_is_damaged_inside_is_named(
+    args: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"Z" * (len(content) - 4096))
+    assert exit_code(*args, "--ledger", str(path)) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"{path}: ")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError("without a file"), sqlite_defect()], ids=repr)
+def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.write_report", raising(error))
+    with pytest.raises(type(error)):
+        command.main(["report", "demo", "--out", "out"])
 
 
 def test_help_loads_nothing_heavy() -> None:

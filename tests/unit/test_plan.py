@@ -9,7 +9,7 @@ from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from tune.identity import evaluation_id
 from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import Jobs, Plan, make_plan
+from tune.plan import Contents, Jobs, Plan, make_plan
 from tune.study import load_study
 from tune.summary import summarize
 
@@ -48,11 +48,11 @@ def plan_of(tmp_path: Path, *, folds: int = 1, text: str = STUDY) -> Plan:
 def jobs_of(plan: Plan) -> Jobs:
     places = {(trial.dataset, trial.fold) for trial in plan.trials}
     corpora = {place: corpus(str(place)) for place in places}
-    return plan.identify(corpora, dict.fromkeys(plan.encoder_names, "encoder"))
+    return plan.identify(Contents(corpora, dict.fromkeys(plan.encoder_names, "encoder")))
 
 
 def complete(ledger: Ledger, row: TrialRow, *, status: str = "completed", **times: float) -> None:
-    ledger.register_trial(row)
+    ledger.register_trials([row])
     ledger.start_attempt(row.trial_id, 1, {})
     ledger.finish_attempt(row.trial_id, 1, status, **times)  # type: ignore[arg-type]
 
@@ -122,10 +122,8 @@ def test_identify_gives_unique_ids_that_depend_on_the_content(tmp_path: Path) ->
     plan = plan_of(tmp_path, folds=2)
     jobs = jobs_of(plan)
     assert len({job.row.trial_id for job in jobs.trials}) == len(jobs.trials) == len(plan.trials)
-    other = plan.identify(
-        {("d", 0): corpus("changed"), ("d", 1): corpus(str(("d", 1)))},
-        dict.fromkeys(plan.encoder_names, "encoder"),
-    )
+    corpora = {("d", 0): corpus("changed"), ("d", 1): corpus(str(("d", 1)))}
+    other = plan.identify(Contents(corpora, dict.fromkeys(plan.encoder_names, "encoder")))
     same = [a.row.trial_id == b.row.trial_id for a, b in zip(jobs.trials, other.trials, strict=True)]
     assert same == [job.row.fold == 1 for job in jobs.trials]
 
@@ -150,10 +148,9 @@ def test_more_seeds_keep_the_ids_of_the_old_ones(tmp_path: Path) -> None:
     assert len(grown) == len(old) * 3 // 2
 
 
-def test_a_corpus_without_a_split_is_refused(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path)
+def test_a_corpus_without_a_split_is_refused() -> None:
     with pytest.raises(InputError, match="dataset 'd': its corpus has no dev, test split"):
-        plan.identify({("d", None): corpus("x", ("train",))}, dict.fromkeys(plan.encoder_names, "e"))
+        Contents({("d", None): corpus("x", ("train",))}, {})
 
 
 def test_remaining_leaves_out_what_is_completed_and_recorded(tmp_path: Path) -> None:
@@ -163,7 +160,7 @@ def test_remaining_leaves_out_what_is_completed_and_recorded(tmp_path: Path) -> 
     with Ledger.open(tmp_path / "ledger") as ledger:
         complete(ledger, first)
         complete(ledger, second, status="failed")
-        ledger.register_trial(third)
+        ledger.register_trials([third])
         ledger.start_attempt(third.trial_id, 1, {})
         ledger.record_evaluation(EvaluationRow(**dataclasses.asdict(done), scores=[]))
         left = jobs.remaining(ledger)
@@ -221,5 +218,8 @@ def test_re_alone_is_warned_of(tmp_path: Path) -> None:
     text = STUDY.replace(STUDY[STUDY.index("[datasets.ner]") : STUDY.index("[datasets.re]")], "")
     plan = plan_of(tmp_path, text=text)
     with Ledger.read_or_empty(tmp_path / "none") as ledger:
-        assert any("d has no NER phase" in text for text in summarize(plan, ledger).warnings)
+        assert any(
+            "d has no NER phase" in text and text.endswith("shown on gold entities")
+            for text in summarize(plan, ledger).warnings
+        )
     assert {item.entities for item in plan.evaluations} == {"gold"}

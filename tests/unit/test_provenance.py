@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tune.provenance import provenance, wait_for_orphans
+from tune.provenance import code_of, provenance, wait_for_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -19,6 +19,25 @@ def test_provenance_names_process_code_and_versions():
     assert (row["host"], row["pid"], row["device"]) == (socket.gethostname(), os.getpid(), "cpu")
     assert row["commit"] is None or len(row["commit"]) == 40
     assert row["versions"].keys() == {"python", "lai-tune", "torch", "transformers", "ray"}
+
+
+def test_commit_and_changes_are_those_of_now(tmp_path):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    file = tmp_path / "code.py"
+    file.write_text("1")
+    git("init")
+    assert code_of(file) == {"commit": None, "dirty": None}
+    git("add", ".")
+    git("commit", "-m", "first")
+    first = code_of(file)
+    assert (len(first["commit"]), first["dirty"]) == (40, False)
+    file.write_text("2")
+    assert code_of(file) == first | {"dirty": True}
+    git("commit", "-am", "second")
+    assert code_of(file)["commit"] != first["commit"]
 
 
 def test_orphan_is_waited_for_until_it_is_gone():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lai_net.config import TrialConfig, active_settings, with_settings
-from tune.identity import spec_id
+from tune.identity import SEMANTICS, evaluation_id, spec_id
 from tune.ledger import EvaluationRow, Ledger, TrialRow
 from tune.plan import make_plan
 from tune.results import LONG_COLUMNS, ResultRow, long_table, to_csv, to_json, write_parquet
@@ -35,14 +35,14 @@ def register(
         phase=config.phase, fold=None, seed=seed, config=active_settings(config), corpus_id=dataset,
         encoder_id="encoder",
     )  # fmt: skip
-    ledger.register_trial(row)
+    ledger.register_trials([row])
     return row
 
 
 def finish(ledger: Ledger, name: str, *evaluations: EvaluationRow, status: str = "completed") -> None:
     ledger.start_attempt(name, 1, PROVENANCE)
-    ledger.record_epoch(name, 1, 1, {"loss": 1.0})
-    ledger.finish_attempt(name, 1, status, wall_s=2.5, evaluations=evaluations)  # type: ignore[arg-type]
+    ledger.record_epoch(name, 1, 1, {"loss": 1.0, "wall_s": 2.5})
+    ledger.finish_attempt(name, 1, status, wall_s=9.0, evaluations=evaluations)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -58,15 +58,17 @@ def ledger(tmp_path: Path, bases: dict[str, TrialConfig]):
         register(opened, "n1", bases["NER"])
         register(opened, "r1", bases["RE"])
         finish(opened, "n1", EvaluationRow(
-            evaluation_id="e1", trial_id="n1", upstream_trial_id=None, split="test", entities="predicted",
-            scores=[score("NER", 0.6)],
+            evaluation_id=evaluation_id("n1", None, "test", "predicted"), trial_id="n1",
+            upstream_trial_id=None, split="test", entities="predicted", scores=[score("NER", 0.6)],
         ))  # fmt: skip
         finish(
             opened, "r1",
-            EvaluationRow(evaluation_id="e2", trial_id="r1", upstream_trial_id="n1", split="test",
-                          entities="predicted", scores=[score("RE", 0.4), score("RE+", 0.3)]),
-            EvaluationRow(evaluation_id="e3", trial_id="r1", upstream_trial_id=None, split="dev",
-                          entities="gold", scores=[score("RE", 0.7)]),
+            EvaluationRow(evaluation_id=evaluation_id("r1", "n1", "test", "predicted"), trial_id="r1",
+                          upstream_trial_id="n1", split="test", entities="predicted",
+                          scores=[score("RE", 0.4), score("RE+", 0.3)]),
+            EvaluationRow(evaluation_id=evaluation_id("r1", None, "dev", "gold"), trial_id="r1",
+                          upstream_trial_id=None, split="dev", entities="gold",
+                          scores=[score("RE", 0.7)]),
         )  # fmt: skip
         yield opened
 
@@ -123,6 +125,39 @@ def test_a_trial_without_scores_has_a_row_with_its_status(
     assert (row["status"], row["task"], row["f1"], row["split"]) == (status, "RE", None, None)
 
 
+def test_time_is_summed_and_machines_and_code_joined_over_attempts(
+    ledger: Ledger, bases: dict[str, TrialConfig]
+) -> None:
+    register(ledger, "n2", bases["NER"], seed=2)
+    attempts = (
+        {"device": "cpu", "commit": "abc", "dirty": False},
+        {"device": None, "commit": None},
+        {"device": "H100", "commit": "abc", "dirty": True},
+    )
+    for number, provenance in enumerate(attempts, 1):
+        ledger.start_attempt("n2", number, provenance)
+        ledger.record_epoch("n2", number, number, {"wall_s": 10.0})
+        ledger.finish_attempt("n2", number, "completed" if number == 3 else "failed", wall_s=10.5)
+    (row,) = [row for row in long_table(ledger) if row["trial_id"] == "n2"]
+    assert (row["wall_s"], row["device"], row["commit"]) == (30.0, "cpu + H100", "abc + abc-dirty")
+
+
+def test_failed_evaluation_has_a_row_a_task(ledger: Ledger) -> None:
+    ledger.record_evaluation(
+        EvaluationRow(evaluation_id=evaluation_id("r1", "n1", "dev", "predicted"), trial_id="r1",
+                      upstream_trial_id="n1", split="dev", entities="predicted", scores=[], error="boom")
+    )  # fmt: skip
+    rows = [row for row in long_table(ledger, load_study("demo")) if row["status"] == "failed"]
+    assert [(r["task"], r["split"], r["entities"], r["f1"]) for r in rows] == [
+        ("RE", "dev", "predicted", None), ("RE+", "dev", "predicted", None),
+    ]  # fmt: skip
+
+
+def test_evaluations_of_other_semantics_are_left_out(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SEMANTICS, "evaluation", 2)
+    assert [(r["trial_id"], r["f1"]) for r in long_table(ledger)] == [("n1", None), ("r1", None)]
+
+
 def test_a_study_takes_its_own_trials_seeds_and_joins_alone(
     ledger: Ledger, bases: dict[str, TrialConfig]
 ) -> None:
@@ -135,8 +170,9 @@ def test_a_study_takes_its_own_trials_seeds_and_joins_alone(
     for row in strangers:
         finish(ledger, row.trial_id)
     ledger.record_evaluation(
-        EvaluationRow(evaluation_id="e4", trial_id="r1", upstream_trial_id="n3", split="test",
-                      entities="predicted", scores=[score("RE", 0.9)])
+        EvaluationRow(evaluation_id=evaluation_id("r1", "n3", "test", "predicted"), trial_id="r1",
+                      upstream_trial_id="n3", split="test", entities="predicted",
+                      scores=[score("RE", 0.9)])
     )  # fmt: skip
     ledger.record_imported({"a": {"dataset": "demo", "f1": 0.2}, "b": {"dataset": "SciERC", "f1": 0.3}})
     assert len(long_table(ledger)) == 4 + 3 + 1 + 2

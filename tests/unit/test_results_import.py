@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from lai_net.config import active_settings
 from lai_net.errors import InputError
-from tune.ledger import Ledger, TrialRow
+from tune.identity import evaluation_id
+from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.plan import make_plan
 from tune.result_import import import_csv
-from tune.results import LONG_COLUMNS, long_table, to_csv
+from tune.results import LONG_COLUMNS, SCORES, long_table, to_csv
+from tune.study import load_study
 
 HEADER = (
     "dataset,phase,task,split,seed,gcn_layers,gcn_heads,entity_filter,attention_mask,annotations,"
@@ -78,19 +82,85 @@ def test_own_export_round_trips(tmp_path: Path, ledger: Ledger) -> None:
 
 
 def test_trials_that_the_ledger_completed_are_left_out(tmp_path: Path, ledger: Ledger) -> None:
-    ledger.register_trial(
-        TrialRow(trial_id="t", config_id="c", spec_id="s", dataset="SciERC", phase="NER", fold=None, seed=1,
-                 config={}, corpus_id="c", encoder_id="e")
-    )  # fmt: skip
+    trial = TrialRow(trial_id="t", config_id="c", spec_id="s", dataset="SciERC", phase="NER", fold=None,
+                     seed=1, config={}, corpus_id="c", encoder_id="e")  # fmt: skip
+    ledger.register_trials([trial])
     path = write(tmp_path, f"t,{ROW}", header=f"trial_id,{HEADER}")
     ledger.start_attempt("t", 1, {})
     ledger.finish_attempt("t", 1, "completed")
     assert import_csv(path, ledger) == 0
 
 
+def half_finished(ledger: Ledger) -> None:
+    """Of demo's trials one is completed, one failed and one running; an end-to-end evaluation failed."""
+    plan = make_plan(load_study("demo"))
+    rows = [
+        TrialRow(trial_id=f"t{number}", config_id=trial.spec_id, spec_id=trial.spec_id, dataset="demo",
+                 phase=trial.phase, fold=None, seed=trial.seed, config=active_settings(trial.config),
+                 corpus_id="c", encoder_id="e")
+        for number, trial in enumerate(plan.trials[:13] + plan.trials[14:16])
+    ]  # fmt: skip
+    ledger.register_trials(rows)
+    scores = [{"task": "NER", "protocol": "pure", "averaging": "micro"} | dict.fromkeys(SCORES, 0.5)]
+    done = EvaluationRow(evaluation_id=evaluation_id("t0", None, "test", "predicted"), trial_id="t0",
+                         upstream_trial_id=None, split="test", entities="predicted",
+                         scores=scores)  # fmt: skip
+    for name in ("t0", "t1", "t2", "t14"):
+        ledger.start_attempt(name, 1, {"device": "cpu"})
+    ledger.finish_attempt("t0", 1, "completed", evaluations=[done])
+    ledger.finish_attempt("t1", 1, "failed", error="died")
+    ledger.finish_attempt("t14", 1, "completed")
+    ledger.record_evaluation(
+        EvaluationRow(evaluation_id=evaluation_id("t14", "t0", "test", "predicted"), trial_id="t14",
+                      upstream_trial_id="t0", split="test", entities="predicted", scores=[], error="died")
+    )  # fmt: skip
+
+
+def test_export_of_a_half_finished_ledger_round_trips(tmp_path: Path, ledger: Ledger) -> None:
+    half_finished(ledger)
+    text = to_csv(long_table(ledger))
+    assert [text.count(f",{status},") for status in ("completed", "failed", "running")] == [1, 3, 1]
+    (tmp_path / "export.csv").write_text(text)
+    assert import_csv(tmp_path / "export.csv", ledger) == 0
+    with Ledger.open(tmp_path / "second.sqlite") as second:
+        assert import_csv(tmp_path / "export.csv", second) == 5
+        assert to_csv(long_table(second)) == text.replace(",run\n", ",imported\n")
+
+
+def test_completed_run_replaces_what_was_not_completed(tmp_path: Path, ledger: Ledger) -> None:
+    header = f"trial_id,status,{HEADER}"
+    running = "x,running," + ROW.replace("test", "").replace("0.7,0.6,0.65", ",,")
+    failed = "x,failed," + ROW.replace("0.7,0.6,0.65", ",,")
+    done = f"x,completed,{ROW}"
+    for row, count in ((running, 1), (failed, 1), (done, 1), (running, 0), (failed, 0)):
+        assert import_csv(write(tmp_path, row, header=header), ledger) == count
+    assert [row["status"] for row in long_table(ledger)] == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("header", "old", "new"),
+    [("trial_id", "a", "b"), ("encoder", "", "bert"), ("selection", "dev", ""), ("representation", "a", "b")],
+)
+def test_second_result_for_a_cell_and_seed_is_refused_at_the_import(
+    tmp_path: Path, ledger: Ledger, header: str, old: str, new: str
+) -> None:
+    header = f"{header},{HEADER}"
+    import_csv(write(tmp_path, f"{old},{ROW}", header=header), ledger)
+    with pytest.raises(InputError, match=r"runs.csv:2: the same cell and seed as another row .* other f1"):
+        import_csv(write(tmp_path, f"{new},{ROW.replace('0.65', '0.66')}", header=header), ledger)
+    assert import_csv(write(tmp_path, f"{new},{ROW}", header=header), ledger) == 1
+
+
+def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
+    rows = (f"bert,{ROW}", f"scibert,{ROW.replace('0.65', '0.66')}")
+    assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("test,1", "test,1e30", "seed must be a whole number from 0 to 4294967295, but got '1e30'"),
+        ("1,4,true", "1e30,4,true", "gcn_layers must be a whole number from 0 to 4294967295"),
         ("SciERC", "scierc", "dataset must be spelled SciERC, but got 'scierc'"),
         ("SciERC", "", "dataset is empty"),
         ("NER,NER", "NER,RE", "task RE is not one of phase NER"),

@@ -60,6 +60,13 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
         ("[3, 1]", "true", "seeds: "),
         ("[3, 1]", '["1"]', "seeds[0]: "),
         ("[3, 1]", "[1.0]", "seeds[0]: "),
+        ("[3, 1]", "1000000000000", "seeds: must be at most 10000, but got 1000000000000"),
+        ("[3, 1]", str(list(range(10_001))), "seeds: tuple should have at most 10000 items"),
+        ('"d"', '"d"\nfolds = 100000000000', "datasets[0].folds: input should be less than or equal to 1000"),
+        ('"demo-ner"', '"a\\u0000b"', "datasets[0].ner.preset: must not hold a NUL"),
+        ('"d"', '"d"\nannotations = "a\\u0000.toml"', "datasets[0].annotations: must not hold a NUL"),
+        ('"d"', '"d"\ncorpus = "a\\u0000b"', "datasets[0].corpus: "),
+        ('"d"', '"d"\ncorpus = "~nouser/x"', "datasets[0].corpus: is no path"),
         ('"s"', '"../s"', "name: "),
         ('"d"', '"d"\nfolds = 0', "datasets[0].folds: "),
         ("[datasets.ner]", "[datasets.NER]", "unknown key 'NER'; known: annotations, averaging, corpus"),
@@ -104,6 +111,24 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_unknown_study_names_those_that_ship() -> None:
     with pytest.raises(InputError, match=r"nope: no such study; .*demo.*paper-ade"):
         load_study("nope")
+
+
+@pytest.mark.parametrize("name", ["foo/demo", "./demo", "x" * 300])
+def test_only_a_bare_name_means_a_study_that_ships(name: str) -> None:
+    with pytest.raises(InputError, match=r"no such study|cannot be read"):
+        load_study(name)
+
+
+def test_a_folder_of_that_name_does_not_hide_a_study_that_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_study("demo").name == "demo"
+
+
+def test_byte_order_mark_is_no_part_of_a_study(tmp_path: Path) -> None:
+    assert load_study(write(tmp_path, "\ufeff" + MINIMAL)).name == "s"
 
 
 @pytest.mark.parametrize("name", study_names())

@@ -1,0 +1,92 @@
+"""What a reader of a report must know before trusting its numbers, one sentence each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.frame import Results
+from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place, places
+from tune.results import ResultRow
+
+_DIRTY = "-dirty"
+
+
+def cautions(results: Results) -> list[str]:
+    """Failed trials, imported rows without a cell, mixed or changed code."""
+    sentences = [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
+    sentences += _unmatched([place for place in places(results.study) if place.cell.config], results.imported)
+    used = commits(results)
+    clean = {name.removesuffix(_DIRTY) for name in used}
+    if len(clean) > 1:
+        sentences.append(f"The numbers come from {len(clean)} commits of the code.")
+    if any(name.endswith(_DIRTY) for name in used):
+        sentences.append(f"Some numbers come from code with uncommitted changes ({_DIRTY} in `commit`).")
+    return sentences
+
+
+def used_trials(results: Results) -> list[str]:
+    """Ids of the trials whose scores are shown."""
+    done = results.cells[results.cells["state"] == "completed"]
+    return sorted({name for names in done["trial_ids"] for name in names.split()})
+
+
+def commits(results: Results) -> dict[str, int]:
+    """The commits behind the scores of the long table, and of how many trials or imported rows."""
+    trials = {
+        row["trial_id"] or index: (row["commit"] or "").split(" + ")
+        for index, row in enumerate(results.long)
+        if row["f1"] is not None
+    }
+    return dict(sorted(Counter(commit for names in trials.values() for commit in names if commit).items()))
+
+
+def failures(results: Results) -> dict[str, str]:
+    """Of each failed trial its first cell and the last line of its error."""
+    found: dict[str, str] = {}
+    for row in results.cells[results.cells["state"] == "failed"].to_dict("records"):
+        for name in row["trial_ids"].split():
+            error = results.errors.get(name, "").strip() or "no error recorded"
+            cell = f"{row['dataset']} {row['phase']}, {row['factor']} {row['level']}, seed {row['seed']}"
+            found.setdefault(name, f"{cell}: {error.splitlines()[-1]}")
+    return found
+
+
+def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[str]:
+    """How many imported rows no cell takes and, per column by which they fail, the first of them."""
+    groups: dict[tuple[Any, ...], list[ResultRow]] = defaultdict(list)
+    for row in imported:
+        groups[tuple(row[name] for name in (*FACTOR_COLUMNS, *VIEW_COLUMNS, "status"))].append(row)
+    kept_out: dict[str, list[ResultRow]] = defaultdict(list)
+    wanted: dict[str, str] = {}
+    for rows in groups.values():
+        obstacle = _obstacle(rows[0], cells)
+        if obstacle is not None:
+            column, values = obstacle
+            kept_out[column] += rows
+            wanted.setdefault(column, values)
+    if not kept_out:
+        return []
+    parts = [
+        f"{len(rows)} by {column} (the first, {first['dataset']} {first['task']} seed {first['seed']}, has "
+        f"{_text(first[column])}; cells have {wanted[column]})"
+        for column, rows in kept_out.items()
+        for first in rows[:1]
+    ]
+    count = sum(map(len, kept_out.values()))
+    return [f"{count} of {len(imported)} imported rows match no cell: {', '.join(parts)}."]
+
+
+def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:
+    """The first column that leaves no cell for a row, and what the cells left until then have there."""
+    for column in (*FACTOR_COLUMNS, *VIEW_COLUMNS):
+        left = [place for place in cells if place.agrees(row, column)]
+        if not left:
+            return column, " or ".join(sorted({_text(place.values[column]) for place in cells}))
+        cells = left
+    return None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,92 @@
+"""A cell and task of a study: what a result must say to be shown there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lai_net.config import active_settings
+from tune.cells import Cell, expand
+from tune.identity import spec_id
+from tune.results import TASKS, ResultRow
+from tune.study import DatasetSpec, Study
+
+FACTOR_COLUMNS = (
+    "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",
+)  # fmt: skip
+"""By these an imported row joins cells."""
+VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
+"""These must be as shown, or left open by an imported row."""
+
+
+def places(study: Study) -> Iterator["Place"]:
+    """All cells of a study by task, in the order of the tables."""
+    datasets = {dataset.name: dataset for dataset in study.datasets}
+    for cell in expand(study):
+        for task in TASKS[cell.phase]:
+            yield Place(study, datasets[cell.dataset], cell, task)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell and task."""
+
+    study: Study
+    dataset: DatasetSpec
+    cell: Cell
+    task: str
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """Both kinds of columns; None for a factor that does not act, and where there is no such cell."""
+        report, config = self.study.report, self.cell.config
+        view = {
+            "task": self.task, "model": "LAI-Net", "split": report.split, "entities": self.entities,
+            "protocol": report.protocol, "averaging": self.dataset.averaging,
+        }  # fmt: skip
+        if config is None:
+            return dict.fromkeys((*FACTOR_COLUMNS, *VIEW_COLUMNS)) | view
+        settings = active_settings(config)
+        factors = {
+            "dataset": self.cell.dataset,
+            "phase": self.cell.phase,
+            "gcn_layers": settings["graph"]["layers"],
+            "gcn_heads": settings["graph"].get("heads"),
+            "entity_filter": settings["filter"]["enabled"] if self.cell.phase == "NER" else None,
+            "attention_mask": settings["input"]["attention_mask"],
+            "annotations": settings["input"]["annotations"],
+        }
+        return factors | view | {"encoder": config.encoder.name, "selection": config.training.selection}
+
+    @property
+    def entities(self) -> str:
+        """Predicted in NER; in RE what the report asks for, gold where the dataset has no NER phase."""
+        if self.cell.phase == "NER":
+            return "predicted"
+        return "gold" if self.cell.upstream is None else self.study.report.entities
+
+    @cached_property
+    def upstream(self) -> str | None:
+        """`spec_id` of the NER trial whose entities are shown; None where gold ones are, and in NER."""
+        if self.cell.upstream is None or self.entities == "gold":
+            return None
+        return spec_id(self.cell.upstream)
+
+    def shows(self, row: ResultRow) -> bool:
+        """Whether a row of the cell's config belongs here: its scores, or that it has none."""
+        upstream = {self.upstream} if row["status"] == "completed" else {self.upstream, None}
+        if row.spec_id is not None and row.upstream_spec_id not in upstream:
+            return False
+        return all(self.agrees(row, name) for name in VIEW_COLUMNS)
+
+    def agrees(self, row: ResultRow, column: str) -> bool:
+        """Whether a column of a row is as here. A trial without scores stands for all tasks of its phase."""
+        if column == "task" and row["status"] != "completed":
+            return True
+        is_open = row[column] is None and column in VIEW_COLUMNS
+        return is_open or bool(row[column] == self.values[column])
+
+
+def factors_of(values: dict[str, Any]) -> tuple[Any, ...]:
+    """The factors of a row, or of a place's values."""
+    return tuple(values[name] for name in FACTOR_COLUMNS)

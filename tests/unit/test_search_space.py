@@ -1,0 +1,174 @@
+"""The space: every kind of domain, what exists where, what is refused."""
+
+import itertools
+import math
+import random
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from lai_net.config import TrialConfig, active_settings, setting_names, with_settings
+from lai_net.errors import InputError
+from tune.search.sampler import distribution
+from tune.search.space import GATES, Space, make_space
+from tune.search_section import Domain
+
+BASE = TrialConfig(phase="NER")
+
+
+def space_of(phase: str = "NER", **domains) -> Space:
+    named = {name.replace("__", "."): Domain.model_validate(value) for name, value in domains.items()}
+    return make_space(TrialConfig(phase=phase), named)
+
+
+def draw(space: Space, seed: int = 0) -> dict:
+    """Uniform draws, as a sampler would make them."""
+    stream = random.Random(seed)
+
+    def pick(dimension):
+        if dimension.values is not None:
+            return stream.choice(dimension.values)
+        return stream.uniform(*dimension.ends)
+
+    return space.draw(pick)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "expected"),
+    [
+        ("graph.dropout", {"float": (0.0, 0.5)}, FloatDistribution(0.0, 0.5)),
+        ("training.head_lr", {"log": (1e-4, 1e-2)}, FloatDistribution(1e-4, 1e-2, log=True)),
+        ("training.batch_size", {"log": (4.0, 64.0)}, IntDistribution(4, 64, log=True)),
+        ("graph.layers", {"int": (0, 4)}, IntDistribution(0, 4)),
+        ("input.attention_mask", {"choice": ("inv", "full")}, CategoricalDistribution(("inv", "full"))),
+        ("filter.enabled", {"choice": (True, False)}, CategoricalDistribution((True, False))),
+    ],
+)
+def test_every_domain_in_optunas_words(name, domain, expected):
+    (dimension,) = make_space(BASE, {name: Domain.model_validate(domain)}).dimensions
+    assert distribution(dimension) == expected
+
+
+def test_heads_exist_with_layers_alone_and_a_filters_settings_with_a_filter():
+    space = space_of(
+        graph__layers={"int": (0, 1)},
+        graph__heads={"choice": (1, 2, 4)},
+        filter__enabled={"choice": (True, False)},
+        filter__ratio={"float": (0.3, 1.0)},
+    )
+    seen = set()
+    for seed in range(60):
+        params = draw(space, seed)
+        assert ("graph.heads" in params) == (params["graph.layers"] > 0)
+        assert ("filter.ratio" in params) == params["filter.enabled"]
+        config = space.config(params)
+        assert config.graph.layers == params["graph.layers"]
+        seen.add((params["graph.layers"], params["filter.enabled"]))
+    assert len(seen) == 4
+
+
+def acts(name: str, active: dict) -> bool:
+    section, key = name.split(".")
+    return key in active.get(section, {})
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_which_settings_act_depends_on_the_gates_alone(phase):
+    """If this fails, a setting was added that decides about others: it belongs into GATES."""
+    base, stream = TrialConfig(phase=phase), random.Random(3)
+    gate_values = {
+        "filter.enabled": (True, False), "graph.layers": (0, 2), "input.annotations": (True, False),
+        "input.attention_mask": ("inv", "vis", "full"), "filter.cold_epochs": (None, 0, 3),
+    }  # fmt: skip
+    others = {
+        "encoder.freeze": ("none", "all"), "encoder.num_layers": (None, 1),
+        "filter.stage": ("marker", "text"),
+        "head.shortcut": (True, False), "training.precision": ("fp32", "bf16"),
+        "training.negatives": (0, 5), "graph.heads": (1, 2), "filter.cold_negatives": (0, 1),
+    }  # fmt: skip
+    assert set(gate_values) == set(GATES)
+    for values in itertools.product(*gate_values.values()):
+        gates = dict(zip(gate_values, values, strict=True))
+        acting = set()
+        for _ in range(12):
+            drawn = {name: stream.choice(choices) for name, choices in others.items()}
+            active = active_settings(with_settings(base, {**drawn, **gates}))
+            names = [name for name in setting_names() if name not in GATES]
+            acting.add(frozenset(name for name in names if acts(name, active)))
+        assert len(acting) == 1
+
+
+def test_cold_negatives_exist_with_a_cold_start_alone():
+    space = space_of(
+        filter__enabled={"choice": (True, False)},
+        filter__cold_epochs={"int": (0, 2)},
+        filter__cold_negatives={"choice": (1, 2)},
+    )
+    assert space.size == 1 + 1 + 2 * 2
+    for seed in range(40):
+        params = draw(space, seed)
+        assert ("filter.cold_epochs" in params) == params["filter.enabled"]
+        assert ("filter.cold_negatives" in params) == bool(params.get("filter.cold_epochs"))
+
+
+def test_size_counts_what_exists_and_has_no_end_in_a_continuum():
+    domains = {
+        "graph__layers": {"int": (0, 2)},
+        "graph__heads": {"choice": (1, 2, 4)},
+        "filter__enabled": {"choice": (True, False)},
+    }
+    assert space_of(**domains).size == 2 * (1 + 2 * 3)
+    assert space_of(**domains, training__head_lr={"log": (1e-4, 1e-2)}).size is None
+
+
+def test_order_does_not_depend_on_the_file():
+    domains = {
+        "graph.heads": {"choice": (1, 2)},
+        "graph.layers": {"int": (0, 2)},
+        "graph.dropout": {"float": (0, 0.5)},
+    }
+    parsed = {name: Domain.model_validate(domain) for name, domain in domains.items()}
+    one = make_space(BASE, parsed)
+    other = make_space(BASE, dict(reversed(parsed.items())))
+    assert one == other
+    assert [item.name for item in one.dimensions] == ["graph.layers", "graph.dropout", "graph.heads"]
+
+
+def test_longest_cold_start_of_a_space():
+    assert space_of(graph__layers={"int": (0, 1)}).cold_epochs == 5  # half of 10
+    assert space_of(filter__cold_epochs={"int": (1, 7)}).cold_epochs == 7
+    assert space_of("RE", graph__layers={"int": (0, 1)}).cold_epochs == 0
+
+
+def test_encoders_that_may_be_drawn():
+    assert space_of(encoder__name={"choice": ("minilm", "other")}).encoder_names == ("minilm", "other")
+    assert space_of(graph__layers={"int": (0, 1)}).encoder_names == ("minilm",)
+
+
+@pytest.mark.parametrize(
+    ("phase", "domains", "said"),
+    [
+        ("NER", {"graph__depth": {"int": (0, 1)}}, "unknown setting 'graph.depth'"),
+        ("NER", {"graph__layers": {"float": (0.0, 1.0)}}, "graph.layers must be of type int"),
+        ("NER", {"graph__dropout": {"float": (0.0, 1.0)}}, "0 <= dropout < 1"),
+        ("NER", {"training__epochs": {"int": (3, 9)}}, "training.epochs is the same for all"),
+        ("NER", {"training__batch_size": {"log": (4.5, 64)}}, "takes integers"),
+        ("NER", {"head__shortcut": {"choice": (True, False)}}, "head.shortcut never acts in NER"),
+        ("RE", {"filter__enabled": {"choice": (True, False)}}, "filter.enabled never acts in RE"),
+        (
+            "NER",
+            {"input__attention_mask": {"choice": ("inv", "none")}},
+            "input.attention_mask must be one of",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_with_its_name(phase, domains, said):
+    with pytest.raises(InputError, match=said):
+        space_of(phase, **domains)
+
+
+def test_settings_that_do_not_go_together_are_refused_when_drawn():
+    space = space_of(filter__min_kept={"int": (1, 20)}, filter__max_kept={"int": (3, 32)})
+    with pytest.raises(InputError, match="min_kept"):
+        space.config({"filter.min_kept": 20, "filter.max_kept": 4})
+    assert math.prod(len(item.values) for item in space.dimensions) == space.size

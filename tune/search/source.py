@@ -1,0 +1,250 @@
+"""The source of a search's run: asks for configs when there is room, and feeds what happens into the log.
+
+The log trails the ledger: a message is in the ledger before the search hears it. So at the start whatever the
+ledger has and the log lacks is told first; then the search stands where an unbroken one would.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lai_net.config import TrialConfig
+from lai_net.errors import InputError
+from tune.engine import Message, Task
+from tune.execution import EndToEnd, Execution, Training
+from tune.ledger import Ledger
+from tune.plan import Job
+from tune.schedule import Schedule
+from tune.search.candidate import Candidate
+from tune.search.known import known_result, ledger_spread, selected_score
+from tune.search.log import DecisionLog, Suggest
+from tune.search.plan import SearchPlan
+from tune.search.state import Search
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a trial is for: a seed of a candidate, or a fresh seed of its confirmation."""
+
+    number: int
+    seed: int
+    is_confirmation: bool
+
+
+@dataclass
+class SearchSource:
+    """A `tune.engine.Source` that suggests, stops and confirms.
+
+    Attributes:
+        plan: of the study.
+        suggest: the sampler.
+        identify: a planned trial's job.
+        execution: the sink; makes tasks.
+        max_attempts, is_spent: as `Schedule` takes them.
+        jobs: those that were handed out, by key; a progress bar reads it.
+    """
+
+    plan: SearchPlan
+    suggest: Suggest
+    identify: Callable[[TrialConfig, int], Job]
+    execution: Execution
+    max_attempts: int = 3
+    is_spent: Callable[[], bool] = lambda: False
+    jobs: MutableMapping[str, Training | EndToEnd] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.schedule: Schedule[Training] = Schedule(
+            (), self.execution.make_task, max_attempts=self.max_attempts, is_spent=self.is_spent
+        )
+        self.log = DecisionLog.resume(self._ledger, self.plan.search_id, Search(self.plan.rules))
+        self._places: dict[str, _Place] = {}
+        self._pending: deque[Training] = deque()
+        if self.log.size == 0:
+            self.log.decide("begin", spread=ledger_spread(self._ledger, self.plan))
+        for candidate in self.search.candidates:
+            if candidate.same_as is None and candidate.trials:
+                self._catch_up(candidate)
+        if self.search.chosen:
+            self._confirm()
+
+    @property
+    def search(self) -> Search:
+        """Where the search stands."""
+        return self.log.search
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.execution.ledger
+
+    def next_task(self) -> Task | None:
+        """A retry, a seed of a config that is on its way, a new config, or a confirmation."""
+        task = self.schedule.next_task()
+        cap = self.plan.spec.max_concurrent
+        if task is not None or self.is_spent() or (cap is not None and self.schedule.num_running >= cap):
+            return task
+        while not self._pending and self._advance():
+            pass
+        if not self._pending:
+            return None
+        self.schedule.add(self._pending.popleft())
+        return self.schedule.next_task()
+
+    def is_done(self) -> bool:
+        """Whether the search is over, or nothing runs and nothing new may start."""
+        return self.schedule.is_done() and (self.is_spent() or self.is_over())
+
+    def goes_on(self, task: Task, message: Message) -> bool:
+        """Whether the config of a trial does."""
+        place = self._places[task.key]
+        candidate = self.search.candidates[place.number]
+        if place.is_confirmation:
+            return True
+        if message.event == "epoch" and message.content["epoch"] not in candidate.epochs.get(place.seed, {}):
+            self._tell_epoch(place, message.content)
+        if candidate.state != "running":
+            self._drop(candidate)
+        return candidate.state == "running"
+
+    def ended(self, task: Task, message: Message) -> None:
+        """Take a result or a failure that is final; a try that is to be repeated is no word yet."""
+        self.schedule.ended(task, message)
+        place = self._places[task.key]
+        if task.key in self.schedule.completed:
+            self._tell_done(task.key, place)
+        elif task.key in self.schedule.failed and place.is_confirmation:
+            self._tell_confirmed(place.number)
+        elif task.key in self.schedule.failed:
+            error = self.schedule.failed[task.key].strip().splitlines()[-1]
+            self.log.decide("failed", number=place.number, seed=place.seed, error=error)
+            self._drop(self.search.candidates[place.number])
+
+    def is_over(self) -> bool:
+        """Whether neither a config nor a confirmation is left to start."""
+        is_chosen = self.search.chosen == self._choice()
+        return is_chosen and not self._pending and self._reason() is not None
+
+    def _reason(self) -> str | None:
+        return self.search.spent(self.plan.budget, self.plan.space.size)
+
+    def _advance(self) -> bool:
+        """One more suggestion, or the choice for confirmation; False where there is nothing to decide."""
+        if self._reason() is None:
+            self._take_suggestion()
+            return True
+        if self.search.num_running or self.search.chosen == self._choice():
+            return False
+        self.log.decide(
+            "choose",
+            budget=self.plan.budget,
+            size=self.plan.space.size,
+            best=self.plan.spec.confirm.best,
+            seeds=self.plan.fresh_seeds,
+        )
+        self._confirm()
+        return True
+
+    def _choice(self) -> dict[str, Any]:
+        """What the study asks to confirm, as `Search.chosen` keeps it."""
+        asked = {"best": self.plan.spec.confirm.best, "seeds": list(self.plan.fresh_seeds)}
+        return asked | {"numbers": self.search.chosen.get("numbers")}
+
+    def _take_suggestion(self) -> None:
+        params = dict(self.suggest([candidate.told() for candidate in self.search.candidates]))
+        try:
+            config = self.plan.space.config(params)
+        except InputError:
+            self.log.decide("suggest", params=params, config_id=None, trials=(), known=())
+            return
+        jobs = self._register(config, self.plan.rules.seeds)
+        known = [(seed, *found) for seed, job in jobs.items() if (found := known_result(self._ledger, job))]
+        self.log.decide(
+            "suggest",
+            params=params,
+            config_id=next(iter(jobs.values())).row.config_id,
+            trials=[(seed, job.row.trial_id) for seed, job in jobs.items()],
+            known=known,
+        )
+        candidate = self.search.candidates[-1]
+        if candidate.state == "running":
+            missing = {seed: job for seed, job in jobs.items() if seed not in candidate.finals}
+            self._queue(missing, candidate.number, is_confirmation=False)
+
+    def _register(self, config: TrialConfig, seeds: Iterable[int]) -> dict[int, Job]:
+        jobs = {seed: self.identify(config, seed) for seed in seeds}
+        self._ledger.register_trials([job.row for job in jobs.values()])
+        return jobs
+
+    def _queue(self, jobs: dict[int, Job], number: int, *, is_confirmation: bool) -> None:
+        for seed, job in jobs.items():
+            training = Training(job)
+            self.jobs[training.key] = training
+            self._places[training.key] = _Place(number, seed, is_confirmation)
+            self._pending.append(training)
+
+    def _drop(self, candidate: Candidate) -> None:
+        """Start no further seed of a config that is over."""
+        keys = set(candidate.trials.values())
+        for training in [item for item in self._pending if item.key in keys]:
+            self._pending.remove(training)
+            del self.jobs[training.key]
+
+    def _tell_epoch(self, place: _Place, report: dict[str, Any]) -> None:
+        self.log.decide(
+            "epoch",
+            number=place.number,
+            seed=place.seed,
+            epoch=report["epoch"],
+            score=report["dev"]["f1"],
+            wall_s=report.get("wall_s", 0.0),
+        )
+
+    def _tell_done(self, trial_id: str, place: _Place) -> None:
+        if place.is_confirmation:
+            self._tell_confirmed(place.number)
+            return
+        config = self.plan.space.config(self.search.candidates[place.number].params)
+        score = selected_score(config, self._ledger.epochs(trial_id))
+        self.log.decide("done", number=place.number, seed=place.seed, score=score)
+
+    def _catch_up(self, candidate: Candidate) -> None:
+        """Tell what a killed driver could not, settle what it left running, queue what is missing."""
+        jobs = self._register(self.plan.space.config(candidate.params), candidate.trials)
+        for seed, trial_id in candidate.trials.items():
+            place = _Place(candidate.number, seed, is_confirmation=False)
+            for report in self._ledger.epochs(trial_id):
+                if candidate.state == "running" and report["epoch"] not in candidate.epochs.get(seed, {}):
+                    self._tell_epoch(place, report)
+            is_new = candidate.state == "running" and seed not in candidate.finals
+            if is_new and self._ledger.status(trial_id) == "completed":
+                self._tell_done(trial_id, place)
+        if candidate.state == "running":
+            missing = {seed: job for seed, job in jobs.items() if seed not in candidate.finals}
+            self._queue(missing, candidate.number, is_confirmation=False)
+            return
+        for trial_id in candidate.trials.values():
+            if self._ledger.status(trial_id) == "running":
+                self.execution.prune(trial_id, self._ledger.next_attempt(trial_id) - 1)
+
+    def _confirm(self) -> None:
+        """Queue the chosen configs' fresh seeds that the ledger lacks."""
+        for number in self.search.chosen["numbers"]:
+            jobs = self._confirmation_jobs(number)
+            missing = {seed: job for seed, job in jobs.items() if not known_result(self._ledger, job)}
+            self._queue(missing, number, is_confirmation=True)
+            if not missing:
+                self._tell_confirmed(number)
+
+    def _confirmation_jobs(self, number: int) -> dict[int, Job]:
+        config = self.plan.space.config(self.search.candidates[number].params)
+        return self._register(config, self.search.chosen["seeds"])
+
+    def _tell_confirmed(self, number: int) -> None:
+        """Log a confirmation once all its seeds have ended, unless it is there."""
+        jobs = self._confirmation_jobs(number)
+        found = {seed: known_result(self._ledger, job) for seed, job in jobs.items()}
+        scores = [(seed, result[0]) for seed, result in found.items() if result]
+        failed = sum(job.row.trial_id in self.schedule.failed for job in jobs.values())
+        known_seeds = self.search.confirmed.get(number, {}).get("seeds")
+        if len(scores) + failed == len(jobs) and known_seeds != [seed for seed, _ in scores]:
+            self.log.decide("confirm", number=number, scores=scores, failed=failed)

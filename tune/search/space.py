@@ -1,0 +1,175 @@
+"""The space of a search: dotted settings of `lai_net.config`, each with its domain.
+
+Which settings exist depends on others: heads need GCN layers, a filter's settings a filter. That is not
+said in the study: a setting exists where it is among the active settings of the config drawn so far.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lai_net.config import TrialConfig, active_settings, with_settings
+from lai_net.errors import InputError
+from tune.search_section import Domain, Value
+
+GATES = (
+    "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations", "input.attention_mask",
+)  # fmt: skip
+"""Settings that decide which other settings act, in an order in which they can be drawn: first."""
+
+_FIXED = ("training.epochs", "training.selection", "training.selection_averaging")
+
+Params = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting that is searched.
+
+    Attributes:
+        name: dotted.
+        kind: of the domain.
+        ends: lowest and highest value, of the setting's type; empty for a choice.
+        choices: of a choice; empty otherwise.
+    """
+
+    name: str
+    kind: Literal["float", "int", "choice"]
+    is_log: bool = False
+    ends: tuple[float, ...] = ()
+    choices: tuple[Value, ...] = ()
+
+    @property
+    def values(self) -> tuple[Value, ...] | None:
+        """All values, or None where there is no end of them."""
+        if self.kind == "int":
+            low, high = map(int, self.ends)
+            return tuple(range(low, high + 1))
+        return self.choices or None
+
+    @property
+    def samples(self) -> tuple[Value, ...]:
+        """Values that tell whether the domain fits the setting: its ends or choices."""
+        return self.choices or self.ends
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions around a base config, those that others depend on first, then by name."""
+
+    base: TrialConfig
+    dimensions: tuple[Dimension, ...]
+
+    def draw(self, pick: Callable[[Dimension], Value]) -> Params:
+        """Pick a value of every dimension that exists, given those picked before it."""
+        params: Params = {}
+        for dimension in self._gates:
+            if self._exists(dimension, params):
+                params[dimension.name] = pick(dimension)
+        for dimension in self._behind(params):
+            params[dimension.name] = pick(dimension)
+        return params
+
+    def config(self, params: Mapping[str, Any]) -> TrialConfig:
+        """The base with what was drawn.
+
+        Raises:
+            InputError: the values do not go together.
+        """
+        return with_settings(self.base, params)
+
+    @property
+    def size(self) -> int | None:
+        """How many combinations there are; None where a dimension is continuous."""
+        if any(dimension.values is None for dimension in self.dimensions):
+            return None
+        return sum(
+            math.prod(len(dimension.values or ()) for dimension in self._behind(gates))
+            for gates in self._gate_values()
+        )
+
+    @property
+    def cold_epochs(self) -> int:
+        """Epochs of the longest cold start in the space."""
+        return max(self.config(gates).cold_epochs for gates in self._gate_values())
+
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        """Every encoder that may be drawn."""
+        chosen = [item.choices for item in self.dimensions if item.name == "encoder.name"]
+        return tuple(map(str, chosen[0])) if chosen else (self.base.encoder.name,)
+
+    @property
+    def _gates(self) -> list[Dimension]:
+        return [item for item in self.dimensions if item.name in GATES]
+
+    def _behind(self, gates: Params) -> list[Dimension]:
+        """The other dimensions that exist behind these gates."""
+        return [item for item in self.dimensions if item.name not in GATES and self._exists(item, gates)]
+
+    def _exists(self, dimension: Dimension, gates: Params) -> bool:
+        """Whether the setting acts at one of its values at least."""
+        section, _, key = dimension.name.partition(".")
+        configs = (self.config({**gates, dimension.name: value}) for value in dimension.samples)
+        return any(key in active_settings(config).get(section, {}) for config in configs)
+
+    def _gate_values(self, drawn: Params | None = None, index: int = 0) -> Iterator[Params]:
+        """Every way to draw the gates."""
+        drawn = drawn or {}
+        if index == len(self._gates):
+            yield drawn
+            return
+        gate = self._gates[index]
+        if not self._exists(gate, drawn):
+            yield from self._gate_values(drawn, index + 1)
+            return
+        for value in gate.values or ():
+            yield from self._gate_values({**drawn, gate.name: value}, index + 1)
+
+    def check(self) -> None:
+        """Refuse what cannot be searched.
+
+        Raises:
+            InputError: a setting is unknown, of another type, fixed in a search, or never acts.
+        """
+        for dimension in self.dimensions:
+            name = dimension.name
+            if name in _FIXED:
+                raise InputError(f"{name} is the same for all configs of a search; set it in the base")
+            for value in dimension.samples:
+                self.config({name: value})
+        never = {item.name for item in self.dimensions}
+        for gates in self._gate_values():
+            never -= gates.keys() | {item.name for item in self._behind(gates)}
+        if never:
+            raise InputError(f"{min(never)} never acts in {self.base.phase} here; leave it out")
+
+
+def make_space(base: TrialConfig, domains: Mapping[str, Domain]) -> Space:
+    """The space of a study's section.
+
+    Raises:
+        InputError: see `Space.check`.
+    """
+    dimensions = [_dimension(base, name, domain) for name, domain in domains.items()]
+    order = [*GATES, *sorted(domains)]
+    dimensions.sort(key=lambda item: order.index(item.name))
+    space = Space(base, tuple(dimensions))
+    space.check()
+    return space
+
+
+def _dimension(base: TrialConfig, name: str, domain: Domain) -> Dimension:
+    if domain.choice is not None:
+        return Dimension(name, "choice", choices=domain.choice)
+    if domain.integer is not None:
+        return Dimension(name, "int", ends=domain.integer)
+    is_log = domain.log is not None
+    ends: Sequence[float] = domain.log or domain.uniform or ()
+    section, _, key = name.partition(".")
+    if is_log and type(getattr(getattr(base, section, None), key, None)) is int:
+        if any(end != int(end) for end in ends):
+            raise InputError(f"{name} takes integers, but its ends are {list(ends)}")
+        return Dimension(name, "int", is_log=True, ends=tuple(map(int, ends)))
+    return Dimension(name, "float", is_log=is_log, ends=tuple(ends))

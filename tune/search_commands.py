@@ -1,0 +1,126 @@
+"""The `lai` commands for a study with a `[search]`. Optuna loads only where it is asked."""
+
+import dataclasses
+import enum
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lai_net.errors import InputError
+from tune.ledger import Ledger
+from tune.plan import make_plan
+from tune.run_command import DEFAULT_LEDGER, FAILED, LedgerOption, StudyArgument
+from tune.search.log import replay, strange_scores
+from tune.search.plan import SearchPlan, plan_search
+from tune.search.report import read_search, result_lines, search_warnings, summarize_search
+from tune.search.state import Search
+from tune.study import Study, load_study
+from tune.summary import summarize
+
+app = typer.Typer()
+
+
+class ExportFormat(enum.StrEnum):
+    """What a search can be exported to."""
+
+    OPTUNA_JOURNAL = "optuna-journal"
+
+
+@app.command()
+def importance(
+    study: StudyArgument,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say which settings mattered in a search (PED-ANOVA over its complete configs)."""
+    from tune.search.optuna_view import importances
+
+    plan, search = _open(study, ledger)
+    found = importances(plan, search)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    table = Table("setting", "importance")
+    for name, share in found.items():
+        table.add_row(name, f"{share:.3f}")
+    Console().print(table)
+
+
+@app.command()
+def export(
+    study: StudyArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew.")],
+    to: Annotated[ExportFormat, typer.Option(help="For optuna-dashboard.")],
+    ledger: LedgerOption = DEFAULT_LEDGER,
+) -> None:
+    """Write a search for another tool."""
+    from tune.search.optuna_view import export_journal
+
+    plan, search = _open(study, ledger)
+    typer.echo(f"{export_journal(plan, search, file)} suggestions in {file} ({to.value})", err=True)
+
+
+@app.command("replay")
+def replay_(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
+    """Make every decision of a search again, suggestions included, and compare with its log."""
+    from tune.search.sampler import Sampler
+
+    plan = plan_search(load_study(study))
+    sampler = Sampler(plan.space, plan.spec.sampler, plan.spec.seed)
+    search = Search(plan.rules)
+    with Ledger.open(ledger, read_only=True) as opened:
+        events = opened.search_events(plan.search_id)
+        if not events:
+            raise InputError(f"{ledger}: has no log of study {study}'s search; `lai run` it first")
+        differences = list(replay(events, search, sampler.suggest))
+        differences += [] if differences else strange_scores(events, search, opened)
+    for line in differences:
+        typer.echo(line)
+    typer.echo(f"{len(events)} decisions, {len(differences)} differ")
+    raise typer.Exit(FAILED if differences else 0)
+
+
+def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
+    """`lai plan` of a search."""
+    plan = plan_search(study)
+    with Ledger.read_or_empty(ledger) as opened:
+        counts = dataclasses.asdict(summarize(make_plan(study), opened))
+        content = summarize_search(plan, opened)
+        counts["estimate"] = {"cpu_s": None, "wall_s": None, "measured": 0}  # stops cannot be foreseen
+        counts["warnings"] = search_warnings(plan, opened)
+    if as_json:
+        typer.echo(json.dumps(counts | {"search": content}, indent=1))
+        return
+    table = Table("search", "", title=f"study {study.name}")
+    for name, value in content.items():
+        table.add_row(name, _words(value))
+    Console().print(table)
+    for warning in counts["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def show_status(study: Study, ledger: Path) -> None:
+    """`lai status` of a search."""
+    plan = plan_search(study)
+    with Ledger.read_or_empty(ledger) as opened:
+        lines = result_lines(read_search(plan, opened))
+    for line in lines:
+        typer.echo(line)
+
+
+def _open(study: str, ledger: Path) -> tuple[SearchPlan, Search]:
+    plan = plan_search(load_study(study))
+    with Ledger.open(ledger, read_only=True) as opened:
+        return plan, read_search(plan, opened)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if item is not None) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "no end" if value is None else str(value)
