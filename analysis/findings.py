@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.statistics.paired import smallest_p
 from analysis.tables.layout import NAMES, signed
-from analysis.tables.rows import ALPHA, SIGNIFICANT, Row
+from analysis.tables.rows import SIGNIFICANT, Row
+from tune.summary import SIGNIFICANCE, smallest_p
 
 _CELL = ["dataset", "phase", "factor", "level"]
 
@@ -55,7 +55,7 @@ def _finding(levels: Sequence[Row]) -> str:
     best = max(levels, key=lambda row: row.mean or 0.0)
     tested = [row for row in levels if row.p_adjusted is not None]
     seeds = max((row.n or 0 for row in tested), default=1)
-    too_few = smallest_p(seeds, max(1, len(tested))) >= ALPHA
+    too_few = smallest_p(seeds, max(1, len(tested))) >= SIGNIFICANCE
     text = f"best is “{best.level}”: F1 {_score(best)}"
     if best.is_base:
         told = sum(row.mark == SIGNIFICANT for row in tested)

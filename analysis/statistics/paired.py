@@ -42,8 +42,3 @@ def _signs(n: int) -> npt.NDArray[np.float64]:
         bits = np.random.default_rng(0).integers(0, 2, size=(_SAMPLES + 1, n))
         bits[0] = 0  # the observed pattern
     return 1.0 - 2.0 * bits.astype(np.float64)
-
-
-def smallest_p(n: int, comparisons: int = 1) -> float:
-    """The smallest p that n pairs can reach after Holm's correction over so many comparisons."""
-    return min(1.0, 2.0 ** (1 - n) * comparisons)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.paper import VERSION, published_encoders
-from analysis.statistics.paired import smallest_p
 from analysis.tables.layout import NAMES, Layout
-from analysis.tables.rows import ALPHA, BLOCKED, FAILED, MISSING, Row
+from analysis.tables.rows import BLOCKED, FAILED, MISSING, Row
+from tune.summary import SIGNIFICANCE, smallest_p
 
 _NOT_SAID = "not said by imported rows"
 _ENTITIES = {
@@ -84,8 +84,8 @@ def _test(rows: Sequence[Row], layout: Layout) -> str:
         some = any(row.delta is not None for row in rows)
         return f"{bracket}One shared seed is too few to test a difference to the base." if some else ""
     return (
-        f"{bracket}*: p < {ALPHA:.2g}, two-sided sign-flip permutation test on differences to the base, "
-        "paired by seed, Holm-adjusted over the levels of a factor within dataset and task."
+        f"{bracket}*: p < {SIGNIFICANCE:.2g}, two-sided sign-flip permutation test on differences to the "
+        "base, paired by seed, Holm-adjusted over the levels of a factor within dataset and task."
         f"{_out_of_reach(tested)}"
     )
 
@@ -98,7 +98,7 @@ def _out_of_reach(tested: Sequence[Row]) -> str:
     reached = {factor: 1.0 for factor, *_ in families}
     for (factor, *_), seeds in families.items():
         reached[factor] = min(reached[factor], smallest_p(max(seeds), len(seeds)))
-    names = [NAMES[factor] for factor, p in reached.items() if p >= ALPHA]
+    names = [NAMES[factor] for factor, p in reached.items() if p >= SIGNIFICANCE]
     return f" Too few seeds to mark anything, whatever the difference: {', '.join(names)}." if names else ""
 
 

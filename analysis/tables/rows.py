@@ -10,8 +10,8 @@ from analysis.statistics.multiplicity import holm
 from analysis.statistics.paired import paired_deltas, sign_flip_p
 from analysis.statistics.summary import Summary, summarise
 from tune.results import SCORES
+from tune.summary import SIGNIFICANCE
 
-ALPHA = 0.05
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
@@ -93,7 +93,7 @@ def _family_rows(levels: Mapping[str, pd.DataFrame], metric: str) -> list[Row]:
     adjusted = holm([row.p for row in rows])
     return _with_best(
         [
-            replace(row, p_adjusted=p, mark=SIGNIFICANT if p is not None and p < ALPHA else row.mark)
+            replace(row, p_adjusted=p, mark=SIGNIFICANT if p is not None and p < SIGNIFICANCE else row.mark)
             for row, p in zip(rows, adjusted, strict=True)
         ]
     )

@@ -8,8 +8,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.multiplicity import holm
-from analysis.statistics.paired import EXACT_UP_TO, paired_deltas, sign_flip_p, smallest_p
+from analysis.statistics.paired import EXACT_UP_TO, paired_deltas, sign_flip_p
 from analysis.statistics.summary import Summary, summarise
+from tune.summary import smallest_p
 
 
 def test_summary_of_nothing_and_of_one_score_claims_no_spread() -> None:
