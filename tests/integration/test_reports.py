@@ -1,0 +1,56 @@
+"""Committed reports: each is what its own long table gives; the first study meets its bars."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.report import write_report
+from tune.ledger import Ledger
+from tune.result_import import import_csv
+
+REPORTS = Path(__file__).parents[2] / "reports"
+FOLDERS = sorted(path.parent for path in REPORTS.glob("*/manifest.json"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_file_was_changed_since_it_was_written(folder: Path) -> None:
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.name != "manifest.json"
+    }
+    assert found == listed
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_tables_follow_from_the_long_table(folder: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    with Ledger.open(ledger) as opened:
+        import_csv(folder / "long.csv", opened)
+    write_report(folder.name, ledger, tmp_path / "report")
+    tables = sorted(path.name for path in folder.glob("table*.csv"))
+    assert tables
+    for name in tables:
+        assert (tmp_path / "report" / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_the_first_study_on_scierc_meets_its_bars() -> None:
+    rows = pd.read_csv(REPORTS / "scierc-first" / "long.csv")
+    is_base = (
+        (rows["annotations"].astype(str).str.lower() == "true")
+        & (rows["attention_mask"] == "inv")
+        & (rows["gcn_layers"] == rows["phase"].map({"NER": 1, "RE": 2}))
+        & (rows["entity_filter"].astype(str).str.lower() != "false")
+    )
+    view = rows[
+        is_base & (rows["split"] == "dev") & (rows["protocol"] == "pure") & (rows["averaging"] == "micro")
+    ]
+    f1 = view.groupby(["task", "entities"])["f1"]
+    assert set(f1.count()) == {2}, "two seeds"
+    assert f1.min()["NER", "predicted"] >= 0.60
+    assert f1.min()["RE", "gold"] >= 0.50
+    assert f1.min()["RE", "predicted"] >= 0.26
