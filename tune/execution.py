@@ -36,7 +36,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class Evaluating:
     """A trained trial to evaluate: an RE trial on the entities that an NER trial predicts, or one alone."""
 
     trial: Job
@@ -60,7 +60,7 @@ class EndToEnd:
         return f"{kind} of {self.trial} ({self.key})"
 
 
-def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | EndToEnd]:
+def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | Evaluating]:
     """What the ledger lacks: trainings in the plan's order, then evaluations.
 
     The evaluations of one trial alone come with its training, or, once their semantics were raised, by
@@ -75,7 +75,7 @@ def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | EndToEnd]:
 
 def _end_to_end(
     evaluations: Iterable[EvaluationJob], trials: Mapping[str, Job], missing: set[str]
-) -> Iterator[EndToEnd]:
+) -> Iterator[Evaluating]:
     splits: dict[tuple[str, str | None], list[str]] = {}
     for evaluation in evaluations:
         if evaluation.upstream_trial_id is not None or evaluation.trial_id not in missing:
@@ -83,7 +83,7 @@ def _end_to_end(
             splits.setdefault(pair, []).append(evaluation.split)
     for pair, names in splits.items():
         needs = tuple(trial_id for trial_id in pair if trial_id in missing)
-        yield EndToEnd(trials[pair[0]], pair[1], tuple(names), needs)
+        yield Evaluating(trials[pair[0]], pair[1], tuple(names), needs)
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class Execution:
     folder: Path
     corpora: Mapping[tuple[str, int | None], CorpusSource]
     gpus: float
-    _jobs: dict[str, Training | EndToEnd] = field(default_factory=dict)
+    _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
 
-    def make_task(self, job: Training | EndToEnd) -> Task:
+    def make_task(self, job: Training | Evaluating) -> Task:
         """The next try at a job."""
         self._jobs[job.key] = job
-        if isinstance(job, EndToEnd):
+        if isinstance(job, Evaluating):
             attempt, spec = 1, spec_to_json(self._evaluate_spec(job))
         else:
             attempt = self.ledger.next_attempt(job.key)
@@ -116,7 +116,7 @@ class Execution:
     def record(self, task: Task, message: Message) -> None:
         """Commit a message; delete what became needless only after that."""
         job = self._jobs[task.key]
-        if isinstance(job, EndToEnd):
+        if isinstance(job, Evaluating):
             results = _results(job, message)
             for row in _evaluation_rows(job.trial.row.trial_id, job.upstream_trial_id, results):
                 self.ledger.record_evaluation(row)
@@ -143,7 +143,7 @@ class Execution:
             cwd=str(Path.cwd()),
         )
 
-    def _evaluate_spec(self, job: EndToEnd) -> EvaluateSpec:
+    def _evaluate_spec(self, job: Evaluating) -> EvaluateSpec:
         return EvaluateSpec(
             model_dir=self._best(job.trial.row.trial_id),
             upstream_dir=None if job.upstream_trial_id is None else self._best(job.upstream_trial_id),
@@ -196,7 +196,7 @@ class Execution:
         shutil.rmtree(trial_dir / f"attempt-{attempt}" / "last", ignore_errors=True)
 
 
-def _results(job: EndToEnd, message: Message) -> list[dict[str, Any]]:
+def _results(job: Evaluating, message: Message) -> list[dict[str, Any]]:
     """What an evaluation's message says of its splits: scores, an error, or nothing."""
     if message.event != "failed":
         return list(message.content.get("evaluations", ()))

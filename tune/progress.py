@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tune.engine import Message, Sink, Task
-from tune.execution import EndToEnd, Training
+from tune.execution import Evaluating, Training
 
 _ETA_WINDOW_S = 3600.0
 
@@ -25,7 +25,7 @@ class ProgressSink:
     """
 
     inner: Sink
-    jobs: Mapping[str, Training | EndToEnd]
+    jobs: Mapping[str, Training | Evaluating]
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
     best: dict[str, float] = field(default_factory=dict)
     """Highest F1 on the selection split so far, by dataset and phase."""
@@ -82,13 +82,13 @@ class ProgressSink:
     def _total(self) -> int:
         return sum(map(_units, self.jobs.values()))
 
-    def _epoch(self, key: str, job: Training | EndToEnd, message: Message) -> None:
+    def _epoch(self, key: str, job: Training | Evaluating, message: Message) -> None:
         row = job.trial.row
         name, f1 = f"{row.dataset} {row.phase}", message.content["dev"]["f1"]
         self.best[name] = max(f1, self.best.get(name, 0.0))
         self._done_units[key] = max(self._done_units.get(key, 0), message.content["epoch"])
 
-    def _end(self, key: str, job: Training | EndToEnd, message: Message) -> None:
+    def _end(self, key: str, job: Training | Evaluating, message: Message) -> None:
         self._running.discard(key)
         self._num_ended[message.event] += 1
         if message.event in ("completed", "stopped"):
@@ -104,5 +104,5 @@ class ProgressSink:
         self.console.print(line, markup=False, soft_wrap=True)
 
 
-def _units(job: Training | EndToEnd) -> int:
+def _units(job: Training | Evaluating) -> int:
     return job.trial.config.training.epochs if isinstance(job, Training) else 1

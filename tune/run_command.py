@@ -10,7 +10,7 @@ import typer
 
 from tune.budget import Budget
 from tune.engine import Engine, Source
-from tune.execution import EndToEnd, Execution, Training, open_jobs
+from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.ledger import AttemptRow, Ledger
 from tune.preparation import Prepared, prepare
 from tune.progress import ProgressSink
@@ -94,7 +94,7 @@ def execute_study(
 def _run(
     source: Source,
     schedule: Schedule[Any],
-    jobs: Mapping[str, Training | EndToEnd],
+    jobs: Mapping[str, Training | Evaluating],
     execution: Execution,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
 ) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from lai_net.config import TrialConfig
 from tune.engine import Message, failure
-from tune.execution import EndToEnd, Execution, Training, open_jobs
+from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.identity import SEMANTICS, evaluation_id
 from tune.ledger import Ledger, TrialRow
 from tune.plan import EvaluationJob, Job, Jobs
@@ -74,7 +74,7 @@ def test_open_jobs_join_the_splits_of_an_end_to_end_evaluation(ledger):
     assert open_jobs(JOBS, ledger) == [
         Training(NER),
         Training(RE),
-        EndToEnd(RE, "ner", ("dev", "test"), needs=("re", "ner")),
+        Evaluating(RE, "ner", ("dev", "test"), needs=("re", "ner")),
     ]
 
 
@@ -184,4 +184,4 @@ def test_raised_semantics_evaluate_trained_trials_again(execution, ledger, tmp_p
 def test_jobs_are_told_by_the_cells_that_they_fill():
     told = str(Training(replace(NER, cells="gcn_layers 0, method w/o 2nd")))
     assert told == "demo NER seed 1, gcn_layers 0, method w/o 2nd (ner)"
-    assert str(EndToEnd(RE, "ner", ("dev",), ())) == "end-to-end evaluation of demo RE seed 1 (re+ner)"
+    assert str(Evaluating(RE, "ner", ("dev",), ())) == "end-to-end evaluation of demo RE seed 1 (re+ner)"

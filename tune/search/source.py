@@ -12,7 +12,7 @@ from typing import Any
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, Task
-from tune.execution import EndToEnd, Execution, Training
+from tune.execution import Evaluating, Execution, Training
 from tune.ledger import Ledger
 from tune.plan import Job
 from tune.schedule import Schedule
@@ -51,7 +51,7 @@ class SearchSource:
     execution: Execution
     max_attempts: int = 3
     is_spent: Callable[[], bool] = lambda: False
-    jobs: MutableMapping[str, Training | EndToEnd] = field(default_factory=dict)
+    jobs: MutableMapping[str, Training | Evaluating] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.schedule: Schedule[Training] = Schedule(
