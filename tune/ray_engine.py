@@ -177,7 +177,7 @@ class RayEngine:
             try:
                 tuner.fit()
             except _Stopped:
-                pass
+                return True  # the flag that raised it also ends `run`
             except Exception as error:
                 if wave.error is not None:
                     raise wave.error from None
