@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lai_net.model_commands import predict, train
+from lai_net.model_commands import predict, save, train
 
 if TYPE_CHECKING:
     from lai_net.corpora.check import FoldReport
@@ -18,6 +18,7 @@ corpus_app = typer.Typer(no_args_is_help=True, help="Look at corpora, and fetch 
 app.add_typer(corpus_app, name="corpus")
 app.command()(train)
 app.command()(predict)
+app.command()(save)
 
 
 class FormatOption(StrEnum):

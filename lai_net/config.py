@@ -6,16 +6,17 @@ was computed before it existed. Identity leaves a neutral field out, so old tria
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from lai_net.errors import InputError
 
 Phase = Literal["NER", "RE"]
 AttentionMask = Literal["inv", "vis", "full"]
 Precision = Literal["fp32", "bf16"]
+Representation = Literal["vanilla", "marker", "enumerate", "annotate"]
+EntitySource = Literal["predicted", "gold", "gold_typed_by_model"]
+"""Whose entities an evaluation takes: an NER model's, gold ones, or gold spans with the RE model's types."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,12 +26,14 @@ class EncoderConfig:
     Attributes:
         name: `minilm` (the offline default), a hub name, or a local folder.
         num_layers: keep the first k layers; None keeps all.
-        freeze: `none`, `embeddings` (word embeddings) or `all`.
+        freeze: `none`, `embeddings` (word embeddings) or `all`, under which the embeddings of markers still
+            train and dropout still acts; under `features` neither does, so that the states of a corpus are
+            constants that are computed once for many trials.
     """
 
     name: str = "minilm"
     num_layers: int | None = None
-    freeze: Literal["none", "embeddings", "all"] = "none"
+    freeze: Literal["none", "embeddings", "all", "features"] = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,19 +41,64 @@ class InputConfig:
     """The input sequence of Eq. 5 and who may attend to whom in it.
 
     Attributes:
-        annotations: whether label annotations are part of the input ("w/o 1st" has none).
+        representation: how a candidate is represented (Figure 1). `vanilla`: by its first and last text state
+            (Eq. 1). `marker`: by solid markers in a copy of the text, which in NER a candidate and in RE a
+            pair reads (Eq. 2). `enumerate`: by levitated markers and its text states (Eq. 3), in RE with
+            solid markers around the subject. `annotate`: so, and the markers see label annotations (Eq. 4).
+        annotations: whether label annotations are part of the input ("w/o 1st" has none). Acts in `annotate`
+            alone, which without them is `enumerate`.
         attention_mask: `inv`, `vis` or `full` (Table 5, Figure A2).
         max_text_tokens: bound of [CLS] text [SEP] in word pieces (the paper's C); longer text is cut at a
-            word, and what is lost is counted. In RE the two solid subject markers come on top of it.
+            word, and what is lost is counted. Solid markers come on top of it.
+        context_tokens: word pieces of the window of its document, centred on it, in which a sentence is
+            read, its own included (PL-Marker: 510 in NER, 252 in RE); 0 reads it alone.
         max_span_words: longest candidate in words (NER only).
         max_candidates: marker pairs a pack holds; more candidates take more packs.
+        text_sees_markers: text tokens attend to the pack's markers, too (a reading of Appendix B.11).
+        annotations_see_markers: annotation tokens likewise.
+        marker_marker: which markers a marker sees: those of its `own` pair (PL-Marker); also all of its
+            `type`, start or end (a reading of Section 4.3.3); or `all` of its pack.
+            Under `full` everything sees everything whatever these three say.
     """
 
+    representation: Representation = field(default="annotate", metadata={"neutral": "annotate"})
     annotations: bool = True
     attention_mask: AttentionMask = "inv"
     max_text_tokens: int = 150
     max_span_words: int = 8
     max_candidates: int = 220
+    context_tokens: int = field(default=0, metadata={"neutral": 0})
+    text_sees_markers: bool = field(default=False, metadata={"neutral": False})
+    annotations_see_markers: bool = field(default=False, metadata={"neutral": False})
+    marker_marker: Literal["own", "type", "all"] = field(default="own", metadata={"neutral": "own"})
+
+    @property
+    def family(self) -> Representation:
+        """The representation that acts: what annotates without annotations enumerates."""
+        if self.representation == "annotate" and not self.annotations:
+            return "enumerate"
+        return self.representation
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether label annotations are read."""
+        return self.family == "annotate"
+
+    @property
+    def is_levitated(self) -> bool:
+        """Whether candidates have markers beside the text, to which the mask applies."""
+        return self.family in ("enumerate", "annotate")
+
+    @property
+    def reads_context_once(self) -> bool:
+        """Whether nothing sees a levitated marker but its pair.
+
+        Then text and annotations are read once, the pairs in a second pass, and packs change no logit;
+        else every pack of candidates takes one dense pass.
+        """
+        annotations_see = self.is_annotated and self.annotations_see_markers
+        sees_others = self.text_sees_markers or annotations_see or self.marker_marker != "own"
+        return not self.is_levitated or (self.attention_mask != "full" and not sees_others)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +108,7 @@ class FilterConfig:
     Attributes:
         enabled: False is the paper's "without".
         stage: `marker` screens on span representations (the paper); `text` screens on the encoder's text
-            states, and only survivors get markers.
+            states, and only survivors get markers. Without markers the two are one.
         ratio: at most ratio x words candidates are kept in a sentence.
         min_kept: bounds from below how many candidates are kept.
         max_kept: bounds from above how many candidates are kept.
@@ -88,12 +136,16 @@ class GraphConfig:
         heads: latent views N; the hidden size must be divisible by it.
         dropout: after each layer.
         sigma_min: floor of the Gaussians' standard deviation.
+        direction: the weight from node i to j is KL(i || j), as in the `paper`, or KL(j || i) (`gdpnet`).
+        normalization: of A + I: by `row`, D^-1 (A + I), or `symmetric`, D^-1/2 (A + I) D^-1/2 (Appendix A).
     """
 
     layers: int = 2
     heads: int = 4
     dropout: float = 0.1
     sigma_min: float = 0.1
+    direction: Literal["paper", "gdpnet"] = field(default="paper", metadata={"neutral": "paper"})
+    normalization: Literal["row", "symmetric"] = field(default="row", metadata={"neutral": "row"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,10 +155,24 @@ class HeadConfig:
     Attributes:
         dropout: of every fully connected layer.
         shortcut: RE: add PL-Marker's additive subject and object logits to the pair's.
+        kind: `fc`: spans and pairs go through fully connected layers (Eq. 10, 13) and are then classified;
+            `linear`: one linear layer on the encoder's states, in RE the sum of one for the subject's and
+            one for the object's markers (PL-Marker). The graph needs `fc`.
+        symmetric_rule: RE: how the two directions of a pair are joined: the class with the highest `sum` of
+            log-probabilities (PL-Marker), or only a class that `both` directions hold for likelier than
+            `relation_threshold` (Appendix B.9).
+        relation_threshold: see `symmetric_rule`.
+        object_typing: RE: a classifier of the objects' entity types on their markers (PL-Marker). `loss`
+            trains it jointly and leaves the entities the types that they came with; with `types` the
+            entities between which relations are predicted take its types.
     """
 
     dropout: float = 0.1
     shortcut: bool = True
+    kind: Literal["fc", "linear"] = field(default="fc", metadata={"neutral": "fc"})
+    symmetric_rule: Literal["sum", "both"] = field(default="sum", metadata={"neutral": "sum"})
+    relation_threshold: float = field(default=0.5, metadata={"neutral": 0.5})
+    object_typing: Literal["off", "loss", "types"] = field(default="off", metadata={"neutral": "off"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +191,13 @@ class TrainingConfig:
         precision: `fp32`, or `bf16` autocast with KL, softmax and losses in float32.
         selection: split on which the best epoch is chosen (the paper: test).
         selection_averaging: `micro` or `macro` F1 for that choice.
+        selection_entities: RE: between whose entities relations are predicted for that choice: `gold`, or the
+            id of the NER trial that predicts them, and then by RE+ (a search sets it).
+        micro_batch_tokens: a step's batch is computed in parts of at most so many padded tokens, whose
+            gradients add up to the batch's; None computes it at once. Saves memory; only dropout differs.
+        activation_checkpointing: activations of the encoder are computed again in the backward pass, not
+            held: less memory, a third more time, the same gradients.
+        compile: `torch.compile` the encoder's passes on a CUDA device; never measured on one.
     """
 
     epochs: int = 10
@@ -138,6 +211,10 @@ class TrainingConfig:
     precision: Precision = "fp32"
     selection: Literal["dev", "test"] = "dev"
     selection_averaging: Literal["micro", "macro"] = "micro"
+    selection_entities: str = field(default="gold", metadata={"neutral": "gold"})
+    micro_batch_tokens: int | None = field(default=None, metadata={"neutral": None})
+    activation_checkpointing: bool = field(default=False, metadata={"neutral": False})
+    compile: bool = field(default=False, metadata={"neutral": False})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +234,29 @@ class TrialConfig:
             raise InputError(f"{rule} must hold, but got {got}; change that setting")
 
     @property
+    def evaluated_on(self) -> tuple[EntitySource, ...]:
+        """Whose entities the evaluations take that need no other trial."""
+        if self.phase == "NER":
+            return ("predicted",)
+        return ("gold",) if self.head.object_typing == "off" else ("gold", "gold_typed_by_model")
+
+    @property
+    def screens_text(self) -> bool:
+        """Whether a filter chooses candidates before they are marked."""
+        screens = self.phase == "NER" and self.filter.enabled and self.filter.stage == "text"
+        return screens and self.input.family != "vanilla"
+
+    @property
+    def has_constant_states(self) -> bool:
+        """Whether what the encoder says of a text and its candidates can be computed once, for all trials.
+
+        With fixed features, unless the states depend on which other candidates are in a pack, or each
+        candidate takes a copy of the text: such states are computed whenever they are needed.
+        """
+        once = self.input.reads_context_once and self.input.family != "marker"
+        return self.encoder.freeze == "features" and once
+
+    @property
     def cold_epochs(self) -> int:
         """Epochs of the cold start; 0 without a filter."""
         if self.phase == "RE" or not self.filter.enabled:
@@ -173,8 +273,14 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
     rules = [
         (enc.num_layers is None or enc.num_layers >= 1, "encoder.num_layers >= 1", enc.num_layers),
         (inp.max_text_tokens >= 8, "input.max_text_tokens >= 8", inp.max_text_tokens),
+        (0 <= inp.context_tokens <= inp.max_text_tokens - 2,
+         "0 <= input.context_tokens <= input.max_text_tokens - 2",
+         f"{inp.context_tokens} and {inp.max_text_tokens}"),
         (inp.max_span_words >= 1, "input.max_span_words >= 1", inp.max_span_words),
         (inp.max_candidates >= 1, "input.max_candidates >= 1", inp.max_candidates),
+        (inp.family != "marker" or config.phase == "RE" or config.screens_text,
+         'filter.enabled = true and filter.stage = "text" with input.representation = "marker" in NER, where '
+         "every candidate takes a pass of the encoder", f"{str(flt.enabled).lower()} and {flt.stage}"),
         (flt.ratio > 0, "filter.ratio > 0", flt.ratio),
         (0 <= flt.min_kept <= flt.max_kept, "0 <= filter.min_kept <= filter.max_kept",
          f"{flt.min_kept} and {flt.max_kept}"),
@@ -185,6 +291,10 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
         (graph.layers >= 0, "graph.layers >= 0", graph.layers),
         (graph.heads >= 1, "graph.heads >= 1", graph.heads),
         (0 < graph.sigma_min < 1, "0 < graph.sigma_min < 1", graph.sigma_min),
+        (config.head.kind == "fc" or graph.layers == 0, 'graph.layers = 0 with head.kind = "linear"',
+         graph.layers),
+        (0 <= config.head.relation_threshold < 1, "0 <= head.relation_threshold < 1",
+         config.head.relation_threshold),
         (all(0 <= rate < 1 for rate in (graph.dropout, config.head.dropout)),
          "0 <= dropout < 1", f"{graph.dropout} (graph) and {config.head.dropout} (head)"),
         (train.epochs >= 1, "training.epochs >= 1", train.epochs),
@@ -195,6 +305,10 @@ def _broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
         (train.weight_decay >= 0, "training.weight_decay >= 0", train.weight_decay),
         (train.clip > 0, "training.clip > 0", train.clip),
         (train.negatives >= 0, "training.negatives >= 0", train.negatives),
+        (config.phase == "RE" or train.selection_entities == "gold",
+         'training.selection_entities = "gold" in NER', train.selection_entities),
+        (train.micro_batch_tokens is None or train.micro_batch_tokens >= 1,
+         "training.micro_batch_tokens >= 1", train.micro_batch_tokens),
     ]  # fmt: skip
     return [(rule, str(got)) for holds, rule, got in rules if not holds]
 
@@ -203,29 +317,64 @@ def active_settings(config: TrialConfig) -> dict[str, Any]:
     """The settings that act, as nested plain values; equal computations give equal settings.
 
     Left out: heads and graph dropout without GCN layers, the filter in RE or when it is off, its cold start
-    when there is none, the mask's
-    difference between Inv. and Vis. without annotations, candidates' length in RE, the shortcut in NER.
-    Later fields at their neutral value are left out too.
+    when there is none, its stage without markers, the mask without levitated markers, its difference between
+    Inv. and Vis. without annotations, who sees markers under Full, the size of packs where they change no
+    logit, candidates' length in RE, what only RE's head has in NER, the learning rate of fixed features.
+    Annotations say which of `enumerate` and `annotate` a representation is. Later fields at their neutral
+    value are left out too.
     """
     settings = _without_neutral(config)
     if config.graph.layers == 0:
         settings["graph"] = {"layers": 0}
-    if not config.input.annotations and config.input.attention_mask == "vis":
-        settings["input"]["attention_mask"] = "inv"
     if config.phase == "RE":
         del settings["filter"], settings["input"]["max_span_words"]
         del settings["training"]["negatives"]
+    elif not config.filter.enabled:
+        settings["filter"] = {"enabled": False}
+    elif config.cold_epochs:
+        settings["filter"]["cold_epochs"] = config.cold_epochs
     else:
-        del settings["head"]["shortcut"]
-        if not config.filter.enabled:
-            settings["filter"] = {"enabled": False}
-        elif config.cold_epochs:
-            settings["filter"]["cold_epochs"] = config.cold_epochs
-        else:
-            del settings["filter"]["cold_epochs"], settings["filter"]["cold_negatives"]
-    if settings["input"]["attention_mask"] != "full":
-        del settings["input"]["max_candidates"]  # packs change no logit under Inv. and Vis.
+        del settings["filter"]["cold_epochs"], settings["filter"]["cold_negatives"]
+    settings["input"]["annotations"] = config.input.is_annotated
+    settings["input"]["attention_mask"] = _acting_mask(config.input)
+    _drop(settings["input"], _idle_input(config.input))
+    if config.input.family == "vanilla":
+        _drop(settings.get("filter", {}), {"stage"})
+    _drop(settings["head"], _idle_head(config))
+    if config.encoder.freeze == "features":
+        _drop(settings["training"], {"encoder_lr"})
+    _drop(settings["training"], {"activation_checkpointing"})  # takes time for memory and changes no bit
     return settings
+
+
+def _acting_mask(settings: InputConfig) -> AttentionMask:
+    """Text alone is seen alike under all masks, and without annotations Vis. is Inv."""
+    acts = settings.is_levitated and (settings.is_annotated or settings.attention_mask == "full")
+    return settings.attention_mask if acts else "inv"
+
+
+def _idle_input(settings: InputConfig) -> set[str]:
+    """Settings of the representation and the mask that do not act."""
+    seen = {"text_sees_markers", "annotations_see_markers", "marker_marker"}
+    if not settings.is_levitated:
+        return seen | {"max_candidates"}
+    idle = {"representation"} if settings.is_annotated else {"representation", "annotations_see_markers"}
+    if settings.attention_mask == "full":
+        return idle | seen
+    return idle | {"max_candidates"} if settings.reads_context_once else idle
+
+
+def _idle_head(config: TrialConfig) -> set[str]:
+    """Settings of the head that do not act."""
+    if config.phase == "NER":
+        return {"shortcut", "symmetric_rule", "relation_threshold", "object_typing"}
+    idle = {"shortcut"} if config.head.kind == "linear" else set()
+    return idle | {"relation_threshold"} if config.head.symmetric_rule == "sum" else idle
+
+
+def _drop(settings: dict[str, Any], names: set[str]) -> None:
+    for name in names:
+        settings.pop(name, None)
 
 
 def _without_neutral(section: Any) -> dict[str, Any]:
@@ -237,68 +386,3 @@ def _without_neutral(section: Any) -> dict[str, Any]:
         elif "neutral" not in item.metadata or value != item.metadata["neutral"]:
             values[item.name] = value
     return values
-
-
-def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConfig:
-    """A copy with dotted keys replaced, e.g. `{"graph.layers": 1}`.
-
-    Raises:
-        InputError: an unknown key or a value of the wrong type, by name.
-    """
-    changes: dict[str, dict[str, Any]] = {}
-    for key, value in settings.items():
-        section, _, name = key.partition(".")
-        owner = getattr(config, section, None) if section != "phase" else None
-        if not dataclasses.is_dataclass(owner) or name not in _field_types(type(owner)):
-            raise InputError(f"unknown setting {key!r}; known: {', '.join(setting_names())}")
-        changes.setdefault(section, {})[name] = _checked(key, value, _field_types(type(owner))[name])
-    sections = {
-        section: dataclasses.replace(getattr(config, section), **values)
-        for section, values in changes.items()
-    }
-    return dataclasses.replace(config, **sections)
-
-
-def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
-    """The inverse of `dataclasses.asdict`.
-
-    Raises:
-        InputError: an unknown key or a value of the wrong type, by name.
-    """
-    settings = {
-        f"{section}.{name}": value
-        for section, content in values.items()
-        if section != "phase"
-        for name, value in content.items()
-    }
-    return with_settings(TrialConfig(phase=values["phase"]), settings)
-
-
-def setting_names() -> list[str]:
-    """Every dotted setting that `with_settings` takes."""
-    return [
-        f"{section.name}.{name}"
-        for section in dataclasses.fields(TrialConfig)
-        if section.name != "phase"
-        for name in _field_types(section.default_factory)
-    ]
-
-
-def _field_types(owner: Any) -> dict[str, Any]:
-    return get_type_hints(owner)
-
-
-def _checked(key: str, value: Any, expected: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{key} must be finite, but got {value}")
-    options = get_args(expected) if get_origin(expected) is not None else (expected,)
-    if get_origin(expected) is Literal:
-        if value not in options:
-            raise InputError(f"{key} must be one of {', '.join(map(str, options))}, but got {value!r}")
-        return value
-    if float in options and type(value) is int:
-        return float(value)
-    if not any(type(value) is option for option in options):
-        names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-        raise InputError(f"{key} must be of type {names}, but got {value!r}")
-    return value

@@ -1,21 +1,32 @@
-"""`lai train` and `lai predict`: one trial without Ray, and what a trained pair of models finds."""
+"""`lai train`, `predict` and `save`: one trial without Ray, and what a trained pair of models finds."""
 
 import json
 import re
-from collections.abc import Iterator
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from lai_net.errors import InputError
 
 if TYPE_CHECKING:
-    from lai_net.schema import Sentence
-    from lai_net.training.task import PredictedSentence
+    from rich.progress import Progress
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+    from lai_net.corpora.texts import TextRecord
+    from lai_net.extractor import LaiNet
+
+DEFAULT_LEDGER = Path("runs/ledger.sqlite")
+_TRIAL_ID = re.compile(r"[0-9a-f]+")
+
+FindTrial = Callable[[str, Path], Path]
+"""TRIAL_ID and ledger to the folder of the trial's model; raises an InputError where there is none."""
+FIND_TRIAL = "lai_net.model_commands.find_trial"
+"""Key of a context's `meta` under which the composition root hands down a `FindTrial`: we know no ledger."""
 
 
 class PhaseOption(StrEnum):
@@ -23,6 +34,28 @@ class PhaseOption(StrEnum):
 
     NER = "ner"
     RE = "re"
+
+
+class OutputOption(StrEnum):
+    """`--format`."""
+
+    LINES = "lines"
+    DYGIE = "dygie"
+
+
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
+NerOption = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="NER: a folder of `lai train`, or a TRIAL_ID.")
+]
+ReOption = Annotated[str | None, typer.Option("--re", metavar="MODEL", help="RE: likewise.")]
+LedgerOption = Annotated[Path, typer.Option(help="The ledger that knows a TRIAL_ID.")]
+
+
+class OverlapOption(StrEnum):
+    """`--overlapping-relations`."""
+
+    KEEP = "keep"
+    DROP = "drop"
 
 
 def train(  # noqa: PLR0913 - an argument an option
@@ -36,12 +69,18 @@ def train(  # noqa: PLR0913 - an argument an option
         str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    overlapping_relations: Annotated[
+        OverlapOption, typer.Option(help="Between spans that share a word, such as 120 of ADE's.")
+    ] = OverlapOption.KEEP,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder for the states of a frozen encoder, to share.")
+    ] = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Train one phase; called again, it goes on from its last epoch."""
-    from lai_net.config import with_settings
     from lai_net.corpora.loading import load_corpus
     from lai_net.preset import load_preset
+    from lai_net.settings import with_settings
 
     config = load_preset(preset)
     if config.phase != phase.value.upper():
@@ -49,43 +88,157 @@ def train(  # noqa: PLR0913 - an argument an option
             f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
         )
     config = with_settings(config, dict(_setting(text) for text in settings or ()))
-    loaded = load_corpus(corpus, name=corpus, annotations=annotations, fold=fold)
+    loaded = load_corpus(
+        corpus,
+        name=corpus,
+        annotations=annotations,
+        fold=fold,
+        overlapping_relations=overlapping_relations.value,
+    )
 
     from lai_net.pipeline import evaluate_trial, train_trial
 
     _one_thread()
-    for report in train_trial(config, seed, loaded, out, device=device):
-        typer.echo(
-            f"epoch {report.epoch}/{report.num_epochs}: loss {report.loss:.3f}, F1 {report.dev['f1']:.2%}",
-            err=True,
-        )
+    with _progress("epochs") as progress:
+        task = progress.add_task("", total=config.training.epochs)
+        for report in train_trial(config, seed, loaded, out, device=device, features=features):
+            place, f1 = f"epoch {report.epoch}/{report.num_epochs}", report.dev["f1"]
+            typer.echo(f"{place}: loss {report.loss:.3f}, F1 {f1:.2%}", err=True)
+            progress.advance(task)
     for split in ("dev", "test"):
         if split in loaded.splits:
-            typer.echo(json.dumps(evaluate_trial(out / "best", loaded, split, device=device).as_dict()))
+            found = evaluate_trial(out / "best", loaded, split, device=device, features=features)
+            typer.echo(json.dumps(found.as_dict()))
 
 
-def predict(
-    ner: Annotated[Path, typer.Option(help="Folder of a trained NER model.")],
-    re_model: Annotated[Path, typer.Option("--re", help="Folder of a trained RE model.")],
-    text: Annotated[str | None, typer.Option(help="One sentence.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--input", help="A text file (a sentence a line) or a corpus file.")
+def predict(  # noqa: PLR0913 - an argument an option
+    context: typer.Context,
+    ner: NerOption = None,
+    re_model: ReOption = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Both in one folder, as `lai save` writes it.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    text: Annotated[str | None, typer.Option(help="One text.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A text a line, or JSON lines; - or a pipe: standard input."
+        ),
+    ] = None,
+    output: Annotated[
+        OutputOption, typer.Option("--format", help="dygie: what `lai score` reads.")
+    ] = OutputOption.LINES,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Texts that are read before they are answered.")
+    ] = 64,
+    device: DeviceOption = "cpu",
 ) -> None:
-    """Print entities and relations with their scores, a JSON line a sentence."""
-    sentences = list(_sentences(text, source))
+    """Print what is in each text as a JSON line: tokens, entities and relations with their scores.
 
-    from lai_net.pipeline import extract, load_model
+    Input lines are texts, or JSON: {"text": "…"}, {"tokens": […]} or DyGIE documents {"sentences": [[…], …]}.
+    """
+    if model is not None and (ner or re_model):
+        raise InputError("--model holds both phases; give it, or --ner and --re")
+    folders = () if model is not None else _model_folders(context, ner, re_model, ledger)
+    records = _records(text, source)
+
+    from lai_net.extractor import LaiNet
 
     _one_thread()
-    predictions = extract(load_model(ner, device), load_model(re_model, device), sentences)
-    for found in predictions.sentences:
-        typer.echo(json.dumps(_as_json(found), ensure_ascii=False))
-    if predictions.coverage["sentences_cut"]:
-        typer.echo(
-            f"{predictions.coverage['sentences_cut']} sentences were cut at the models' limit", err=True
-        )
+    if model is not None:
+        loaded = LaiNet.from_pretrained(model, device=device)
+    else:
+        loaded = LaiNet.from_trials(*folders, device=device)
+    _answer(loaded, records, output, batch_size)
+
+
+def save(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made where missing.")],
+    ner: NerOption = None,
+    re_model: ReOption = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+) -> None:
+    """Write two trained phases as one folder, which `LaiNet.from_pretrained` and `predict --model` read."""
+    folders = _model_folders(context, ner, re_model, ledger)
+
+    from lai_net.extractor import LaiNet
+
+    LaiNet.from_trials(*folders).save_pretrained(folder)
+    typer.echo(f"{folder}: NER and RE, encoder and tokenizer included", err=True)
+
+
+def _model_folders(
+    context: typer.Context, ner: str | None, re_model: str | None, ledger: Path
+) -> tuple[Path, Path]:
+    """The folders of both phases' models; what is no folder is taken for a TRIAL_ID."""
+    if ner is None or re_model is None:
+        raise InputError("two models are needed: give --ner and --re, or --model with both in one folder")
+    first, second = (_model_folder(context, name, ledger) for name in (ner, re_model))
+    return first, second
+
+
+def _model_folder(context: typer.Context, name: str, ledger: Path) -> Path:
+    """A folder, or what the composition root makes of a TRIAL_ID."""
+    path, find_trial = Path(name), context.meta.get(FIND_TRIAL)
+    if path.is_dir() or find_trial is None or not _TRIAL_ID.fullmatch(name):
+        return path
+    try:
+        return cast("FindTrial", find_trial)(name, ledger)
+    except InputError as error:
+        raise InputError(f"{name!r} is no folder, and as a TRIAL_ID: {error}") from error
+
+
+def _records(text: str | None, source: str | None) -> "Iterable[TextRecord]":
+    """The texts to read: all of a file, checked before anything is computed, or a stream's one by one."""
+    from lai_net.corpora.texts import TextRecord, iterate_texts, read_texts
+
+    if text is not None and source is not None:
+        raise InputError("give either --text or --input")
+    if text is not None:
+        return [TextRecord("1", text)]
+    if source is not None and source != "-":
+        return read_texts(Path(source))
+    if source is None and sys.stdin.isatty():
+        raise InputError("there is nothing to read: give --text or --input, or pipe texts in")
+    return iterate_texts(sys.stdin.buffer, Path("<stdin>"))
+
+
+def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: OutputOption, batch_size: int) -> None:
+    """Print a line a record as its batch is done, with the progress on stderr if that is a terminal."""
+    with _progress("texts", has_lines=True) as progress:
+        task = progress.add_task("", total=len(records) if isinstance(records, Sequence) else None)
+        for batch in _batches(records, batch_size):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                extractions = model.extract([record.text for record in batch])
+            for record, found in zip(batch, extractions, strict=True):
+                line = found.as_dict() if output is OutputOption.LINES else found.as_dygie(record.key)
+                typer.echo(json.dumps(line, ensure_ascii=False))
+            for warning in caught:
+                typer.echo(f"warning: {warning.message}", err=True)
+            progress.advance(task, len(batch))
+
+
+def _batches(records: "Iterable[TextRecord]", size: int) -> "Iterator[list[TextRecord]]":
+    iterator = iter(records)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _progress(unit: str, *, has_lines: bool = False) -> "Progress":
+    """On stderr, if that is a terminal, and no lines of results meanwhile show the progress there.
+
+    Rich would take what is printed on stdout along to its own console, were it not told to leave it.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and not (has_lines and sys.stdout.isatty())
+    columns = (MofNCompleteColumn(), TextColumn(unit), BarColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, redirect_stdout=False, disable=not shown)
 
 
 def _one_thread() -> None:
@@ -103,42 +256,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except json.JSONDecodeError:
         return key, value
-
-
-def _sentences(text: str | None, source: Path | None) -> Iterator["Sentence"]:
-    from lai_net.corpora.loading import read_corpus_file
-    from lai_net.schema import Sentence, iterate_sentences
-
-    if (text is None) == (source is None):
-        raise InputError("give either --text or --input")
-    if source is not None and source.suffix in {".json", ".jsonl"}:
-        yield from iterate_sentences(read_corpus_file(source).documents)
-        return
-    try:
-        content = text if source is None else source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: cannot be read as text ({error}); give a UTF-8 file") from error
-    for line in (content or "").splitlines():
-        if line.strip():
-            yield Sentence(tuple(_WORD.findall(line)))
-
-
-def _as_json(found: "PredictedSentence") -> dict[str, Any]:
-    """Word indices are half-open; relations name the index of their entities."""
-    spans = {entity.span: index for index, (entity, _) in enumerate(found.entities)}
-    return {
-        "tokens": list(found.words),
-        "entities": [
-            {"start": entity.span.start, "end": entity.span.end, "type": entity.type, "score": score}
-            for entity, score in found.entities
-        ],
-        "relations": [
-            {
-                "subject": spans[relation.subject.span],
-                "object": spans[relation.object.span],
-                "type": relation.type,
-                "score": score,
-            }
-            for relation, score in found.relations
-        ],
-    }

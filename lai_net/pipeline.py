@@ -8,21 +8,26 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lai_net.config import TrialConfig, config_from_dict
+from lai_net.config import EntitySource, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
+from lai_net.metrics.documents import count_documents
 from lai_net.metrics.scoring import Averaging, Protocol, Scores, Task, score_sentences
+from lai_net.model.encoder import EncoderSource
 from lai_net.schema import Corpus, Entity, Labels, Sentence, Span
+from lai_net.settings import config_from_dict
 from lai_net.streams import Streams
-from lai_net.training.checkpoint import load_weights
+from lai_net.training.checkpoint import load_description, load_weights
+from lai_net.training.features import shared_features
 from lai_net.training.loop import EpochReport, train
 from lai_net.training.ner_task import NerTask
+from lai_net.training.probe import Probe, meter_of, probe
 from lai_net.training.re_task import ReTask
 from lai_net.training.task import PredictedSentence, Predictions
 
@@ -33,6 +38,7 @@ __all__ = [
     "evaluate_trial",
     "extract",
     "load_model",
+    "probe_trial",
     "train_trial",
 ]
 
@@ -46,15 +52,19 @@ class Evaluation:
 
     Attributes:
         split: dev or test.
-        entities: `predicted` (NER, or RE on a trial's predictions) or `gold` (RE).
-        scores: per task, protocol and averaging: precision, recall and f1 in 0-1.
+        entities: `predicted` (NER, or RE on a trial's predictions), `gold` (RE), or `gold_typed_by_model` (RE
+            on gold spans that take their types from the RE model).
+        scores: per task, protocol and averaging: precision, recall and f1 in 0-1; of NER also `f1_overlap`,
+            the F1 with the entities that were left out since a likelier one of their type overlaps them.
         coverage: what was seen, kept and unreachable, as counts.
+        documents: per task and protocol the counts of each document (`lai_net.metrics.documents`).
     """
 
     split: str
     entities: str
     scores: list[dict[str, Any]]
     coverage: dict[str, int]
+    documents: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -63,11 +73,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model folder, loaded: config, labels and the task that predicts."""
+    """A model, loaded: config, labels, the task that predicts, and where it comes from (for people)."""
 
     config: TrialConfig
     labels: Labels
     task: NerTask | ReTask
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_trial(
@@ -77,9 +88,22 @@ def train_trial(
     work_dir: Path,
     *,
     resume_from: Sequence[Path] = (),
+    upstream_dir: Path | None = None,
     device: str = "cpu",
+    features: Path | None = None,
 ) -> Iterator[EpochReport]:
     """Train one config with one seed; see `lai_net.training.loop.train`.
+
+    Args:
+        config: what to train.
+        seed: of all random streams.
+        corpus: with train and the split of `training.selection`.
+        work_dir: the only folder written to, beside `features`.
+        resume_from: folders of earlier attempts.
+        upstream_dir: `best` of the NER trial that `training.selection_entities` names; None where it is gold.
+        device: torch's name.
+        features: folder where states that are constant (`TrialConfig.has_constant_states`) are kept for all
+            trainings that give it; None computes them whenever they are needed.
 
     Raises:
         InputError: config and corpus do not fit each other.
@@ -90,9 +114,16 @@ def train_trial(
     if not task.num_examples:
         raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
     selection = corpus.sentences(config.training.selection)
+    given: Sequence[Sentence] = selection
+    scored: Task = config.phase
+    if config.training.selection_entities != "gold":
+        given = _with_predicted(upstream_dir, corpus, config.training.selection, device)
+        scored = "RE+"
+    _share_features(task, features, None)
+    _share_features(task, features, given)
 
     def evaluate() -> tuple[Scores, float | None]:
-        predictions = task.predict(selection)
+        predictions = task.predict(given)
         scores = _score(
             selection,
             predictions,
@@ -100,7 +131,7 @@ def train_trial(
             protocol="pure",
             averaging=config.training.selection_averaging,
         )
-        return scores[config.phase], _filter_recall(config, predictions)
+        return scores[scored], _filter_recall(config, predictions)
 
     description = {
         "config": asdict(config),
@@ -108,12 +139,35 @@ def train_trial(
         "encoder_id": encoder_id(config.encoder.name),
         "corpus": {"name": corpus.name, "content_id": corpus.content_id, "train": dict(task.coverage)},
         "seed": seed,
+        "encoder_passes": "two-pass" if task.model.first_round.two_pass else "dense",
     }
     yield from train(task, evaluate, work_dir, resume_from=resume_from, description=description)
 
 
+def probe_trial(config: TrialConfig, corpus: Corpus, *, steps: int = 3, device: str = "cpu") -> Probe:
+    """Measure what a training of this config takes in a few steps; it writes nothing.
+
+    Raises:
+        InputError: config and corpus do not fit each other.
+        DivergedError: the loss is not finite.
+    """
+    meter = meter_of(torch.device(device))
+    streams = Streams(0, torch.device(device))
+    task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
+    if not task.num_examples:
+        raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
+    return probe(task, meter, corpus.sentences(config.training.selection), steps)
+
+
 def evaluate_trial(
-    model_dir: Path, corpus: Corpus, split: str, *, upstream_dir: Path | None = None, device: str = "cpu"
+    model_dir: Path,
+    corpus: Corpus,
+    split: str,
+    *,
+    upstream_dir: Path | None = None,
+    typed: bool = False,
+    device: str = "cpu",
+    features: Path | None = None,
 ) -> Evaluation:
     """Score a trained model.
 
@@ -122,32 +176,39 @@ def evaluate_trial(
         corpus: with the split.
         split: dev or test.
         upstream_dir: RE only: `best` of the NER trial whose predicted entities are taken; None takes gold.
+        typed: RE on gold only: their types come from the model (`gold_typed_by_model`).
         device: torch's name.
+        features: as in `train_trial`; acts where candidates do not depend on another trial.
+
+    Raises:
+        InputError: `typed`, but the model does not type entities.
     """
     trained = load_model(model_dir, device)
     gold = corpus.sentences(split)
-    if trained.config.phase == "NER":
+    if upstream_dir is None:
+        _share_features(trained.task, features, gold)
+    entities: EntitySource = "predicted"
+    if isinstance(trained.task, NerTask):
         predictions = trained.task.predict(gold)
         _store_entities(_entities_file(model_dir, corpus, split), predictions)
-        entities = "predicted"
     elif upstream_dir is None:
-        predictions, entities = trained.task.predict(gold), "gold"
+        entities = "gold_typed_by_model" if typed else "gold"
+        if entities not in trained.config.evaluated_on:
+            raise InputError(f"{model_dir}: does not type entities; train it with head.object_typing")
+        predictions = trained.task.predict(gold, typed=typed)
     else:
-        found = _predicted_entities(upstream_dir, corpus, split, device)
-        given = [
-            Sentence(sentence.words, tuple(spans), sentence.relations)
-            for sentence, spans in zip(gold, found, strict=True)
-        ]
-        predictions, entities = trained.task.predict(given), "predicted"
+        predictions = trained.task.predict(_with_predicted(upstream_dir, corpus, split, device))
     tasks: tuple[Task, ...] = ("NER",) if trained.config.phase == "NER" else ("RE", "RE+")
     scores = [
         {"task": task, "protocol": protocol, "averaging": averaging, **result[task].as_dict()}
+        | ({"f1_overlap": _f1_overlap(gold, predictions, protocol, averaging)} if task == "NER" else {})
         for protocol in PROTOCOLS
         for averaging in AVERAGINGS
         for result in [_score(gold, predictions, corpus.labels, protocol=protocol, averaging=averaging)]
         for task in tasks
     ]
-    return Evaluation(split, entities, scores, dict(predictions.coverage))
+    documents = _count_documents(corpus, split, predictions, tasks)
+    return Evaluation(split, entities, scores, dict(predictions.coverage), documents)
 
 
 def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) -> Predictions:
@@ -163,27 +224,36 @@ def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) 
             raise InputError(
                 f"a model of phase {phase} is needed, but got one of {model.config.phase}; swap the two"
             )
-    found = ner.task.predict([Sentence(sentence.words) for sentence in sentences])
-    related = re.task.predict([item.sentence for item in found.sentences])
+    bare = [replace(sentence, entities=(), relations=()) for sentence in sentences]
+    found = ner.task.predict(bare)
+    related = re.task.predict(
+        [
+            replace(sentence, entities=item.sentence.entities)
+            for sentence, item in zip(bare, found.sentences, strict=True)
+        ]
+    )
     both = [
-        PredictedSentence(entities.words, entities.entities, relations.relations)
+        PredictedSentence(entities.words, _as_typed(entities, relations), relations.relations)
         for entities, relations in zip(found.sentences, related.sentences, strict=True)
     ]
-    return Predictions(both, found.coverage)
+    cut = Counter(sentences_cut=related.coverage["sentences_cut"])  # either model may read less
+    return Predictions(both, found.coverage | cut)
+
+
+def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tuple[Entity, float], ...]:
+    """The entities as the RE model names them (`head.object_typing`), with the scores of the NER model."""
+    return tuple(
+        (entity, score) for (entity, _), (_, score) in zip(related.entities, found.entities, strict=True)
+    )
 
 
 def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
     """Build a trained model from its folder.
 
     Raises:
-        InputError: no model there, or its encoder is not the one it was trained with.
+        InputError: no model there, or a damaged one, or its encoder is not the one it was trained with.
     """
-    try:
-        stored = json.loads((model_dir / "config.json").read_text())
-    except OSError as error:
-        raise InputError(
-            f"{model_dir}: no trained model there ({error.strerror}); give a folder of `lai train`"
-        ) from error
+    stored = load_description(model_dir)
     config = config_from_dict(stored["config"])
     labels = _labels_from_dict(stored["labels"])
     if encoder_id(config.encoder.name) != stored["encoder_id"]:
@@ -192,16 +262,42 @@ def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
         )
     task = _task(config, labels, Streams(stored["seed"], torch.device(device)), device, ())
     load_weights(task.model, model_dir)
-    return TrainedModel(config, labels, task)
+    origin = {name: stored[name] for name in ("corpus", "encoder_id", "seed")}
+    return TrainedModel(config, labels, task, origin)
+
+
+def build_model(
+    config: TrialConfig, labels: Labels, source: EncoderSource, device: str, *, origin: Mapping[str, Any]
+) -> TrainedModel:
+    """A model on an encoder that is given, with weights that are still to be loaded."""
+    task = _task(config, labels, Streams(0, torch.device(device)), device, (), source)
+    return TrainedModel(config, labels, task, origin)
 
 
 def _task(
-    config: TrialConfig, labels: Labels, streams: Streams, device: str, training: Sequence[Sentence]
+    config: TrialConfig,
+    labels: Labels,
+    streams: Streams,
+    device: str,
+    training: Sequence[Sentence],
+    source: EncoderSource | None = None,
 ) -> NerTask | ReTask:
     if not (labels.entities if config.phase == "NER" else labels.relations):
         raise InputError(f"the corpus has no labels for {config.phase}; give one that is annotated for it")
+    if config.head.object_typing != "off" and not labels.entities:
+        raise InputError('the corpus has no entity types for head.object_typing; set it to "off"')
     kind = NerTask if config.phase == "NER" else ReTask
-    return kind(config, labels, streams, torch.device(device), training)
+    return kind(config, labels, streams, torch.device(device), training, source)
+
+
+def _share_features(
+    task: NerTask | ReTask, folder: Path | None, sentences: Sequence[Sentence] | None
+) -> None:
+    """Have the encoder's states of sentences, or of the training split, read from `folder`."""
+    if folder is not None and task.config.has_constant_states:
+        first_round, texts = task.model.first_round, task.marked_texts(sentences)
+        with task.autocast():
+            first_round.features.append(shared_features(folder, task.config, texts, first_round))
 
 
 def _score(
@@ -216,6 +312,35 @@ def _score(
     return score_sentences(
         gold, predicted, protocol=protocol, averaging=averaging, symmetric=labels.symmetric
     )
+
+
+def _f1_overlap(
+    gold: Sequence[Sentence], predictions: Predictions, protocol: Protocol, averaging: Averaging
+) -> float:
+    """F1 of NER before overlaps of one type are removed; PL-Marker's run_acener.py prints both numbers."""
+    predicted = [
+        Sentence(item.words, tuple(entity for entity, _ in (*item.entities, *item.overlapping)))
+        for item in predictions.sentences
+    ]
+    scores = score_sentences(gold, predicted, protocol=protocol, averaging=averaging, symmetric=frozenset())
+    return scores["NER"].f1
+
+
+def _count_documents(
+    corpus: Corpus, split: str, predictions: Predictions, tasks: Sequence[Task]
+) -> list[dict[str, Any]]:
+    predicted = [item.sentence for item in predictions.sentences]
+    return [
+        counts.as_dict()
+        for protocol in PROTOCOLS
+        for counts in count_documents(
+            corpus.splits[split],
+            predicted,
+            protocol=protocol,
+            tasks=tasks,
+            symmetric=corpus.labels.symmetric,
+        )
+    ]
 
 
 def _filter_recall(config: TrialConfig, predictions: Predictions) -> float | None:
@@ -247,6 +372,17 @@ def _predicted_entities(model_dir: Path, corpus: Corpus, split: str, device: str
         evaluate_trial(model_dir, corpus, split, device=device)
     rows = json.loads(path.read_text())
     return [[Entity(Span(start, end), name) for start, end, name in row] for row in rows]
+
+
+def _with_predicted(ner_dir: Path | None, corpus: Corpus, split: str, device: str) -> list[Sentence]:
+    """A split's sentences with the entities that an NER trial predicts."""
+    if ner_dir is None:
+        raise InputError(
+            "training.selection_entities names an NER trial, but its model was not given; set it to gold"
+        )
+    found = _predicted_entities(ner_dir, corpus, split, device)
+    gold = corpus.sentences(split)
+    return [replace(sentence, entities=tuple(spans)) for sentence, spans in zip(gold, found, strict=True)]
 
 
 def _labels_to_dict(labels: Labels) -> dict[str, Any]:

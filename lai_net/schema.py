@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lai_net.errors import InputError
 
@@ -36,14 +36,26 @@ class Relation:
     object: Entity
     type: str
 
+    @property
+    def is_overlapping(self) -> bool:
+        """Whether its arguments are two spans that share a word, such as one inside the other."""
+        subject, target = self.subject.span, self.object.span
+        return subject != target and subject.overlaps(target)
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Words with their entities and relations, gold or predicted."""
+    """Words with their entities and relations, gold or predicted.
+
+    Where it stands in a document, `document` holds all words of that and `offset` counts those before the
+    sentence. They are surroundings, not content: sentences that differ in nothing else are equal.
+    """
 
     words: tuple[str, ...]
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
+    document: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    offset: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +128,13 @@ class Corpus:
 
 
 def iterate_sentences(documents: Sequence[Document]) -> Iterator[Sentence]:
-    """Yield the sentences of documents in order."""
+    """Yield the sentences of documents in order, each with where it stands in its document."""
     for document in documents:
-        yield from document.sentences
+        words = tuple(word for sentence in document.sentences for word in sentence.words)
+        offset = 0
+        for sentence in document.sentences:
+            yield replace(sentence, document=words, offset=offset)
+            offset += len(sentence.words)
 
 
 def _entity_row(entity: Entity) -> tuple[int, int, str]:

@@ -62,6 +62,15 @@ class Streams:
             self._states[name] = self._current()
             self._restore(outside)
 
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Inside, dropout draws what it will draw again afterwards."""
+        before = dict(self._states)
+        try:
+            yield
+        finally:
+            self._states = before
+
     def _seed_of(self, name: str, epoch: int) -> int:
         return int.from_bytes(hashlib.sha256(f"{self._seed}/{name}/{epoch}".encode()).digest()[:8], "little")
 

@@ -11,13 +11,19 @@ DATA = REPOSITORY.parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a random 2-layer BERT of width 48 and the offline encoder's vocabulary."""
+    """The folder of `save_tiny_encoder`."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    save_tiny_encoder(folder)
+    return str(folder)
+
+
+def save_tiny_encoder(folder: Path) -> None:
+    """A random 2-layer BERT of width 48 and the offline encoder's vocabulary."""
     import torch
     from transformers import BertConfig, BertModel
 
     from lai_net.encoder_files import encoder_folder
 
-    folder = tmp_path_factory.mktemp("tiny-encoder")
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         shutil.copy(encoder_folder("minilm") / name, folder / name)
     with torch.random.fork_rng():
@@ -30,4 +36,3 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
             initializer_range=0.2,
         )
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return str(folder)

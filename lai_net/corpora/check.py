@@ -22,6 +22,7 @@ ODDITIES = {
     "unreachable_relations": f"relations of an entity of more than {MAX_SPAN_WORDS} words",
     "unannotated_arguments": "relation arguments that are no entity",
     "self_relations": "relations of a span with itself",
+    "overlapping_relations": "relations of overlapping spans",
     "sentences_without_entities": "sentences without entities",
     "empty_sentences": "sentences without words",
 }
@@ -147,6 +148,7 @@ def _oddities(sentence: Sentence) -> dict[str, int]:
         "unreachable_relations": sum(a.span in long_spans or b.span in long_spans for a, b in pairs),
         "unannotated_arguments": sum((not a.type) + (not b.type) for a, b in pairs),
         "self_relations": sum(a.span == b.span for a, b in pairs),
+        "overlapping_relations": sum(relation.is_overlapping for relation in sentence.relations),
         "sentences_without_entities": not entities,
         "empty_sentences": not sentence.words,
     }

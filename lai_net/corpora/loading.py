@@ -3,7 +3,9 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from lai_net.corpora.annotations import find_labels, used_labels
 from lai_net.corpora.dygie import read_dygie
@@ -18,6 +20,9 @@ SPLITS = ("train", "dev", "test")
 DEV_SHARE = 0.1
 """Share of a fold's train part that becomes its dev split."""
 
+OverlappingRelations = Literal["keep", "drop"]
+"""What becomes of relations between two spans that share a word."""
+
 _FOLD_PARTS = ("train", "test")
 _FOLD_FILE = re.compile(r".*_split_(\d+)_(train|test)\.json")
 
@@ -29,6 +34,7 @@ def load_corpus(
     format: str | None = None,  # noqa: A002  (the word of the command line)
     annotations: str | None = None,
     fold: int | None = None,
+    overlapping_relations: OverlappingRelations = "keep",
 ) -> Corpus:
     """Load a corpus with its label inventory.
 
@@ -40,6 +46,8 @@ def load_corpus(
         format: `dygie` or `spert`; None detects it.
         annotations: a shipped annotation file's name or a TOML file's path; None finds a shipped one.
         fold: 0-based; required where there are folds. Its dev split is cut from its train part (`cut_dev`).
+        overlapping_relations: `drop` leaves them out of every split; entities stay. The literature has both
+            variants of ADE, which has 120 such relations.
 
     Raises:
         InputError: the source, its files, labels or fold are wrong.
@@ -55,9 +63,20 @@ def load_corpus(
         if splits.keys() == {"train", "test"}:
             train, dev = cut_dev(splits["train"], fold or 0)
             splits = {"train": train, "dev": dev, "test": splits["test"]}
+    if overlapping_relations == "drop":
+        splits = {split: [without_overlapping_relations(doc) for doc in splits[split]] for split in splits}
     use = used_labels(document for documents in splits.values() for document in documents)
     labels = find_labels(use, annotations)
     return Corpus(name=name, splits={split: tuple(splits[split]) for split in splits}, labels=labels)
+
+
+def without_overlapping_relations(document: Document) -> Document:
+    """The document without relations between two spans that share a word."""
+    sentences = (
+        replace(sentence, relations=tuple(r for r in sentence.relations if not r.is_overlapping))
+        for sentence in document.sentences
+    )
+    return Document(document.key, tuple(sentences))
 
 
 def num_folds(source: str) -> int:

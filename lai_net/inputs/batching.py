@@ -17,32 +17,63 @@ class Batch:
     """Padded tensors of several examples."""
 
     def to(self, device: torch.device) -> Self:
-        """The batch on a device."""
-        return type(self)(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        """The batch on a device; to CUDA from pinned memory, so that the copy runs beside computation."""
+        if device.type != "cuda":
+            return type(self)(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        pinned = {name: tensor.pin_memory() for name, tensor in vars(self).items()}
+        return type(self)(**{name: tensor.to(device, non_blocking=True) for name, tensor in pinned.items()})
 
 
-def bucketed_batches(lengths: Sequence[int], batch_size: int, order: np.random.Generator) -> list[list[int]]:
+def bucketed_batches(
+    lengths: Sequence[int],
+    batch_size: int,
+    order: np.random.Generator,
+    groups: Sequence[int] | None = None,
+) -> list[list[int]]:
     """Shuffled batches of indices whose members have similar lengths.
 
     Indices are shuffled, sorted by length inside chunks of eight batches, and the batches shuffled again.
+
+    Args:
+        lengths: of each index; equal within a group.
+        batch_size: indices in a batch; the last of a chunk may have fewer.
+        order: what shuffles.
+        groups: the group of each index: indices of a group are shuffled as one, and only the size of a batch
+            or the end of a chunk parts them. None: each index alone.
     """
-    shuffled = order.permutation(len(lengths))
+    units = _units(len(lengths), groups)
+    shuffled = [index for unit in order.permutation(len(units)).tolist() for index in units[unit]]
     chunk = batch_size * _BUCKET_BATCHES
     batches = []
     for start in range(0, len(shuffled), chunk):
-        members = sorted(shuffled[start : start + chunk].tolist(), key=lambda index: lengths[index])
+        members = sorted(shuffled[start : start + chunk], key=lambda index: lengths[index])
         batches += [members[at : at + batch_size] for at in range(0, len(members), batch_size)]
     return [batches[index] for index in order.permutation(len(batches))]
 
 
-def sorted_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Batches for inference in order of length, each of at most `max_tokens` padded tokens, but not empty."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if not batches or (len(batches[-1]) + 1) * lengths[index] > max_tokens:
+def sorted_batches(
+    lengths: Sequence[int], max_tokens: int, groups: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Batches for inference in order of length, each of at most `max_tokens` padded tokens, but not empty.
+
+    A group, as in `bucketed_batches`, is never parted; it is as long as its members together.
+    """
+    units = _units(len(lengths), groups)
+    sizes = [sum(lengths[index] for index in unit) for unit in units]
+    batches: list[list[list[int]]] = []
+    for number in sorted(range(len(units)), key=lambda number: sizes[number]):
+        if not batches or (len(batches[-1]) + 1) * sizes[number] > max_tokens:
             batches.append([])
-        batches[-1].append(index)
-    return batches
+        batches[-1].append(units[number])
+    return [[index for unit in batch for index in unit] for batch in batches]
+
+
+def _units(count: int, groups: Sequence[int] | None) -> list[list[int]]:
+    """Indices that belong together, by the first of each group."""
+    members: dict[int, list[int]] = {}
+    for index, group in enumerate(range(count) if groups is None else groups):
+        members.setdefault(group, []).append(index)
+    return list(members.values())
 
 
 def padded(rows: Sequence[ArrayLike], fill: int = 0) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,19 @@
 """Sentences to NER batches: every span of at most `max_span_words` words is a candidate.
 
-B batch, T text tokens, P candidates of a sentence.
+B batch, T text tokens, P candidates of a sentence, U texts of a batch: with a context window, sentences of a
+document that have the same window share their text; else U = B.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lai_net.inputs.batching import Batch, padded
-from lai_net.inputs.tokenization import WordTokenizer
+from lai_net.inputs.tokenization import TokenizedText, WordTokenizer
 from lai_net.schema import Sentence, Span
 
 
@@ -22,6 +23,7 @@ class NerExample:
 
     Attributes:
         ids: word pieces of [CLS] text [SEP].
+        window: number of the text; examples of one window have the same `ids`.
         num_words: words that fit.
         spans: int (P, 2), half-open words, ordered by start, then end.
         bounds: int (P, 2), first and last word piece.
@@ -29,6 +31,7 @@ class NerExample:
     """
 
     ids: list[int]
+    window: int
     num_words: int
     spans: np.ndarray
     bounds: np.ndarray
@@ -40,15 +43,19 @@ class NerExample:
         if len(others) > negatives:
             others = draw.choice(others, negatives, replace=False)
         keep = np.sort(np.concatenate([np.flatnonzero(self.targets), others]))
-        return NerExample(self.ids, self.num_words, self.spans[keep], self.bounds[keep], self.targets[keep])
+        return replace(self, spans=self.spans[keep], bounds=self.bounds[keep], targets=self.targets[keep])
 
 
 @dataclass(frozen=True)
 class NerBatch(Batch):
-    """Padded tensors of several examples: ids (B, T), bounds (B, P, 2), targets (B, P), num_words (B,)."""
+    """Padded tensors of several examples: ids (U, T), bounds (B, P, 2), targets (B, P), num_words (B,).
+
+    `text_rows` int (B,) says which row of `ids` a sentence reads; where nothing is shared, they are in order.
+    """
 
     ids: Tensor
     ids_valid: Tensor
+    text_rows: Tensor
     bounds: Tensor
     valid: Tensor
     targets: Tensor
@@ -62,8 +69,17 @@ def ner_examples(
     *,
     max_text_tokens: int,
     max_span_words: int,
+    context_tokens: int = 0,
 ) -> tuple[list[NerExample], Counter[str]]:
     """Turn sentences into examples.
+
+    Args:
+        sentences: with gold entities, for the targets, and their document, for the context.
+        tokenizer: the encoder's.
+        entity_types: numbers the targets.
+        max_text_tokens: bound of [CLS] text [SEP].
+        max_span_words: of a candidate.
+        context_tokens: word pieces of the window that a sentence is read in; 0 reads it alone.
 
     Returns:
         An example a sentence, and what was seen and lost: `sentences`, `sentences_cut`, `entities`,
@@ -72,9 +88,11 @@ def ner_examples(
     index = {name: number for number, name in enumerate(entity_types, start=1)}
     coverage: Counter[str] = Counter(sentences=0, sentences_cut=0, entities=0, entities_unreachable=0)
     examples = []
-    for sentence in sentences:
-        text = tokenizer.text(sentence.words, max_text_tokens)
-        example = _example(sentence, text.ids, text.bounds, index, max_span_words)
+    windows: dict[tuple[int, ...], int] = {}
+    for number, sentence in enumerate(sentences):
+        text = tokenizer.window(sentence, max_text_tokens, context_tokens)
+        window = windows.setdefault(tuple(text.ids), number) if context_tokens else number
+        example = _example(sentence, text, window, index, max_span_words)
         examples.append(example)
         coverage["sentences"] += 1
         coverage["sentences_cut"] += len(text.bounds) < len(sentence.words)
@@ -85,28 +103,31 @@ def ner_examples(
 
 def _example(
     sentence: Sentence,
-    ids: list[int],
-    word_bounds: Sequence[tuple[int, int]],
+    text: TokenizedText,
+    window: int,
     type_index: Mapping[str, int],
     max_span_words: int,
 ) -> NerExample:
-    words = len(word_bounds)
+    words = len(text.bounds)
     starts, lengths = np.meshgrid(np.arange(words), np.arange(1, max_span_words + 1), indexing="ij")
     spans = np.stack([starts, starts + lengths], axis=-1).reshape(-1, 2)
     spans = spans[spans[:, 1] <= words]
-    pieces = np.asarray(word_bounds, dtype=np.int64).reshape(-1, 2)
+    pieces = np.asarray(text.bounds, dtype=np.int64).reshape(-1, 2)
     bounds = np.stack([pieces[spans[:, 0], 0], pieces[spans[:, 1] - 1, 1]], axis=-1)
     gold: dict[Span, int] = {}
     for entity in sentence.entities:
         gold.setdefault(entity.span, type_index[entity.type])
     targets = np.array([gold.get(Span(start, end), 0) for start, end in spans.tolist()], dtype=np.int64)
-    return NerExample(ids, words, spans, bounds, targets)
+    return NerExample(text.ids, window, words, spans, bounds, targets)
 
 
 def ner_batch(examples: Sequence[NerExample], pad_id: int) -> NerBatch:
-    """Pad examples into one batch."""
-    ids, ids_valid = padded([example.ids for example in examples], pad_id)
+    """Pad examples into one batch; each window's text is in it once."""
+    texts = {example.window: example.ids for example in examples}
+    rows = {window: row for row, window in enumerate(texts)}
+    ids, ids_valid = padded(list(texts.values()), pad_id)
+    text_rows = torch.tensor([rows[example.window] for example in examples])
     bounds, valid = padded([example.bounds for example in examples])
     targets, _ = padded([example.targets for example in examples])
     num_words = torch.tensor([example.num_words for example in examples])
-    return NerBatch(ids, ids_valid, bounds, valid, targets, num_words)
+    return NerBatch(ids, ids_valid, text_rows, bounds, valid, targets, num_words)

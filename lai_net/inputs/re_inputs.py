@@ -1,11 +1,12 @@
 """Sentences with entities to RE batches: one instance a subject, all other entities are its objects.
 
-B batch of instances, T text tokens with the two solid subject markers, P objects.
+B batch of instances, T text tokens, P objects, U texts of a batch. A text has the two solid markers of its
+subject, and U = B; where texts are plain, the subjects of a sentence, or of a window of context, share one.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from lai_net.inputs.batching import Batch, padded
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.inputs.tokenization import TokenizedText, WordTokenizer
 from lai_net.schema import Entity, Labels, Sentence, Span
+
+UNTYPED = -1
+"""In place of the index of an entity type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +61,47 @@ class ReExample:
         sentence: its index.
         subject: index of the subject among the sentence's spans.
         objects: indices of the objects among the sentence's spans.
-        ids: word pieces with the solid markers.
-        subject_bounds: token index of the two solid markers.
+        text: number of the text; examples of one text have the same `ids`.
+        ids: word pieces, with the solid markers or plain.
+        subject_bounds: token index of the two solid markers; in a plain text the subject's first and last
+            word piece.
         bounds: first and last word piece of each object.
         targets: class of each pair.
+        types: index of each object's entity type; `UNTYPED` where it has none that is known.
     """
 
     sentence: int
     subject: int
     objects: list[int]
+    text: int
     ids: list[int]
     subject_bounds: tuple[int, int]
     bounds: list[tuple[int, int]]
     targets: list[int]
+    types: list[int]
 
 
 @dataclass(frozen=True)
 class ReBatch(Batch):
-    """Padded tensors: ids (B, T), subject_bounds (B, 2), bounds (B, P, 2), targets (B, P)."""
+    """Padded tensors: ids (U, T), subject_bounds (B, 2), bounds (B, P, 2), targets and types (B, P).
+
+    `text_rows` int (B,) says which row of `ids` an instance reads; in order where nothing is shared.
+    """
 
     ids: Tensor
     ids_valid: Tensor
+    text_rows: Tensor
     subject_bounds: Tensor
     bounds: Tensor
     valid: Tensor
     targets: Tensor
+    types: Tensor
 
 
 def candidate_entities(sentence: Sentence) -> list[Entity]:
-    """A sentence's entities, one a span (the first type counts), in text order."""
-    first: dict[Span, Entity] = {}
-    for entity in sentence.entities:
-        first.setdefault(entity.span, entity)
-    return [first[span] for span in sorted(first)]
+    """A sentence's entities, one a span, in text order; the last type counts, as in `join_relation`."""
+    last = {entity.span: entity for entity in sentence.entities}
+    return [last[span] for span in sorted(last)]
 
 
 def re_examples(
@@ -99,6 +111,9 @@ def re_examples(
     classes: PairLabels,
     *,
     max_text_tokens: int,
+    context_tokens: int = 0,
+    entity_types: Sequence[str] = (),
+    solid_subjects: bool = True,
 ) -> tuple[list[ReExample], Counter[str]]:
     """Turn sentences into one example a subject; sentences with fewer than two entities give none.
 
@@ -108,6 +123,9 @@ def re_examples(
         tokenizer: the encoder's.
         classes: of ordered pairs.
         max_text_tokens: bound of the text without the solid markers.
+        context_tokens: word pieces of the window that a sentence is read in; 0 reads it alone.
+        entity_types: numbers the types of objects.
+        solid_subjects: whether a subject has solid markers in a text of its own.
 
     Returns:
         Examples, and what was seen and lost: `sentences`, `sentences_cut`, `relations`,
@@ -115,11 +133,14 @@ def re_examples(
         already has another relation).
     """
     coverage: Counter[str] = Counter(sentences=0, sentences_cut=0, relations=0, relations_unreachable=0)
+    type_index = {name: number for number, name in enumerate(entity_types)}
     examples: list[ReExample] = []
+    windows: dict[tuple[int, ...], int] = {}
     for number, (sentence, given) in enumerate(zip(sentences, entities, strict=True)):
-        text = tokenizer.text(sentence.words, max_text_tokens)
+        text = tokenizer.window(sentence, max_text_tokens, context_tokens)
         spans = [entity.span for entity in given]
         reachable = [index for index, span in enumerate(spans) if span.end <= len(text.bounds)]
+        types = [type_index.get(entity.type, UNTYPED) for entity in given]
         gold = _gold_pairs(sentence, classes)
         coverage["sentences"] += 1
         coverage["sentences_cut"] += len(text.bounds) < len(sentence.words)
@@ -128,8 +149,12 @@ def re_examples(
             sentence, gold, {spans[i] for i in reachable}, classes
         )
         if len(reachable) > 1:
+            window = windows.setdefault(tuple(text.ids), number) if context_tokens else number
             for subject in reachable:
-                examples.append(_example(number, subject, reachable, spans, text, gold, tokenizer))
+                example = _example(number, window, subject, reachable, spans, types, text, gold)
+                if solid_subjects:
+                    example = _with_solid_subject(example, len(examples), tokenizer.vocab_size)
+                examples.append(example)
     return examples, coverage
 
 
@@ -158,45 +183,59 @@ def _unreachable(
 
 def _example(
     sentence: int,
+    window: int,
     subject: int,
     reachable: Sequence[int],
     spans: Sequence[Span],
+    types: Sequence[int],
     text: TokenizedText,
     gold: Mapping[tuple[Span, Span], int],
-    tokenizer: WordTokenizer,
 ) -> ReExample:
-    first, last = text.bounds[spans[subject].start][0], text.bounds[spans[subject].end - 1][1]
-    vocabulary = tokenizer.vocab_size
-    ids = [
-        *text.ids[:first],
-        vocabulary + SUBJECT_START,
-        *text.ids[first : last + 1],
-        vocabulary + SUBJECT_END,
-        *text.ids[last + 1 :],
-    ]
+    """One subject in a plain text."""
 
-    def shifted(token: int) -> int:
-        return token + (token >= first) + (token > last)
+    def pieces(span: Span) -> tuple[int, int]:
+        return text.bounds[span.start][0], text.bounds[span.end - 1][1]
 
     objects = [index for index in reachable if index != subject]
     return ReExample(
         sentence=sentence,
         subject=subject,
         objects=objects,
-        ids=ids,
+        text=window,
+        ids=text.ids,
+        subject_bounds=pieces(spans[subject]),
+        bounds=[pieces(spans[index]) for index in objects],
+        targets=[gold.get((spans[subject], spans[index]), 0) for index in objects],
+        types=[types[index] for index in objects],
+    )
+
+
+def _with_solid_subject(example: ReExample, text: int, vocab_size: int) -> ReExample:
+    """The same in a text of its own, with markers around the subject."""
+    first, last = example.subject_bounds
+    ids = example.ids
+    start, end = vocab_size + SUBJECT_START, vocab_size + SUBJECT_END
+
+    def shifted(token: int) -> int:
+        return token + (token >= first) + (token > last)
+
+    return replace(
+        example,
+        text=text,
+        ids=[*ids[:first], start, *ids[first : last + 1], end, *ids[last + 1 :]],
         subject_bounds=(first, last + 2),
-        bounds=[
-            (shifted(text.bounds[spans[i].start][0]), shifted(text.bounds[spans[i].end - 1][1]))
-            for i in objects
-        ],
-        targets=[gold.get((spans[subject], spans[i]), 0) for i in objects],
+        bounds=[(shifted(head), shifted(tail)) for head, tail in example.bounds],
     )
 
 
 def re_batch(examples: Sequence[ReExample], pad_id: int) -> ReBatch:
-    """Pad examples into one batch."""
-    ids, ids_valid = padded([example.ids for example in examples], pad_id)
+    """Pad examples into one batch; each text is in it once."""
+    texts = {example.text: example.ids for example in examples}
+    rows = {text: row for row, text in enumerate(texts)}
+    ids, ids_valid = padded(list(texts.values()), pad_id)
+    text_rows = torch.tensor([rows[example.text] for example in examples])
     bounds, valid = padded([example.bounds for example in examples])
     targets, _ = padded([example.targets for example in examples])
+    types, _ = padded([example.types for example in examples], UNTYPED)
     subjects = torch.tensor([example.subject_bounds for example in examples])
-    return ReBatch(ids, ids_valid, subjects, bounds, valid, targets)
+    return ReBatch(ids, ids_valid, text_rows, subjects, bounds, valid, targets, types)

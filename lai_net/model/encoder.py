@@ -5,21 +5,40 @@ B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
 
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
 from lai_net.errors import InputError
+from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """What a model is built on: a tokenizer and a BERT of `transformers` without its pooler."""
+
+    tokenizer: WordTokenizer
+    bert: Any
+
+
+def encoder_source(config: EncoderConfig) -> EncoderSource:
+    """The encoder that a config names, read once a process.
+
+    Raises:
+        InputError: the model is no BERT, or has fewer layers than asked for.
+    """
+    return EncoderSource(word_tokenizer(config.name), _pretrained(config.name, config.num_layers))
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,10 @@ class Memory:
         layers = [(k.expand(size, -1, -1, -1), v.expand(size, -1, -1, -1)) for k, v in self.layers]
         return Memory(layers, self.valid.expand(size, -1))
 
+    def rows(self, index: Tensor) -> "Memory":
+        """The memory of the contexts that `index` names, int (R,); a context may be named more than once."""
+        return Memory([(k[index], v[index]) for k, v in self.layers], self.valid[index])
+
     def join(self, other: "Memory") -> "Memory":
         """Both contexts side by side, for queries that may see both."""
         layers = [
@@ -52,10 +75,11 @@ class TwoPassEncoder(nn.Module):
     """The first k layers of a BERT and four marker embeddings of its own.
 
     Marker ids follow the vocabulary (`lai_net.inputs.marker_ids`), so no slot of any vocabulary
-    is assumed to be unused. Start markers begin as [MASK], end markers as the word "entity" (PL-Marker).
+    is assumed to be unused. Start markers begin as [MASK], end markers as the word "entity" (PL-Marker), with
+    a little noise; unless they are fixed: then they are these and never change, and nothing is dropped out.
     """
 
-    def __init__(self, bert: Any, *, mask_id: int, entity_id: int) -> None:
+    def __init__(self, bert: Any, *, mask_id: int, entity_id: int, fixed: bool = False) -> None:
         super().__init__()
         config = bert.config
         self.vocab_size: int = config.vocab_size
@@ -63,12 +87,21 @@ class TwoPassEncoder(nn.Module):
         self.max_positions: int = config.max_position_embeddings
         self.num_heads: int = config.num_attention_heads
         self.attention_dropout: float = config.attention_probs_dropout_prob
+        self.checkpointing = False
+        self.fixed = fixed
         self.embeddings: Any = bert.embeddings
         self.layers: Any = bert.encoder.layer
         words = self.embeddings.word_embeddings.weight.detach()
         start, end = words[mask_id], words[entity_id]
         initial = torch.stack([start, end, start, end])
-        self.markers = nn.Embedding.from_pretrained(initial + 0.01 * torch.randn_like(initial), freeze=False)
+        noise = 0.0 if fixed else 0.01 * torch.randn_like(initial)
+        self.markers = nn.Embedding.from_pretrained(initial + noise, freeze=fixed)
+        if fixed:
+            self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module; a fixed encoder stays in evaluation mode, where its states are always the same."""
+        return super().train(mode and not self.fixed)
 
     def encode(self, ids: Tensor, positions: Tensor, seen: Tensor) -> tuple[Tensor, Memory]:
         """One pass over whole sequences.
@@ -84,15 +117,7 @@ class TwoPassEncoder(nn.Module):
         states = self._embed(ids, positions)
         layers = []
         for layer in self.layers:
-            query, key, value = self._project(layer, states)
-            mixed = F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=seen.unsqueeze(1),
-                dropout_p=self.attention_dropout if self.training else 0.0,
-            )
-            states = self._finish(layer, mixed, states)
+            states, key, value = self._run(self._read_layer, layer, states, seen)
             layers.append((key, value))
         return states, Memory(layers, seen[:, -1])
 
@@ -111,22 +136,49 @@ class TwoPassEncoder(nn.Module):
         states = self._embed(ids.flatten(1), positions.flatten(1))
         bias = torch.zeros_like(memory.valid, dtype=torch.float32).masked_fill(~memory.valid, -1e4)
         for layer, (key, value) in zip(self.layers, memory.layers, strict=True):
-            own_query, own_key, own_value = self._project(layer, states)
-            own_query = own_query * own_query.shape[-1] ** -0.5
-            partner_key, partner_value = _partner(own_key), _partner(own_value)
-            scores = torch.cat(
-                [
-                    (own_query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
-                    (own_query * own_key).float().sum(-1, keepdim=True),
-                    (own_query * partner_key).float().sum(-1, keepdim=True),
-                ],
-                dim=-1,
-            )
-            weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
-            mixed = weights[..., :-2] @ value
-            mixed = mixed + weights[..., -2:-1] * own_value + weights[..., -1:] * partner_value
-            states = self._finish(layer, mixed, states)
+            states = self._run(self._mark_layer, layer, states, key, value, bias)
         return states.view(batch, pairs, 2, self.hidden_size)
+
+    def compile_passes(self) -> None:
+        """`torch.compile` both passes, for any lengths; the first call of each takes a while."""
+        self.encode = torch.compile(self.encode, dynamic=True)  # type: ignore[method-assign]
+        self.encode_pairs = torch.compile(self.encode_pairs, dynamic=True)  # type: ignore[method-assign]
+
+    def _run(self, layer_pass: Callable[..., Any], *inputs: Any) -> Any:
+        """One layer of a pass; with `checkpointing` its activations are computed again in `backward`."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(layer_pass, *inputs, use_reentrant=False)
+        return layer_pass(*inputs)
+
+    def _read_layer(self, layer: Any, states: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States, keys and values of one layer; see `encode`."""
+        query, key, value = self._project(layer, states)
+        mixed = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=seen.unsqueeze(1),
+            dropout_p=self.attention_dropout if self.training else 0.0,
+        )
+        return self._finish(layer, mixed, states), key, value
+
+    def _mark_layer(self, layer: Any, states: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """The markers' states (B, 2P, H) after one layer over a context's keys and values (B, A, C, D)."""
+        own_query, own_key, own_value = self._project(layer, states)
+        own_query = own_query * own_query.shape[-1] ** -0.5
+        partner_key, partner_value = _partner(own_key), _partner(own_value)
+        scores = torch.cat(
+            [
+                (own_query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
+                (own_query * own_key).float().sum(-1, keepdim=True),
+                (own_query * partner_key).float().sum(-1, keepdim=True),
+            ],
+            dim=-1,
+        )
+        weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
+        mixed = weights[..., :-2] @ value
+        mixed = mixed + weights[..., -2:-1] * own_value + weights[..., -1:] * partner_value
+        return self._finish(layer, mixed, states)
 
     def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         is_marker = ids >= self.vocab_size
@@ -156,17 +208,21 @@ def _partner(pairs: Tensor) -> Tensor:
     return torch.unflatten(pairs, 2, (-1, 2)).flip(3).flatten(2, 3)
 
 
-def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int) -> TwoPassEncoder:
+def build_encoder(
+    config: EncoderConfig, *, mask_id: int, entity_id: int, bert: Any = None
+) -> TwoPassEncoder:
     """A fresh encoder with pretrained weights, frozen as the config says.
 
-    Marker embeddings draw from torch's global generator.
+    Marker embeddings draw from torch's global generator. `bert` is copied; None takes the one that the
+    config names.
 
     Raises:
         InputError: the model is no BERT, or has fewer layers than asked for.
     """
-    bert = copy.deepcopy(_pretrained(config.name, config.num_layers))
-    encoder = TwoPassEncoder(bert, mask_id=mask_id, entity_id=entity_id)
-    if config.freeze == "all":
+    bert = _pretrained(config.name, config.num_layers) if bert is None else bert
+    fixed = config.freeze == "features"
+    encoder = TwoPassEncoder(copy.deepcopy(bert), mask_id=mask_id, entity_id=entity_id, fixed=fixed)
+    if config.freeze in ("all", "features"):
         encoder.embeddings.requires_grad_(False)
         encoder.layers.requires_grad_(False)
     elif config.freeze == "embeddings":

@@ -2,20 +2,24 @@
 
 Under Inv. and Vis. nothing sees a marker but its partner, so the context is read once and the pairs
 attend to its keys and values; under Inv. the annotations do not see the text either and are read once a
-call. Under Full everything sees everything: one dense pass a pack of candidates.
+training step, or once for all inference. Under Full everything sees everything, and other readings of the
+mask let more than its partner see a marker: there each pack of candidates takes one dense pass.
+`FirstRound.two_pass` says which way is taken.
 
 B batch, T text tokens, N annotation tokens, E labels, P marker pairs, H hidden.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lai_net.config import AttentionMask
+from lai_net.config import InputConfig
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START
 from lai_net.model.attention_mask import Kind, visible
 from lai_net.model.encoder import Memory, TwoPassEncoder
+from lai_net.model.stored_features import StoredFeatures, StoredTexts
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,26 @@ class Reading:
         text: what was read.
         states: (B, T, H) of the text; None where the mask lets nothing be read before the markers.
         labels: first and last state of each label's phrase, (1 or B, E, 2, H); None without annotations.
-        memory: for the second pass; None before a dense pass.
+        memory: for the second pass; None before a dense pass, and where states are stored.
+        stored: where the states of a frozen encoder come from; None where they were computed now.
     """
 
     text: Text
     states: Tensor | None
     labels: Tensor | None
     memory: Memory | None
+    stored: StoredTexts | None = None
+
+    def rows(self, index: Tensor) -> "Reading":
+        """What sentences read that share texts: `index` int (B,) names the text of each."""
+        labels = self.labels
+        return Reading(
+            Text(self.text.ids[index], self.text.valid[index]),
+            None if self.states is None else self.states[index],
+            labels if labels is None or len(labels) == 1 else labels[index],
+            None if self.memory is None else self.memory.rows(index),
+            None if self.stored is None else self.stored.rows(index),
+        )
 
 
 @dataclass(frozen=True)
@@ -48,13 +65,28 @@ class Interaction:
     """What the first round gives.
 
     Attributes:
-        text: (B, T, H); the mean over packs where they differ (Full).
+        text: (B, T, H); the mean over packs where they differ (dense pass).
         pairs: (B, P, 4, H): the span's first and last text state, start marker, end marker (Eq. 10).
         labels: (1 or B, E, 2, H) or None, as in `Reading`; the mean over packs where they differ.
     """
 
     text: Tensor
     pairs: Tensor
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class PairInteraction:
+    """What the first round gives where each row has a subject whose objects the candidates are.
+
+    Attributes:
+        subjects: (B, 1, 2, H), or (B, P, 2, H) where they differ from object to object.
+        objects: as `Interaction.pairs`.
+        labels: as in `Interaction`.
+    """
+
+    subjects: Tensor
+    objects: Tensor
     labels: Tensor | None
 
 
@@ -66,13 +98,14 @@ class FirstRound(nn.Module):
         annotation_ids: the phrases' word pieces with the final [SEP], int (N,); None without annotations.
         label_bounds: first and last annotation token of each label, int (E, 2).
         annotation_start: position of the first annotation token, whatever the text's length.
-        mask: `inv`, `vis` or `full`.
-        max_candidates: pairs in a pack of the dense pass.
+        settings: who sees whom, and how many pairs are in a pack of the dense pass.
         dense: take the dense pass although the mask allows two; for tests and benchmarks.
     """
 
     annotation_ids: Tensor
     label_bounds: Tensor
+    states_per_span: ClassVar[int] = 4
+    """How many states represent a candidate: of `Interaction.pairs`, the third axis."""
 
     def __init__(
         self,
@@ -81,8 +114,7 @@ class FirstRound(nn.Module):
         label_bounds: Tensor,
         *,
         annotation_start: int,
-        mask: AttentionMask,
-        max_candidates: int,
+        settings: InputConfig,
         dense: bool = False,
     ) -> None:
         super().__init__()
@@ -94,9 +126,11 @@ class FirstRound(nn.Module):
         )
         self.register_buffer("label_bounds", label_bounds, persistent=False)
         self.annotation_start = annotation_start
-        self.mask: AttentionMask = mask
-        self.max_candidates = max_candidates
-        self.two_pass = mask != "full" and not dense
+        self.settings = settings
+        self.two_pass = settings.reads_context_once and not dense
+        self._annotations: tuple[tuple[Any, ...], tuple[Tensor, Memory]] | None = None
+        self.features: list[StoredFeatures] = []
+        """Of a frozen encoder: where states are looked up before they are computed."""
 
     def read(self, text: Text, *, text_first: bool = False) -> Reading:
         """Read what does not depend on markers.
@@ -106,6 +140,13 @@ class FirstRound(nn.Module):
             text_first: the text's states are needed before candidates are chosen; where the mask forbids to
                 read it without markers, the text is then read alone, once more.
         """
+        for features in self.features:
+            if (found := features.find(text.ids, text.valid)) is not None:
+                return Reading(text, found.states(text.ids.shape[1]), found.labels(), None, found)
+        return self._read(text, text_first=text_first)
+
+    def _read(self, text: Text, *, text_first: bool = False) -> Reading:
+        """`read` by the encoder itself."""
         if not self.two_pass:
             states = self._read_context(text.ids, text.valid)[0] if text_first else None
             return Reading(text, states, None, None)
@@ -115,9 +156,9 @@ class FirstRound(nn.Module):
         ids = self.annotation_ids.unsqueeze(0)
         valid = torch.ones_like(ids, dtype=torch.bool)
         batch, length = text.ids.shape
-        if self.mask == "inv":
+        if self.settings.attention_mask == "inv":
             states, memory = self._read_context(text.ids, text.valid)
-            annotations, annotation_memory = self._read_context(ids, valid, self.annotation_start)
+            annotations, annotation_memory = self._read_annotations()
             memory = memory.join(annotation_memory.expand(batch))
         else:
             both, memory = self._read_context(
@@ -137,12 +178,48 @@ class FirstRound(nn.Module):
             bounds: first and last text token of each candidate, int (B, P, 2); padding may repeat any.
             valid: bool (B, P), which candidates are no padding.
         """
-        if reading.memory is None or reading.states is None:
+        markers = None if reading.stored is None else reading.stored.pairs(bounds, valid)
+        if markers is None and reading.stored is not None:  # a candidate is not stored
+            reading = self._read(reading.text)
+        if markers is None and reading.memory is not None:
+            ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
+            markers = self.encoder.encode_pairs(ids.expand(bounds.shape), bounds, reading.memory)
+        if markers is None or reading.states is None:
             return self._mark_densely(reading.text, bounds, valid)
-        ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
-        markers = self.encoder.encode_pairs(ids.expand(bounds.shape), bounds, reading.memory)
         pairs = torch.cat([gather_tokens(reading.states, bounds), markers], dim=2)
         return Interaction(reading.states, pairs, reading.labels)
+
+    def mark_objects(
+        self, reading: Reading, subjects: Tensor, bounds: Tensor, valid: Tensor
+    ) -> PairInteraction:
+        """Read the objects of a subject each.
+
+        Args:
+            reading: from `read`, a row a subject.
+            subjects: the two text tokens that stand for each subject, int (B, 2).
+            bounds: as in `mark`, of the objects.
+            valid: likewise.
+        """
+        interaction = self.mark(reading, bounds, valid)
+        ends = gather_tokens(interaction.text, subjects).unsqueeze(1)
+        return PairInteraction(ends, interaction.pairs, interaction.labels)
+
+    def _read_annotations(self) -> tuple[Tensor, Memory]:
+        """States and memory of the annotations alone (batch 1).
+
+        In inference they are kept until training goes on, or until a weight or the precision changes.
+        """
+        ids = self.annotation_ids.unsqueeze(0)
+        valid = torch.ones_like(ids, dtype=torch.bool)
+        if self.training or torch.is_grad_enabled():
+            self._annotations = None  # a fused optimizer changes weights without changing their version
+            return self._read_context(ids, valid, self.annotation_start)
+        device = ids.device.type
+        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        version = (precision, *((p.data_ptr(), p._version) for p in self.encoder.parameters()))
+        if self._annotations is None or self._annotations[0] != version:
+            self._annotations = (version, self._read_context(ids, valid, self.annotation_start))
+        return self._annotations[1]
 
     def _read_context(
         self, ids: Tensor, valid: Tensor, start: int = 0, *, text_length: int = 0
@@ -154,7 +231,7 @@ class FirstRound(nn.Module):
 
     def _mark_densely(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """One dense pass a pack; a pack without candidates of a sentence does not count for that sentence."""
-        size = self.max_candidates
+        size = self.settings.max_candidates
         packs = [
             self._read_pack(text, *pack)
             for pack in zip(bounds.split(size, dim=1), valid.split(size, dim=1), strict=True)
@@ -191,7 +268,7 @@ class FirstRound(nn.Module):
         states, _ = self.encoder.encode(
             torch.cat(ids, dim=1),
             torch.cat([positions.expand(batch, -1), bounds[:, :, 0], bounds[:, :, 1]], dim=1),
-            visible(torch.cat(kinds, dim=1), owners.expand(batch, -1), self.mask),
+            visible(torch.cat(kinds, dim=1), owners.expand(batch, -1), self.settings),
         )
         read, annotations, starts, ends = states.split([length, phrases, pairs, pairs], dim=1)
         return Interaction(

@@ -4,14 +4,18 @@ B batch, K nodes (spans or pairs, then labels), d width, N views.
 
 Settled where the paper is silent: nodes are layer-normalised and passed through GELU first; sigma has a
 floor and starts near 1; the diagonal of KL is 0, so A + I is normalised by rows, (A + I) / (rowsum(A) + 1),
-which stays finite for one node, equal Gaussians and padding.
+which stays finite for one node, equal Gaussians and padding. Two settings are other readings: `direction`
+takes KL(N_j || N_i) as the weight from i to j, as GDPNet's code does, and `normalization` scales A + I on
+both sides, as Appendix A writes it.
 """
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lai_net.config import GraphConfig
 from lai_net.errors import InputError
@@ -30,6 +34,8 @@ class G4CN(nn.Module):
                 f"graph.heads must divide the encoder's hidden size {width}, but got {config.heads}"
             )
         self.views = config.heads
+        self.direction = config.direction
+        self.normalization = config.normalization
         self.sigma_min = config.sigma_min
         self.sigma_offset = math.log(math.expm1(1 - config.sigma_min))
         self.norm = nn.LayerNorm(width)
@@ -55,11 +61,20 @@ class G4CN(nn.Module):
             states: Tensor = self.norm(nodes.float())
             mean = self.mean(states)
             sigma = F.softplus(self.spread(states) + self.sigma_offset) + self.sigma_min
-            views = normalised(gaussian_divergence(mean, sigma), valid)
+            views = checkpoint(
+                self._adjacency, mean, sigma, valid, use_reentrant=False, preserve_rng_state=False
+            )
             for layer in self.layers:
                 mixed = views @ torch.unflatten(layer(states), 2, (self.views, -1)).transpose(1, 2)
                 states = self.dropout(F.relu(mixed).transpose(1, 2).flatten(2))
         return states
+
+    def _adjacency(self, mean: Tensor, sigma: Tensor, valid: Tensor) -> Tensor:
+        """Adjacency (B, N, K, K). What it is made of is made again in `backward`: K may be large."""
+        weights = gaussian_divergence(mean, sigma)
+        if self.direction == "gdpnet":
+            weights = weights.mT
+        return normalised(weights, valid, self.normalization)
 
 
 def gaussian_divergence(mean: Tensor, sigma: Tensor) -> Tensor:
@@ -78,17 +93,21 @@ def gaussian_divergence(mean: Tensor, sigma: Tensor) -> Tensor:
     return torch.clamp(divergence, 0, _MAX_DIVERGENCE)
 
 
-def normalised(adjacency: Tensor, valid: Tensor) -> Tensor:
-    """(A + I) / (rowsum(A) + 1) over valid nodes.
+def normalised(adjacency: Tensor, valid: Tensor, by: Literal["row", "symmetric"] = "row") -> Tensor:
+    """A + I over valid nodes, scaled by its row sums D.
 
     Args:
-        adjacency: (B, N, K, K), not negative.
+        adjacency: (B, N, K, K), not negative; its diagonal does not count.
         valid: bool (B, K).
+        by: `row` gives D^-1 (A + I) = (A + I) / (rowsum(A) + 1), `symmetric` D^-1/2 (A + I) D^-1/2.
 
     Returns:
-        (B, N, K, K); rows of valid nodes sum to 1, padding keeps only itself.
+        (B, N, K, K); padding keeps only itself. By `row`, rows of valid nodes sum to 1.
     """
     both = valid.unsqueeze(1).unsqueeze(3) & valid.unsqueeze(1).unsqueeze(2)
     identity = torch.eye(valid.shape[1], dtype=adjacency.dtype, device=adjacency.device)
     weights = adjacency.masked_fill(~both, 0) * (1 - identity)
-    return (weights + identity) / (weights.sum(-1, keepdim=True) + 1)
+    degrees = weights.sum(-1, keepdim=True) + 1
+    if by == "symmetric":
+        return (weights + identity) * degrees.rsqrt() * degrees.rsqrt().mT
+    return (weights + identity) / degrees

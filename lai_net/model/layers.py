@@ -1,20 +1,40 @@
 """What NER and RE share above the encoder."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from lai_net.config import TrialConfig
+from lai_net.config import HeadConfig, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
-from lai_net.inputs.tokenization import word_tokenizer
-from lai_net.model.encoder import build_encoder
+from lai_net.model.encoder import EncoderSource, build_encoder, encoder_source
 from lai_net.model.first_round import FirstRound
 from lai_net.model.g4cn import G4CN
+from lai_net.model.in_text import SolidMarkers, SpanEnds
 from lai_net.streams import Streams
+
+_FIRST_ROUNDS: Mapping[Representation, type[FirstRound]] = {
+    "vanilla": SpanEnds, "marker": SolidMarkers, "enumerate": FirstRound, "annotate": FirstRound,
+}  # fmt: skip
+_SOLID_MARKERS: Mapping[tuple[Representation, Phase], int] = {
+    ("marker", "NER"): 2, ("marker", "RE"): 4, ("enumerate", "RE"): 2, ("annotate", "RE"): 2,
+}  # fmt: skip
+"""How many of them come on top of a text."""
 
 
 def fully_connected(width_in: int, width: int, dropout: float) -> nn.Sequential:
     """The paper's FC: linear, GELU, dropout."""
     return nn.Sequential(nn.Linear(width_in, width), nn.GELU(), nn.Dropout(dropout))
+
+
+def classifier_input(width_in: int, width: int, settings: HeadConfig) -> tuple[nn.Module, int]:
+    """The module between a span's encoder states (..., width_in) and its classifier, and the width it gives.
+
+    An FC to `width`, or, before a linear head, the states as they are, with dropout.
+    """
+    if settings.kind == "linear":
+        return nn.Dropout(settings.dropout), width_in
+    return fully_connected(width_in, width, settings.dropout), width
 
 
 def in_float32(layer: nn.Module, states: Tensor) -> Tensor:
@@ -24,29 +44,40 @@ def in_float32(layer: nn.Module, states: Tensor) -> Tensor:
     return result
 
 
-def build_first_round(config: TrialConfig, phrases: list[str], streams: Streams) -> FirstRound:
-    """The encoder with a phase's label phrases.
+def build_first_round(
+    config: TrialConfig, phrases: list[str], streams: Streams, source: EncoderSource | None = None
+) -> FirstRound:
+    """The encoder with a phase's label phrases; without a source it is the one that the config names.
 
     Raises:
         InputError: text and annotations do not fit the encoder's positions.
     """
-    tokenizer = word_tokenizer(config.encoder.name)
+    source = source or encoder_source(config.encoder)
+    tokenizer = source.tokenizer
     with streams.initialising("encoder"):
-        encoder = build_encoder(config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id)
-    annotations = tokenizer.annotations(phrases if config.input.annotations else [])
-    start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
-    if start + len(annotations.ids) > encoder.max_positions:
-        raise InputError(
-            f"input.max_text_tokens {config.input.max_text_tokens} + {len(annotations.ids)} of annotations "
-            f"exceed the encoder's {encoder.max_positions} positions; lower input.max_text_tokens"
+        encoder = build_encoder(
+            config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id, bert=source.bert
         )
-    return FirstRound(
+    encoder.checkpointing = config.training.activation_checkpointing
+    if config.training.compile:
+        encoder.compile_passes()
+    annotations = tokenizer.annotations(phrases if config.input.is_annotated else [])
+    start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
+    used = start + len(annotations.ids)
+    if not config.input.is_annotated:
+        solid = _SOLID_MARKERS.get((config.input.family, config.phase), 0)
+        used = config.input.max_text_tokens + solid
+    if used > encoder.max_positions:
+        raise InputError(
+            f"input.max_text_tokens {config.input.max_text_tokens} takes {used} positions with markers and "
+            f"annotations, but the encoder has {encoder.max_positions}; lower input.max_text_tokens"
+        )
+    return _FIRST_ROUNDS[config.input.family](
         encoder,
-        torch.tensor(annotations.ids) if config.input.annotations else None,
+        torch.tensor(annotations.ids) if config.input.is_annotated else None,
         torch.tensor(annotations.bounds, dtype=torch.long),
         annotation_start=start,
-        mask=config.input.attention_mask,
-        max_candidates=config.input.max_candidates,
+        settings=config.input,
     )
 
 
@@ -58,7 +89,7 @@ class SecondRound(nn.Module):
         self.graph = G4CN(width, config.graph, streams)
         with streams.initialising("labels"):
             self.label_fc = (
-                fully_connected(2 * width, width, config.head.dropout) if config.input.annotations else None
+                fully_connected(2 * width, width, config.head.dropout) if config.input.is_annotated else None
             )
 
     def forward(self, nodes: Tensor, valid: Tensor, labels: Tensor | None, streams: Streams) -> Tensor:

@@ -3,6 +3,7 @@
 B batch of sentences, P candidates, K classified candidates, E entity types, d width.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,15 @@ from torch import Tensor, nn
 from lai_net.config import TrialConfig
 from lai_net.inputs.ner_inputs import NerBatch
 from lai_net.model.candidate_filter import cold_candidates, kept_first, select_candidates
+from lai_net.model.encoder import EncoderSource
 from lai_net.model.first_round import Reading, Text, gather_tokens
-from lai_net.model.layers import build_first_round, build_second_round, fully_connected, in_float32
+from lai_net.model.layers import (
+    build_first_round,
+    build_second_round,
+    classifier_input,
+    fully_connected,
+    in_float32,
+)
 from lai_net.schema import Labels
 from lai_net.streams import Streams
 
@@ -44,23 +52,25 @@ class NerOutput:
 class NerModel(nn.Module):
     """First round, candidate filter, second round, span classifier."""
 
-    def __init__(self, config: TrialConfig, labels: Labels, streams: Streams) -> None:
+    def __init__(
+        self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource | None = None
+    ) -> None:
         super().__init__()
         self.config = config
-        self.first_round = build_first_round(config, list(labels.entities.values()), streams)
-        width = self.first_round.encoder.hidden_size
-        dropout = config.head.dropout
+        self.first_round = build_first_round(config, list(labels.entities.values()), streams, source)
+        width, states = self.first_round.encoder.hidden_size, self.first_round.states_per_span
         with streams.initialising("heads"):
-            self.span_fc = fully_connected(4 * width, width, dropout)
-            self.classifier = nn.Linear(width, 1 + len(labels.entities))
+            self.span_fc, span_width = classifier_input(states * width, width, config.head)
+            self.classifier = nn.Linear(span_width, 1 + len(labels.entities))
         self.text_fc: nn.Module | None = None
         self.filter: nn.Linear | None = None
         if config.filter.enabled:
+            on_text = config.screens_text
             with streams.initialising("filter"):
-                self.filter = nn.Linear(width, 1)
+                self.filter = nn.Linear(width if on_text else span_width, 1)
                 nn.init.constant_(self.filter.bias, torch.logit(torch.tensor(_POSITIVE_RATE)).item())
-                if config.filter.stage == "text":
-                    self.text_fc = fully_connected(2 * width, width, dropout)
+                if on_text:
+                    self.text_fc = fully_connected(2 * width, width, config.head.dropout)
         self.second_round = build_second_round(width, config, streams)
 
     def forward(self, batch: NerBatch, streams: Streams, *, cold: bool = False) -> NerOutput:
@@ -74,22 +84,37 @@ class NerModel(nn.Module):
         screened_on_text = self.text_fc is not None
         with streams.dropout("encoder"):
             reading = self.first_round.read(Text(batch.ids, batch.ids_valid), text_first=screened_on_text)
+        if len(batch.ids) < len(batch.bounds):
+            reading = reading.rows(batch.text_rows)
         if screened_on_text:
             return self._screen_then_mark(batch, reading, streams, cold=cold)
         return self._mark_then_screen(batch, reading, streams, cold=cold)
 
-    def loss(self, output: NerOutput, batch: NerBatch) -> Tensor:
-        """L_ner = L_filter + L_span (Eq. 11, 12), each a mean over its spans of the batch."""
+    def loss(self, output: NerOutput, batch: NerBatch, whole: Counter[str] | None = None) -> Tensor:
+        """L_ner = L_filter + L_span (Eq. 11, 12), each a mean over its spans of the batch.
+
+        Args:
+            output: of the batch.
+            batch: with targets.
+            whole: where the batch is a part of one: `counts` of that one. The losses of the parts then add
+                up to that of the whole.
+        """
+        own = self.counts(output, batch)
+        whole = whole or own
         targets = batch.targets.gather(1, output.kept)[output.kept_valid]
         logits = output.class_logits[output.kept_valid]
-        span_loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
+        span_loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, whole["classified"])
         if output.filter_logits is None or not batch.valid.any():
             return span_loss
         is_gold = (batch.targets > 0).float()
         filter_loss = F.binary_cross_entropy_with_logits(
             output.filter_logits[batch.valid], is_gold[batch.valid]
         )
-        return filter_loss + span_loss
+        return filter_loss * (own["candidates"] / whole["candidates"]) + span_loss
+
+    def counts(self, output: NerOutput, batch: NerBatch) -> Counter[str]:
+        """How many spans of a batch each of the two losses is a mean over."""
+        return Counter(candidates=int(batch.valid.sum()), classified=int(output.kept_valid.sum()))
 
     def _screen_then_mark(
         self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool

@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lai_net.errors import InputError
+
+BEST = "best"
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_DESCRIPTION, _HISTORY, _DIGESTS = "config.json", "history.json", "sha256.json"
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,37 @@ def save_model(model: nn.Module, folder: Path, description: dict[str, Any]) -> N
     """Write the trainable parameters and what is needed to build the model again."""
     temporary = _temporary(folder)
     save_file(_trainable(model), temporary / _MODEL)
-    (temporary / "config.json").write_text(json.dumps(description, indent=1))
+    (temporary / _DESCRIPTION).write_text(json.dumps(description, indent=1))
     _publish(temporary, folder)
 
 
+def load_description(folder: Path) -> dict[str, Any]:
+    """What `save_model` was given beside the model.
+
+    Raises:
+        InputError: there is no model, or the file is damaged.
+    """
+    try:
+        description: dict[str, Any] = json.loads((folder / _DESCRIPTION).read_text())
+    except OSError as error:
+        raise InputError(
+            f"{folder}: no trained model there ({error.strerror}); give a folder of `lai train`"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{folder / _DESCRIPTION}: is damaged ({error}); train again") from error
+    return description
+
+
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Read trainable parameters back; names and shapes must agree."""
-    stored = load_file(folder / _MODEL)
+    """Read trainable parameters back; names and shapes must agree.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        stored = load_file(folder / _MODEL)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder / _MODEL}: cannot be read ({error}); train again") from error
     own = _trainable(model)
     if stored.keys() != own.keys():
         raise ValueError(f"{folder / _MODEL} is of another model: {sorted(stored.keys() ^ own.keys())[:3]}")
@@ -58,13 +87,18 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 def save_checkpoint(
     work_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write `epoch-NNNN` and remove older ones."""
+    """Write `epoch-NNNN` and remove older ones. The model of the best epoch is there already."""
     folder = work_dir / f"epoch-{state.epoch:04d}"
     temporary = _temporary(folder)
     save_file(_trainable(model), temporary / _MODEL)
     save_file(_optimizer_tensors(optimizer), temporary / _OPTIMIZER)
-    digests = {name: _sha256(temporary / name) for name in (_MODEL, _OPTIMIZER)}
-    (temporary / _STATE).write_text(json.dumps({"state": asdict(state), "sha256": digests}))
+    names = [_MODEL, _OPTIMIZER]
+    if state.best_epoch:
+        names += [
+            f"../{best_folder(work_dir, state.best_epoch).name}/{name}" for name in (_MODEL, _DESCRIPTION)
+        ]
+    stored = {"state": asdict(state), "sha256": {name: _sha256(temporary / name) for name in names}}
+    (temporary / _STATE).write_text(json.dumps(stored | {"state_sha256": _digest_of(stored["state"])}))
     _publish(temporary, folder)
     for older in work_dir.glob("epoch-*"):
         if older != folder:
@@ -96,6 +130,36 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
+def best_folder(work_dir: Path, epoch: int) -> Path:
+    """Where the model of the epoch that is best so far lies."""
+    return work_dir / f"best-{epoch:04d}"
+
+
+def finish(work_dir: Path, state: TrainingState) -> None:
+    """Turn the best epoch's folder into `best`; its history marks the training as done."""
+    best = best_folder(work_dir, state.best_epoch)
+    temporary = best / f".{_HISTORY}"
+    temporary.write_text(json.dumps(state.history))
+    digests = {name: _sha256(best / name) for name in (_MODEL, _DESCRIPTION)} | {_HISTORY: _sha256(temporary)}
+    (best / _DIGESTS).write_text(json.dumps(digests))
+    temporary.rename(best / _HISTORY)
+    _publish(best, work_dir / BEST)
+    for path in list(work_dir.glob("epoch-*")):
+        shutil.rmtree(path)
+
+
+def finished_history(work_dir: Path) -> list[dict[str, Any]] | None:
+    """The reports of a training that is done; None where it is not, or where its files are damaged."""
+    best = work_dir / BEST
+    try:
+        digests = json.loads((best / _DIGESTS).read_text()) if (best / _DIGESTS).exists() else {}
+        history: list[dict[str, Any]] = json.loads((best / _HISTORY).read_text())
+        intact = all(_sha256(best / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return None
+    return history if intact else None
+
+
 def adopt(source: Path, target: Path) -> None:
     """Copy a folder of an earlier attempt into this one, completely or not at all."""
     temporary = _temporary(target)
@@ -106,11 +170,12 @@ def adopt(source: Path, target: Path) -> None:
 def _read_state(path: Path) -> TrainingState | None:
     try:
         stored = json.loads((path / _STATE).read_text())
-        intact = all(_sha256(path / name) == digest for name, digest in stored["sha256"].items())
-    except (OSError, ValueError, KeyError):
+        state = stored["state"]
+        intact = stored.get("state_sha256") in (None, _digest_of(state))  # None: of an earlier version
+        intact &= all(_sha256(path / name) == digest for name, digest in stored["sha256"].items())
+        return TrainingState(**(state | {"history": tuple(state["history"])})) if intact else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    state = stored["state"]
-    return TrainingState(**(state | {"history": tuple(state["history"])})) if intact else None
 
 
 def _trainable(model: nn.Module) -> dict[str, Tensor]:
@@ -137,6 +202,10 @@ def _temporary(folder: Path) -> Path:
 def _publish(temporary: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
+
+
+def _digest_of(state: Any) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
 from lai_net.training.checkpoint import (
+    BEST,
     TrainingState,
     adopt,
+    best_folder,
+    finish,
+    finished_history,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
@@ -23,8 +28,6 @@ from lai_net.training.checkpoint import (
 )
 from lai_net.training.optimizer import LinearSchedule, build_optimizer
 from lai_net.training.task import Task
-
-BEST, _HISTORY = "best", "history.json"
 
 
 @dataclass(frozen=True)
@@ -83,30 +86,29 @@ def train(
     """
     _claim(work_dir, description)
     folders = [work_dir, *resume_from]
-    finished = next((folder for folder in folders if (folder / BEST / _HISTORY).is_file()), None)
-    if finished is not None:
-        if finished != work_dir:
-            adopt(finished / BEST, work_dir / BEST)
-        for report in json.loads((work_dir / BEST / _HISTORY).read_text()):
-            yield EpochReport(**report)
-        return
+    for folder in folders:
+        history = finished_history(folder)
+        if history is not None:
+            if folder != work_dir:
+                adopt(folder / BEST, work_dir / BEST)
+            yield from (EpochReport(**report) for report in history)
+            return
     settings = task.config.training
     optimizer = build_optimizer(task.model, settings)
     schedule = LinearSchedule(optimizer, task.steps_per_epoch * settings.epochs, settings.warmup)
     state = _resume(task, optimizer, work_dir, folders)
-    for report in state.history:
-        yield EpochReport(**report)
+    yield from (EpochReport(**report) for report in state.history)
     for epoch in range(state.epoch + 1, settings.epochs + 1):
         report = _run_epoch(task, optimizer, schedule, evaluate, epoch)
         state = _after_epoch(state, report, task.config.cold_epochs)
         if state.best_epoch == epoch:
-            save_model(task.model, _best_folder(work_dir, epoch), description)
+            save_model(task.model, best_folder(work_dir, epoch), description)
         save_checkpoint(work_dir, task.model, optimizer, state)
         _remove_all(
-            path for path in work_dir.glob("best-*") if path != _best_folder(work_dir, state.best_epoch)
+            path for path in work_dir.glob("best-*") if path != best_folder(work_dir, state.best_epoch)
         )
         yield report
-    _finish(work_dir, state)
+    finish(work_dir, state)
 
 
 def _claim(work_dir: Path, description: dict[str, Any]) -> None:
@@ -132,7 +134,7 @@ def _resume(
         return TrainingState()
     path, state = found
     if state.best_epoch and path.parent != work_dir:
-        adopt(_best_folder(path.parent, state.best_epoch), _best_folder(work_dir, state.best_epoch))
+        adopt(best_folder(path.parent, state.best_epoch), best_folder(work_dir, state.best_epoch))
     load_checkpoint(path, task.model, optimizer)
     return state
 
@@ -149,16 +151,13 @@ def _run_epoch(
     task.model.train()
     first = (epoch - 1) * task.steps_per_epoch
     total = 0.0
-    for step, loss in enumerate(task.losses(epoch), start=first):
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(f"loss is {value} at step {step} of epoch {epoch}; lower the learning rates")
-        total += value
+    for step, losses in enumerate(task.steps(epoch), start=first):
         schedule.set_step(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(task.model.parameters(), task.config.training.clip)
-        optimizer.step()
+        try:
+            total += training_step(task.model, optimizer, losses, task.config.training.clip)
+        except DivergedError as error:
+            where = f"at step {step} of epoch {epoch}"
+            raise DivergedError(f"{error} {where}; lower the learning rates") from None
     scores, filter_recall = evaluate()
     return EpochReport(
         epoch=epoch,
@@ -171,6 +170,37 @@ def _run_epoch(
     )
 
 
+def training_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], clip: float
+) -> float:
+    """One update of the weights.
+
+    Args:
+        model: that is trained.
+        optimizer: of its parameters.
+        losses: of the step's micro-batches; each is computed only after the one before it has been used, so
+            that the activations of one alone are held.
+        clip: bound of the gradient's norm.
+
+    Returns:
+        Their sum, the loss of the step.
+
+    Raises:
+        DivergedError: a loss is not finite; the weights are as they were.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for loss in losses:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(f"loss is {value}")
+        total += value
+        loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return total
+
+
 def _after_epoch(state: TrainingState, report: EpochReport, cold_epochs: int) -> TrainingState:
     """The earliest epoch with the highest F1 is selected; epochs of the cold start are not eligible."""
     better = report.epoch > cold_epochs and report.dev["f1"] > state.best_f1
@@ -180,19 +210,6 @@ def _after_epoch(state: TrainingState, report: EpochReport, cold_epochs: int) ->
         best_f1=report.dev["f1"] if better else state.best_f1,
         history=(*state.history, report.as_dict()),
     )
-
-
-def _best_folder(work_dir: Path, epoch: int) -> Path:
-    return work_dir / f"best-{epoch:04d}"
-
-
-def _finish(work_dir: Path, state: TrainingState) -> None:
-    """Turn the best epoch's folder into `best`; its history marks the training as done."""
-    best = _best_folder(work_dir, state.best_epoch)
-    (best / f".{_HISTORY}").write_text(json.dumps(state.history))
-    (best / f".{_HISTORY}").rename(best / _HISTORY)
-    best.rename(work_dir / BEST)
-    _remove_all(work_dir.glob("epoch-*"))
 
 
 def _remove_all(folders: Iterable[Path]) -> None:

@@ -1,20 +1,37 @@
-"""RE as a task: batches of subject instances, and decoding that sums both directions of a pair."""
+"""RE as a task: batches of subject instances, and decoding that joins both directions of a pair."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lai_net.config import TrialConfig
+from lai_net.config import HeadConfig, TrialConfig
 from lai_net.inputs.batching import bucketed_batches, sorted_batches
+from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.inputs.re_inputs import PairLabels, ReExample, candidate_entities, re_batch, re_examples
+from lai_net.model.encoder import EncoderSource
 from lai_net.model.re_model import ReModel
 from lai_net.schema import Entity, Labels, Relation, Sentence
 from lai_net.streams import Streams
 from lai_net.training.task import PredictedSentence, Predictions, Task
 
 _INFERENCE_TOKENS = 4096
+
+
+@dataclass
+class _SentenceScores:
+    """What the model says of one sentence.
+
+    Attributes:
+        pairs: log-probabilities (C,) of each ordered pair of entities, by index.
+        types: summed log-probabilities (E,) of each entity's type, over the subjects that it is an object of.
+    """
+
+    pairs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    types: dict[int, Tensor] = field(default_factory=dict)
 
 
 class ReTask(Task):
@@ -29,10 +46,12 @@ class ReTask(Task):
         streams: Streams,
         device: torch.device,
         training: Sequence[Sentence] = (),
+        source: EncoderSource | None = None,
     ) -> None:
-        super().__init__(config, streams, device)
+        super().__init__(config, streams, device, source)
         self.classes = PairLabels.of(labels)
-        self.model = ReModel(config, labels, streams).to(device)
+        self.types = list(labels.entities)
+        self.model = ReModel(config, labels, streams, self.source).to(device)
         self._examples, self.coverage = self._read(
             training, [candidate_entities(sentence) for sentence in training]
         )
@@ -43,40 +62,84 @@ class ReTask(Task):
         """Training examples."""
         return len(self._examples)
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
+    def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
         """One pass over all subjects of the training sentences; see `Task`."""
         lengths = [len(example.ids) for example in self._examples]
+        texts = [example.text for example in self._examples]
         order = self.streams.generator("order", epoch)
-        for members in bucketed_batches(lengths, self.config.training.batch_size, order):
-            batch = re_batch([self._examples[index] for index in members], self.tokenizer.pad_id)
-            batch = batch.to(self.device)
-            with self.autocast():
-                logits = self.model(batch, self.streams)
-            yield self.model.loss(logits, batch)
+        for members in bucketed_batches(lengths, self.config.training.batch_size, order, texts):
+            yield self._losses([self._examples[index] for index in members])
 
-    def predict(self, sentences: Sequence[Sentence]) -> Predictions:
-        """Relations between the sentences' own entities, gold or predicted."""
+    def largest_step(self, *, cold: bool) -> Iterator[Tensor]:  # noqa: ARG002 - RE has no filter
+        """See `Task`."""
+        longest = sorted(self._examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
+        return self._losses(longest[-self.config.training.batch_size :])
+
+    def predict(self, sentences: Sequence[Sentence], *, typed: bool | None = None) -> Predictions:
+        """Relations between the sentences' own entities, gold or predicted.
+
+        Args:
+            sentences: with the entities.
+            typed: whether the entities take the types that the model gives them, by default as
+                `head.object_typing` says; one that was no object, and so is in no relation, keeps its own.
+        """
+        typed = self.config.head.object_typing == "types" if typed is None else typed
         entities = [candidate_entities(sentence) for sentence in sentences]
         examples, coverage = self._read(sentences, entities)
-        scores: list[dict[tuple[int, int], Tensor]] = [{} for _ in sentences]
+        scores = self._scores(examples, len(sentences))
+        predicted = []
+        for sentence, given, found in zip(sentences, entities, scores, strict=True):
+            own = self._typed(given, found.types) if typed else given
+            relations = tuple(self._decode(own, found.pairs))
+            predicted.append(
+                PredictedSentence(sentence.words, tuple((entity, 1.0) for entity in own), relations)
+            )
+        return Predictions(predicted, coverage)
+
+    def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
+        """See `Task`."""
+        examples = self._examples
+        if sentences is not None:
+            examples, _ = self._read(sentences, [candidate_entities(sentence) for sentence in sentences])
+        return MarkedTexts.of((example.ids, np.asarray(example.bounds)) for example in examples)
+
+    def _losses(self, examples: Sequence[ReExample]) -> Iterator[Tensor]:
+        """The losses of one step; see `Task.steps`."""
+        budget = self.config.training.micro_batch_tokens
+        parts = [list(range(len(examples)))]
+        if budget is not None:
+            read = zip(self._num_text_tokens(examples), examples, strict=True)
+            sizes = [text + 2 * len(example.bounds) for text, example in read]
+            parts = sorted_batches(sizes, budget, [example.text for example in examples])
+        batches = [
+            re_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
+            for part in parts
+        ]
+        whole = sum((self.model.counts(batch) for batch in batches), Counter())
+        for batch in batches:
+            with self.autocast():
+                output = self.model(batch, self.streams)
+            yield self.model.loss(output, batch, whole)
+
+    def _scores(self, examples: Sequence[ReExample], num_sentences: int) -> list[_SentenceScores]:
+        """The model's word on examples, by sentence."""
+        scores = [_SentenceScores() for _ in range(num_sentences)]
         self.model.eval()
-        with torch.inference_mode():
-            for members in sorted_batches([len(example.ids) for example in examples], _INFERENCE_TOKENS):
+        with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
+            texts = [example.text for example in examples]
+            for members in sorted_batches(self._num_text_tokens(examples), _INFERENCE_TOKENS, texts):
                 batch = re_batch([examples[index] for index in members], self.tokenizer.pad_id)
-                with self.autocast():
-                    logits = self.model(batch.to(self.device), self.streams)
-                log_probabilities = logits.log_softmax(-1).cpu()
+                output = self.model(batch.to(self.device), self.streams)
+                pairs = output.pair_logits.log_softmax(-1).cpu()
+                types = None if output.type_logits is None else output.type_logits.log_softmax(-1).cpu()
                 for row, index in enumerate(members):
                     example = examples[index]
+                    own = scores[example.sentence]
                     for column, other in enumerate(example.objects):
-                        scores[example.sentence][example.subject, other] = log_probabilities[row, column]
-        predicted = [
-            PredictedSentence(
-                sentence.words, tuple((entity, 1.0) for entity in given), tuple(self._decode(given, pairs))
-            )
-            for sentence, given, pairs in zip(sentences, entities, scores, strict=True)
-        ]
-        return Predictions(predicted, coverage)
+                        own.pairs[example.subject, other] = pairs[row, column]
+                        if types is not None:
+                            own.types[other] = own.types.get(other, 0) + types[row, column]
+        return scores
 
     def _read(
         self, sentences: Sequence[Sentence], entities: Sequence[Sequence[Entity]]
@@ -87,12 +150,26 @@ class ReTask(Task):
             self.tokenizer,
             self.classes,
             max_text_tokens=self.config.input.max_text_tokens,
+            context_tokens=self.config.input.context_tokens,
+            entity_types=self.types,
+            solid_subjects=self.config.input.is_levitated,
         )
+
+    def _num_text_tokens(self, examples: Sequence[ReExample]) -> list[int]:
+        """Of each example; under `marker` every pair reads a copy of the text."""
+        copies = self.config.input.family == "marker"
+        return [len(example.ids) * (len(example.bounds) if copies else 1) for example in examples]
+
+    def _typed(self, entities: Sequence[Entity], types: Mapping[int, Tensor]) -> list[Entity]:
+        return [
+            Entity(entity.span, self.types[int(types[index].argmax())]) if index in types else entity
+            for index, entity in enumerate(entities)
+        ]
 
     def _decode(
         self, entities: Sequence[Entity], pairs: dict[tuple[int, int], Tensor]
     ) -> list[tuple[Relation, float]]:
-        """Per unordered pair the best class of both directions' summed log-probabilities (PL-Marker)."""
+        """Per unordered pair the class that joins both directions; its score is that of their sum."""
         forward = [(number, name, False) for name, number in self.classes.forward.items()]
         inverse = [(number, name, True) for name, number in self.classes.inverse.items()]
         meaning = {number: (name, is_inverse) for number, name, is_inverse in [*inverse, *forward]}
@@ -100,11 +177,29 @@ class ReTask(Task):
         for (first, second), log_probabilities in sorted(pairs.items()):
             if first > second:
                 continue
-            total = log_probabilities + pairs[second, first][self._reversed]
-            best = int(total.argmax())
+            backward = pairs[second, first][self._reversed]
+            best = joint_class(log_probabilities, backward, self.config.head)
             if best:
                 name, is_inverse = meaning[best]
                 subject, target = (second, first) if is_inverse else (first, second)
                 relation = Relation(entities[subject], entities[target], name)
-                found.append((relation, total.softmax(-1)[best].item()))
+                found.append((relation, (log_probabilities + backward).softmax(-1)[best].item()))
         return found
+
+
+def joint_class(forward: Tensor, backward: Tensor, settings: HeadConfig) -> int:
+    """The class of an unordered pair by `head.symmetric_rule`; 0 is none.
+
+    Args:
+        forward: log-probabilities (C,) of the pair in one direction.
+        backward: those of the other direction, in the order of the forward classes.
+        settings: of the head.
+    """
+    total = forward + backward
+    if settings.symmetric_rule == "both":
+        holds = torch.minimum(forward, backward).exp() > settings.relation_threshold
+        holds[0] = False
+        if not holds.any():
+            return 0
+        total = total.masked_fill(~holds, -torch.inf)
+    return int(total.argmax())

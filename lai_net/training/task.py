@@ -9,18 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from lai_net.config import TrialConfig
-from lai_net.inputs.tokenization import word_tokenizer
+from lai_net.inputs.marked_texts import MarkedTexts
+from lai_net.model.encoder import EncoderSource, encoder_source
 from lai_net.schema import Entity, Relation, Sentence
 from lai_net.streams import Streams
 
 
 @dataclass(frozen=True)
 class PredictedSentence:
-    """A sentence with what a model found in it, each with its score (a probability)."""
+    """A sentence with what a model found in it, each with its score (a probability).
+
+    `overlapping` are the entities that NER leaves out since a likelier one of their type overlaps them.
+    """
 
     words: tuple[str, ...]
     entities: tuple[tuple[Entity, float], ...] = ()
     relations: tuple[tuple[Relation, float], ...] = ()
+    overlapping: tuple[tuple[Entity, float], ...] = ()
 
     @property
     def sentence(self) -> Sentence:
@@ -47,15 +52,23 @@ class Task(ABC):
         config: of the phase.
         streams: of the trial.
         device: where the model computes.
+        source: what the model is built on; None takes what the config names.
     """
 
     model: nn.Module
 
-    def __init__(self, config: TrialConfig, streams: Streams, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        streams: Streams,
+        device: torch.device,
+        source: EncoderSource | None = None,
+    ) -> None:
         self.config = config
         self.streams = streams
         self.device = device
-        self.tokenizer = word_tokenizer(config.encoder.name)
+        self.source = source or encoder_source(config.encoder)
+        self.tokenizer = self.source.tokenizer
 
     coverage: Counter[str]
     """Of the training split: what was seen, and what is out of the model's reach."""
@@ -71,12 +84,27 @@ class Task(ABC):
         return -(-self.num_examples // self.config.training.batch_size)
 
     @abstractmethod
-    def losses(self, epoch: int) -> Iterator[Tensor]:
-        """One pass over the training split; the loss of each batch, ready for `backward`."""
+    def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
+        """One pass over the training split: for each step the losses of its micro-batches, lazily.
+
+        They add up to the mean over the step's batch; each is ready for `backward`.
+        """
+
+    @abstractmethod
+    def largest_step(self, *, cold: bool) -> Iterator[Tensor]:
+        """The losses, as in `steps`, of as many of the longest examples as a batch holds.
+
+        Args:
+            cold: as in the cold start of the filter; without one it makes no difference.
+        """
 
     @abstractmethod
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Predict the phase's annotations; RE takes the sentences' own entities."""
+
+    @abstractmethod
+    def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
+        """What the encoder reads of sentences, RE's with their own entities; None: of the training split."""
 
     def autocast(self) -> torch.autocast:
         """The config's precision on the task's device."""

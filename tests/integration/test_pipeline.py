@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lai_net.config import Phase, TrialConfig, with_settings
+from lai_net.config import Phase, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import MatchCounts, average
 from lai_net.pipeline import Evaluation, evaluate_trial, extract, load_model, train_trial
 from lai_net.schema import Corpus
+from lai_net.settings import with_settings
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,18 @@ def test_end_to_end_takes_the_entities_of_the_ner_trial(corpus: Corpus, models: 
     assert (gold.entities, end_to_end.entities) == ("gold", "predicted")
     assert f1(gold, "RE") == f1(gold, "RE+") > f1(end_to_end, "RE") > 0
     assert end_to_end.coverage["relations_unreachable"] > gold.coverage["relations_unreachable"] == 0
+
+
+def test_counts_per_document_sum_to_the_scores(corpus: Corpus, models: dict[Phase, Path]) -> None:
+    evaluation = evaluate_trial(models["RE"], corpus, "train")
+    assert len(evaluation.documents) == 4  # two tasks, two protocols
+    for item in evaluation.documents:
+        assert len(item["counts"]) == len(corpus.splits["train"]) == 12
+        by_label = np.sum(item["counts"], axis=0).reshape(-1, 3)
+        counts = {name: MatchCounts(*row) for name, row in zip(item["labels"], by_label, strict=True)}
+        for score in evaluation.scores:
+            if (score["task"], score["protocol"]) == (item["task"], item["protocol"]):
+                assert average(counts, score["averaging"]).f1 == pytest.approx(score["f1"])
 
 
 def test_extract_finds_entities_and_relations_in_plain_words(

@@ -30,6 +30,10 @@ ODD = {
     "unreachable_relations": (document("a", "bcdefghijk", [LONG, [9, 9, "X"]], [[0, 8, 9, 9, "R"]]), 1),
     "unannotated_arguments": (document("a", "bc", [[0, 0, "X"]], [[0, 0, 1, 1, "R"]]), 1),
     "self_relations": (document("a", "bc", [[0, 0, "X"]], [[0, 0, 0, 0, "R"]]), 1),
+    "overlapping_relations": (
+        document("a", "bcd", [[0, 1, "X"], [1, 2, "X"]], [[0, 1, 1, 2, "R"], [1, 2, 1, 2, "R"]]),
+        1,
+    ),
     "sentences_without_entities": (document("a", "bc"), 1),
     "empty_sentences": (document("a", ""), 1),
 }

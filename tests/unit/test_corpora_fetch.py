@@ -8,6 +8,7 @@ import socket
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,6 +20,7 @@ from lai_net.cli import app
 from lai_net.corpora.sources import SOURCES, Source
 from lai_net.errors import InputError
 
+DATA = Path(__file__).parents[3] / "shared" / "data"
 FILES = {f"{split}.json": os.urandom(30_000) for split in ("train", "dev", "test")}
 SUMS = {name: (hashlib.sha256(content).hexdigest(),) for name, content in FILES.items()}
 ARCHIVE = "corpus.tar.gz"
@@ -270,6 +272,18 @@ def test_known_sources_are_whole(name):
     assert len(source.checksums) == {"scierc": 3, "ade": 20, "conll04": 3}[name]
     assert len(set(known)) == len(known)
     assert all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in known)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_checksums_are_those_of_the_copies_at_hand(name):
+    """Of files that are the official ones, or are known to differ from them in the last line break alone."""
+    listing = DATA / name / "SHA256SUMS"
+    if not listing.exists():
+        pytest.skip("no copies of the public corpora beside this checkout")
+    rows = map(str.split, listing.read_text().splitlines())
+    digests = {path.rsplit("/", 1)[-1]: digest for digest, path in rows}
+    for file, accepted in SOURCES[name].checksums.items():
+        assert digests[file] in accepted
 
 
 def run(*args):

@@ -1,9 +1,10 @@
+import dataclasses
 import itertools
 
 import pytest
 import torch
 
-from lai_net.config import AttentionMask, EncoderConfig
+from lai_net.config import AttentionMask, EncoderConfig, InputConfig
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.inputs.tokenization import word_tokenizer
 from lai_net.model.attention_mask import Kind, visible
@@ -18,38 +19,60 @@ def encoder_of(name: str) -> TwoPassEncoder:
     return build_encoder(config, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id).eval()
 
 
-def sees(mask: str, query: tuple[Kind, int], key: tuple[Kind, int]) -> bool:
+READINGS = {
+    "default": InputConfig(),
+    "text sees markers": InputConfig(text_sees_markers=True),
+    "annotations see markers": InputConfig(annotations_see_markers=True),
+    "type": InputConfig(marker_marker="type"),
+    "all": InputConfig(marker_marker="all"),
+    "everything": InputConfig(text_sees_markers=True, annotations_see_markers=True, marker_marker="all"),
+}
+
+
+def with_mask(settings: InputConfig, mask: AttentionMask, **changes: int) -> InputConfig:
+    return dataclasses.replace(settings, attention_mask=mask, **changes)
+
+
+def sees(settings: InputConfig, query: tuple[Kind, int], key: tuple[Kind, int]) -> bool:
     """Model.md f, cell by cell."""
     (query_kind, query_pair), (key_kind, key_pair) = query, key
     if key_kind == Kind.PADDING:
         return False
-    if mask == "full":
+    if settings.attention_mask == "full":
         return True
     if key_kind in (Kind.START, Kind.END):
-        return query_kind in (Kind.START, Kind.END) and query_pair == key_pair
+        if query_kind == Kind.TEXT:
+            return settings.text_sees_markers
+        if query_kind == Kind.ANNOTATION:
+            return settings.annotations_see_markers
+        if settings.marker_marker == "all" or query_pair == key_pair:
+            return True
+        return settings.marker_marker == "type" and query_kind == key_kind
     if query_kind == key_kind or query_kind in (Kind.START, Kind.END):
         return True
-    return mask == "vis"
+    return settings.attention_mask == "vis"
 
 
+@pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("mask", ["inv", "vis", "full"])
-def test_visible_equals_the_rule_spelled_out(mask: AttentionMask) -> None:
+def test_visible_equals_the_rule_spelled_out(mask: AttentionMask, reading: str) -> None:
+    settings = with_mask(READINGS[reading], mask)
     tokens = [
         [(Kind.TEXT, 0), (Kind.TEXT, 0), (Kind.PADDING, 0), (Kind.ANNOTATION, 0), (Kind.START, 0)],
         [(Kind.TEXT, 7), (Kind.ANNOTATION, 1), (Kind.START, 0), (Kind.END, 0), (Kind.END, 1)],
     ]
     kinds = torch.tensor([[kind for kind, _ in row] for row in tokens])
     pairs = torch.tensor([[pair for _, pair in row] for row in tokens])
-    found = visible(kinds, pairs, mask)
+    found = visible(kinds, pairs, settings)
     for row, q, k in itertools.product(range(2), range(5), range(5)):
         if tokens[row][q][0] != Kind.PADDING:
-            assert bool(found[row, q, k]) == sees(mask, tokens[row][q], tokens[row][k]), (row, q, k)
+            assert bool(found[row, q, k]) == sees(settings, tokens[row][q], tokens[row][k]), (row, q, k)
 
 
 def test_padding_is_seen_by_nobody() -> None:
     kinds = torch.tensor([[Kind.TEXT, Kind.PADDING, Kind.PADDING]])
-    for mask in ("inv", "vis", "full"):
-        assert not visible(kinds, torch.zeros_like(kinds), mask)[0, :, 1:].any()
+    for mask, reading in itertools.product(("inv", "vis", "full"), READINGS.values()):
+        assert not visible(kinds, torch.zeros_like(kinds), with_mask(reading, mask))[0, :, 1:].any()
 
 
 TEXT = Text(
@@ -60,15 +83,20 @@ BOUNDS = torch.tensor([[[1, 1], [1, 3], [2, 4], [4, 4]], [[1, 1], [1, 2], [2, 2]
 
 
 def first_round(
-    encoder: TwoPassEncoder, mask: AttentionMask, *, dense: bool, annotations: bool = True, size: int = 220
+    encoder: TwoPassEncoder,
+    mask: AttentionMask,
+    *,
+    dense: bool = False,
+    annotations: bool = True,
+    size: int = 220,
+    reading: str = "default",
 ) -> FirstRound:
     return FirstRound(
         encoder,
         torch.tensor([2711, 3029, 2173, 102]) if annotations else None,
         torch.tensor([[0, 0], [1, 2]]),
         annotation_start=20,
-        mask=mask,
-        max_candidates=size,
+        settings=with_mask(READINGS[reading], mask, annotations=annotations, max_candidates=size),
         dense=dense,
     )
 
@@ -115,6 +143,53 @@ def test_full_takes_the_dense_pass_and_differs(tiny_encoder: str) -> None:
     assert difference.abs().max() > 0.01
 
 
+@pytest.mark.parametrize(
+    ("reading", "annotations", "two_pass"),
+    [
+        ("default", True, True),
+        ("text sees markers", True, False),
+        ("annotations see markers", True, False),
+        ("annotations see markers", False, True),
+        ("type", True, False),
+        ("all", True, False),
+    ],
+)
+@pytest.mark.parametrize("mask", ["inv", "vis"])
+def test_two_passes_are_taken_where_nothing_sees_a_marker_but_its_pair(
+    tiny_encoder: str, mask: AttentionMask, reading: str, annotations: bool, two_pass: bool
+) -> None:
+    encoder = encoder_of(tiny_encoder)
+    chosen = first_round(encoder, mask, annotations=annotations, reading=reading)
+    assert chosen.two_pass is two_pass
+    dense = first_round(encoder, mask, dense=True, annotations=annotations, reading=reading, size=2)
+    packed = first_round(encoder, mask, annotations=annotations, reading=reading, size=2)
+    found, by_packs = read_and_mark(chosen), read_and_mark(dense)
+    assert_equal(read_and_mark(packed), by_packs)
+    if two_pass:
+        assert_equal(found, by_packs)
+    else:  # what sees other markers depends on the pack
+        assert (found.pairs[0] - by_packs.pairs[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("reading", "changed", "kept"),
+    [
+        ("text sees markers", "text", "labels"),
+        ("annotations see markers", "labels", "text"),
+        ("type", "pairs", "text"),
+        ("all", "pairs", "text"),
+    ],
+)
+def test_a_reading_changes_the_states_that_see_more(
+    tiny_encoder: str, reading: str, changed: str, kept: str
+) -> None:
+    encoder = encoder_of(tiny_encoder)
+    base = read_and_mark(first_round(encoder, "inv", dense=True))
+    other = read_and_mark(first_round(encoder, "inv", reading=reading))
+    assert (getattr(other, changed)[0] - getattr(base, changed)[0]).abs().max() > 0.01
+    torch.testing.assert_close(getattr(other, kept)[0], getattr(base, kept)[0], atol=1e-5, rtol=0)
+
+
 def test_markers_read_annotations(tiny_encoder: str) -> None:
     encoder = encoder_of(tiny_encoder)
     with_phrases = read_and_mark(first_round(encoder, "inv", dense=False))
@@ -124,11 +199,14 @@ def test_markers_read_annotations(tiny_encoder: str) -> None:
 
 
 @pytest.mark.parametrize("size", [220, 2], ids=["one pack", "two packs"])
-@pytest.mark.parametrize("mask", ["inv", "vis", "full"])
+@pytest.mark.parametrize(
+    ("mask", "reading"),
+    [("inv", "default"), ("vis", "default"), ("full", "default"), ("inv", "everything"), ("vis", "type")],
+)
 def test_one_sentence_alone_equals_itself_in_a_batch(
-    tiny_encoder: str, mask: AttentionMask, size: int
+    tiny_encoder: str, mask: AttentionMask, reading: str, size: int
 ) -> None:
-    round_one = first_round(encoder_of(tiny_encoder), mask, dense=False, size=size)
+    round_one = first_round(encoder_of(tiny_encoder), mask, size=size, reading=reading)
     wide, wide_valid = BOUNDS.repeat(1, 3, 1), VALID.repeat(1, 3)
     wide_valid[1, 3:] = False
     beside = read_and_mark(round_one, bounds=wide, valid=wide_valid)

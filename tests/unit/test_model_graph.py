@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from lai_net.model.g4cn import G4CN, gaussian_divergence, normalised
 from lai_net.streams import Streams
 
 
-def graph(layers: int = 2, heads: int = 3, width: int = 12) -> G4CN:
-    config = GraphConfig(layers=layers, heads=heads)
+def graph(layers: int = 2, heads: int = 3, width: int = 12, **reading: Any) -> G4CN:
+    config = GraphConfig(layers=layers, heads=heads, **reading)
     return G4CN(width, config, Streams(3, torch.device("cpu"))).eval()
 
 
@@ -40,14 +42,20 @@ def reference(module: G4CN, nodes: np.ndarray) -> np.ndarray:
             weights = np.zeros((count, count))
             for i in range(count):
                 for j in range(count):
+                    a, b = (i, j) if module.direction == "paper" else (j, i)
                     if i != j:
                         weights[i, j] = (
-                            np.log(sigma[j, view] / sigma[i, view])
-                            + (sigma[i, view] ** 2 + (mean[i, view] - mean[j, view]) ** 2)
-                            / (2 * sigma[j, view] ** 2)
+                            np.log(sigma[b, view] / sigma[a, view])
+                            + (sigma[a, view] ** 2 + (mean[a, view] - mean[b, view]) ** 2)
+                            / (2 * sigma[b, view] ** 2)
                             - 0.5
                         )
-            shares = (weights + np.eye(count)) / (weights.sum(1, keepdims=True) + 1)
+            looped = weights + np.eye(count)
+            degrees = np.diag(looped.sum(1))
+            if module.normalization == "row":
+                shares = np.linalg.inv(degrees) @ looped
+            else:
+                shares = np.linalg.inv(np.sqrt(degrees)) @ looped @ np.linalg.inv(np.sqrt(degrees))
             mixed.append(np.maximum(shares @ linear[:, view * width : (view + 1) * width], 0))
         states = np.concatenate(mixed, axis=1)
     return states
@@ -62,8 +70,21 @@ def test_g4cn_equals_the_equations(layers: int, heads: int) -> None:
     np.testing.assert_allclose(found, reference(module, nodes[0].double().numpy()), atol=2e-5)
 
 
-def test_padding_changes_no_node() -> None:
-    module = graph()
+@pytest.mark.parametrize("direction", ["paper", "gdpnet"])
+@pytest.mark.parametrize("normalization", ["row", "symmetric"])
+def test_g4cn_equals_the_equations_in_every_reading(direction: str, normalization: str) -> None:
+    module = graph(2, 3, direction=direction, normalization=normalization)
+    nodes = torch.randn(1, 5, 12, generator=torch.Generator().manual_seed(0))
+    found = module(nodes, torch.ones(1, 5, dtype=torch.bool))[0].detach().numpy()
+    np.testing.assert_allclose(found, reference(module, nodes[0].double().numpy()), atol=2e-5)
+    if (direction, normalization) != ("paper", "row"):
+        base = graph(2, 3)(nodes, torch.ones(1, 5, dtype=torch.bool))[0].detach().numpy()
+        assert np.abs(found - base).max() > 1e-3
+
+
+@pytest.mark.parametrize("normalization", ["row", "symmetric"])
+def test_padding_changes_no_node(normalization: str) -> None:
+    module = graph(normalization=normalization)
     nodes = torch.randn(1, 4, 12, generator=torch.Generator().manual_seed(1))
     padded = torch.cat([nodes, torch.full((1, 3, 12), 9.0)], dim=1)
     valid = torch.tensor([[True] * 4 + [False] * 3])
@@ -71,11 +92,12 @@ def test_padding_changes_no_node() -> None:
     torch.testing.assert_close(module(padded, valid)[:, :4], alone, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("normalization", ["row", "symmetric"])
 @pytest.mark.parametrize(
     ("count", "valid"), [(1, [True]), (3, [False, False, False]), (3, [True, False, True])]
 )
-def test_edge_cases_stay_finite(count: int, valid: list[bool]) -> None:
-    found = graph()(torch.zeros(1, count, 12), torch.tensor([valid]))
+def test_edge_cases_stay_finite(count: int, valid: list[bool], normalization: str) -> None:
+    found = graph(normalization=normalization)(torch.zeros(1, count, 12), torch.tensor([valid]))
     assert torch.isfinite(found).all()
 
 

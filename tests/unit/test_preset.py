@@ -1,17 +1,28 @@
 """Presets: what ships loads, says where it comes from, and matches the paper's Appendix B."""
 
+import csv
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import analysis.paper
+from lai_net.config import active_settings
 from lai_net.errors import InputError
-from lai_net.preset import FOLDER, load_preset, preset_names
+from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
+from tune.baseline import as_pl_marker, model_of
+
+PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
+    "frozen-ner"
+}
+"""Presets all of whose values are ours."""
 
 
 def test_expected_presets_ship() -> None:
-    papers = {f"paper-{c}-{p}" for c in ("scierc", "ade", "ace05") for p in ("ner", "re")}
-    assert papers | {"demo-ner", "demo-re", "first-ner", "first-re"} <= set(preset_names())
+    published = ("paper", "paper-literal", "plmarker")
+    kinds = [f"{kind}-{name}" for kind in published for name in ("scierc", "ade", "ace05")]
+    kinds += ["demo", "first", "first-plmarker", "recommended"]
+    assert {f"{kind}-{phase}" for kind in kinds for phase in ("ner", "re")} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -45,14 +56,149 @@ def test_paper_presets_hold_the_papers_settings(
     assert (config.training.encoder_lr, config.training.head_lr, config.training.negatives) == (2e-5, 4e-4, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper-")])
-def test_what_is_not_ours_names_its_source(name: str) -> None:
+SETTINGS = Path(analysis.paper.__file__).parent / "settings.csv"
+ENCODERS = {"scibert-scivocab-uncased": "allenai/scibert_scivocab_uncased"}
+GPUS = 3
+KEYS = {
+    "encoder": "encoder.name",
+    "gcn_layers": "graph.layers",
+    "gcn_heads": "graph.heads",
+    "max_sequence_length": "input.max_text_tokens",
+    "max_span_words": "input.max_span_words",
+    "max_candidates": "input.max_candidates",
+    "batch_size_per_gpu": "training.batch_size",
+    "epochs": "training.epochs",
+    "learning_rate": "training.encoder_lr",
+    "cold_start_epochs": "filter.cold_epochs",
+    "averaging": "training.selection_averaging",
+}
+SECTION = "Table 2 cell"
+"""Layers and heads are no values of Appendix B, but read off Table 2."""
+NOT_IN_RE = {"max_span_words", "cold_start_epochs"}
+
+
+def printed() -> list[dict[str, str]]:
+    with SETTINGS.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", printed(), ids=lambda row: f"{row['dataset']} {row['phase']}")
+@pytest.mark.parametrize("kind", ["paper", "paper-literal"])
+def test_every_value_of_appendix_b_is_marked_and_none_is_called_reported_that_is_not(
+    row: dict[str, str], kind: str
+) -> None:
+    preset = read_preset(f"{kind}-{row['dataset'].lower()}-{row['phase'].lower()}")
+    for column, key in KEYS.items():
+        if row["phase"] == "RE" and column in NOT_IN_RE:
+            continue
+        found = preset.values[key]
+        if kind == "paper" and column == "learning_rate":
+            assert (found.value, found.status) == (2e-5, "ours"), "the one value that the recommended one is"
+            found = preset.values["training.head_lr"]
+        if not row[column]:
+            assert found.status == "inferred", f"{key} is not printed"
+            continue
+        text = ENCODERS.get(row[column], row[column])
+        expected = type(found.value)(text) * (GPUS if column == "batch_size_per_gpu" else 1)
+        assert found.value == expected, key
+        assert found.status == ("inferred" if SECTION in found.source else "reported"), key
+
+
+@pytest.mark.parametrize("name", sorted(set(preset_names()) - PLAIN))
+def test_every_value_of_a_published_model_is_marked_with_its_source(name: str) -> None:
     content = tomllib.loads((FOLDER / f"{name}.toml").read_text())
-    marked = [
-        value for section in content.values() if isinstance(section, dict) for value in section.values()
+    sections = {key: section for key, section in content.items() if isinstance(section, dict)}
+    unmarked = [
+        f"{a}.{b}" for a, items in sections.items() for b, item in items.items() if type(item) is not dict
     ]
-    assert all(value["source"] for value in marked if isinstance(value, dict) and value["status"] != "ours")
-    assert sum(isinstance(value, dict) for value in marked) >= 8
+    assert unmarked == []
+    assert all(value.source for value in read_preset(name).values.values() if value.status != "ours")
+
+
+@pytest.mark.parametrize("dataset", ["scierc", "ade", "ace05"])
+@pytest.mark.parametrize("phase", ["ner", "re"])
+def test_the_literal_presets_differ_from_the_papers_in_what_we_know_better(dataset: str, phase: str) -> None:
+    literal, ours = (load_preset(f"{kind}-{dataset}-{phase}") for kind in ("paper-literal", "paper"))
+    assert (literal.training.encoder_lr, literal.training.head_lr, literal.training.selection) == (
+        4e-4,
+        4e-4,
+        "test",
+    )
+    assert literal.graph.normalization == "symmetric"
+    assert not literal.input.reads_context_once
+    if phase == "ner":
+        assert literal.filter.cold_negatives == 0
+    else:
+        assert (literal.head.symmetric_rule, literal.head.shortcut) == ("both", False)
+    same = {"training.epochs", "training.batch_size", "graph.layers", "graph.heads", "input.max_candidates"}
+    for key in same:
+        section, name = key.split(".")
+        assert getattr(getattr(literal, section), name) == getattr(getattr(ours, section), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "epochs", "text", "context", "typing"),
+    [
+        ("plmarker-scierc-ner", "allenai/scibert_scivocab_uncased", 50, 512, 510, "off"),
+        ("plmarker-ace05-ner", "bert-base-uncased", 10, 512, 510, "off"),
+        ("plmarker-ade-ner", "bert-base-uncased", 10, 512, 0, "off"),
+        ("plmarker-scierc-re", "allenai/scibert_scivocab_uncased", 10, 254, 252, "loss"),
+        ("plmarker-ace05-re", "bert-base-uncased", 10, 254, 252, "types"),
+        ("plmarker-ade-re", "bert-base-uncased", 10, 254, 0, "loss"),
+    ],
+)
+def test_pl_marker_presets_hold_its_scripts_settings(
+    name: str, encoder: str, epochs: int, text: int, context: int, typing: str
+) -> None:
+    config = load_preset(name)
+    assert model_of(config) == "PL-Marker"
+    assert (config.encoder.name, config.training.epochs) == (encoder, epochs)
+    assert (config.input.max_text_tokens, config.input.context_tokens) == (text, context)
+    assert (config.training.encoder_lr, config.training.head_lr) == (2e-5, 2e-5)
+    assert (config.training.batch_size, config.training.weight_decay) == (8, 0.0)
+    assert config.head.object_typing == typing
+
+
+@pytest.mark.parametrize("phase", ["ner", "re"])
+def test_the_small_pl_marker_has_the_budget_of_the_small_lai_net(phase: str) -> None:
+    ours, theirs = load_preset(f"first-{phase}"), load_preset(f"first-plmarker-{phase}")
+    assert (model_of(ours), model_of(theirs)) == ("LAI-Net", "PL-Marker")
+    assert (ours.encoder, ours.training) == (theirs.encoder, theirs.training)
+    assert active_settings(as_pl_marker(ours)) == active_settings(theirs)
+
+
+def test_a_preset_that_extends_others_states_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('extends = "paper-scierc-ner"\n[graph]\nlayers = 3')
+    (tmp_path / "b.toml").write_text('phase = "NER"\n[graph]\nheads = 2\nlayers = 4')
+    (tmp_path / "c.toml").write_text(
+        'extends = ["a.toml", "b.toml"]\n[training]\nepochs = 2\n[filter]\ncold_epochs = 0'
+    )
+    base, config = load_preset("paper-scierc-ner"), load_preset(str(tmp_path / "c.toml"))
+    assert (config.graph.layers, config.graph.heads, config.training.epochs) == (4, 2, 2)
+    assert config.encoder == base.encoder
+    values = read_preset(str(tmp_path / "c.toml")).values
+    assert values["graph.layers"].status == "ours"
+    assert values["training.batch_size"].status == "reported"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "nope"', "no preset 'nope'; known: demo-ner"),
+        ('extends = "mine.toml"', "mine.toml: extends itself by way of mine.toml"),
+        ('extends = "other.toml"', "mine.toml: extends itself by way of other.toml"),
+        ("extends = 3", "mine.toml: extends must name presets, but got 3"),
+        ('phase = "RE"\nextends = "demo-ner"', "mine.toml: phase is RE, but it extends a preset for NER"),
+        ('extends = "wrong.toml"', "wrong.toml: unknown setting 'graph.layerz'"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "other.toml").write_text('extends = "mine.toml"')
+    (tmp_path / "wrong.toml").write_text('phase = "NER"\n[graph]\nlayerz = 1')
+    with pytest.raises(InputError) as caught:
+        load_preset(str(tmp_path / "mine.toml"))
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Training on a tiny random encoder: determinism, resumption, streams, selection."""
 
-import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,16 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from lai_net.config import TrialConfig, with_settings
+from lai_net.config import TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import DivergedError, InputError
+from lai_net.inputs.ner_inputs import NerExample
 from lai_net.metrics.scoring import Scores
+from lai_net.model.ner_model import NerOutput
 from lai_net.pipeline import Evaluation, _task, evaluate_trial, load_model, train_trial
 from lai_net.schema import Corpus, Document, Entity, Labels, Sentence, Span
+from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train
 from lai_net.training.ner_task import NerTask, without_overlaps
+from lai_net.training.optimizer import build_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +97,6 @@ def test_a_finished_training_is_only_reported_again(
     assert list(train_trial(config, 1, corpus, tmp_path / "b", resume_from=[tmp_path / "a"])) == first
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert {path.name for path in (tmp_path / "b").iterdir()} == {"best", "training.json"}
-
-
-def test_a_damaged_checkpoint_is_not_used(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
-    config = small("NER", tiny_encoder)
-    unbroken = run(config, corpus, tmp_path / "unbroken")
-    list(islice(train_trial(config, 1, corpus, tmp_path / "a"), 2))
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    damaged = next((tmp_path / "a").glob("epoch-*")) / "model.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:-10])
-    assert numbers(run(config, corpus, tmp_path / "a")) == numbers(unbroken)
-    intact = next((tmp_path / "b").glob("epoch-*")) / "state.json"
-    intact.write_text("{")
-    assert numbers(run(config, corpus, tmp_path / "b")) == numbers(unbroken)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +183,10 @@ def test_a_corpus_without_relations_is_one_clear_line(
     unlabelled = Labels(entities=corpus.labels.entities, relations={})
     with pytest.raises(InputError, match="no labels for RE"):
         run(config, Corpus(name="small", splits=bare, labels=unlabelled), tmp_path)
+    untyped = Labels(entities={}, relations=corpus.labels.relations)
+    typing = small("RE", tiny_encoder, head__object_typing="types")
+    with pytest.raises(InputError, match=r"no entity types for head\.object_typing"):
+        run(typing, Corpus(name="small", splits=corpus.splits, labels=untyped), tmp_path)
 
 
 def test_empty_and_one_word_sentences_train_and_are_predicted(
@@ -243,6 +237,9 @@ def test_a_prediction_depends_on_nothing_beside_its_sentence(
         {"input__attention_mask": "full", "input__max_candidates": 7},
         {"input__attention_mask": "full", "filter__stage": "marker", "input__annotations": False},
         {"input__attention_mask": "vis", "graph__layers": 1},
+        {"input__text_sees_markers": True, "input__marker_marker": "type", "input__max_candidates": 40},
+        {"graph__direction": "gdpnet", "graph__normalization": "symmetric"},
+        {"head__kind": "linear", "graph__layers": 0, "input__annotations": False, "filter__enabled": False},
         {"encoder__freeze": "all"},
         {"encoder__freeze": "embeddings", "encoder__num_layers": 1},
         {"training__precision": "bf16"},
@@ -272,6 +269,16 @@ def score_of(evaluation: Evaluation, task: str, averaging: str = "micro", protoc
 def test_a_folder_without_a_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no trained model there"):
         load_model(tmp_path)
+
+
+def test_a_damaged_model_is_one_clear_line(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
+    run(small("NER", tiny_encoder), corpus, tmp_path)
+    (tmp_path / "best" / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"model.safetensors: cannot be read .* train again"):
+        load_model(tmp_path / "best")
+    (tmp_path / "best" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config.json: is damaged .* train again"):
+        load_model(tmp_path / "best")
 
 
 def test_a_diverging_config_is_told(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
@@ -319,3 +326,74 @@ def test_layers_and_heads_leave_the_other_parameters_as_they_are(
 def test_overlaps_of_one_type_are_dropped_by_score() -> None:
     a, b, c = Entity(Span(0, 2), "X"), Entity(Span(1, 3), "X"), Entity(Span(1, 3), "Y")
     assert without_overlaps([(a, 0.5), (b, 0.9), (c, 0.4)]) == [(b, 0.9), (c, 0.4)]
+
+
+def test_f1_overlap_is_scored_before_overlaps_are_dropped(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every gold entity is found, and beside each a span of its type that is a word longer, less likely."""
+
+    def gold_and_longer(
+        task: NerTask, _: NerOutput, __: int, example: NerExample
+    ) -> list[tuple[Entity, float]]:
+        found = []
+        for (start, end), target in zip(example.spans.tolist(), example.targets.tolist(), strict=True):
+            if target:
+                name = task.types[target - 1]
+                found += [(Entity(Span(start, end), name), 0.9), (Entity(Span(start, end + 1), name), 0.5)]
+        return found
+
+    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
+    monkeypatch.setattr(NerTask, "_decode", gold_and_longer)
+    rows = evaluate_trial(tmp_path / "best", corpus, "dev").scores
+    micro = [row for row in rows if row["averaging"] == "micro"]
+    assert [row["protocol"] for row in micro] == ["pure", "plmarker"]
+    for row in micro:
+        assert (row["f1"], row["f1_overlap"]) == (1.0, pytest.approx(2 / 3))
+
+
+def test_annotations_are_read_anew_once_a_fused_optimizer_has_changed_the_weights(
+    tiny_encoder: str, corpus: Corpus
+) -> None:
+    config = small("NER", tiny_encoder)
+    task = NerTask(
+        config, corpus.labels, Streams(1, torch.device("cpu")), torch.device("cpu"), corpus.sentences("train")
+    )
+    read = task.model.first_round._read_annotations
+    task.model.eval()
+    with torch.inference_mode():
+        before = read()[0].clone()
+    task.model.train()
+    optimizer = build_optimizer(task.model, config.training)
+    for losses in islice(task.steps(1), 1):
+        for loss in losses:
+            loss.backward()
+    optimizer.step()
+    task.model.eval()
+    with torch.inference_mode():
+        after, kept = read()[0].clone(), read()[0]
+        task.model.first_round._annotations = None
+        assert torch.equal(after, read()[0])
+    assert torch.equal(kept, after)
+    assert not torch.equal(before, after)
+
+
+def test_re_is_selected_by_re_plus_on_the_entities_of_an_ner_trial(corpus, tiny_encoder, tmp_path):
+    run(small("NER", tiny_encoder), corpus, tmp_path / "ner")
+    config = small("RE", tiny_encoder, training__selection_entities="of-an-ner-trial")
+    with pytest.raises(InputError, match="its model was not given"):
+        run(config, corpus, tmp_path / "re")
+    upstream = tmp_path / "ner" / "best"
+    reports = list(train_trial(config, 1, corpus, tmp_path / "re", upstream_dir=upstream))
+    found = evaluate_trial(tmp_path / "re" / "best", corpus, "dev", upstream_dir=upstream)
+    wanted = {"task": "RE+", "protocol": "pure", "averaging": "micro"}
+    (scores,) = [row for row in found.scores if wanted.items() <= row.items()]
+    best = max(reports, key=lambda report: report.dev["f1"])
+    assert best.dev == {name: scores[name] for name in best.dev}
+    by_gold = run(small("RE", tiny_encoder), corpus, tmp_path / "gold")
+    assert [report.loss for report in by_gold] == [report.loss for report in reports], "trained alike"
+
+
+def test_entities_of_another_trial_select_in_re_alone():
+    with pytest.raises(InputError, match='= "gold" in NER'):
+        with_settings(TrialConfig(phase="NER"), {"training.selection_entities": "x"})

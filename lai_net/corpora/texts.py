@@ -1,0 +1,109 @@
+"""Texts to read with a trained model: plain text, a text a line, or JSON lines; from a file or a stream.
+
+A JSON line is `{"text": "…"}`, `{"tokens": [words]}`, or `{"sentences": [[words], …]}` as in a DyGIE
+document; of its other keys only `doc_key` is read. A SpERT file (one list of records) is read, too.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from lai_net.corpora.loading import detect_format
+from lai_net.corpora.records import Place, field, list_at, object_at, parse_json, shown, words_at
+from lai_net.corpora.spert import read_spert
+from lai_net.errors import InputError
+from lai_net.extraction import Text
+
+_JSON_SUFFIXES = (".json", ".jsonl")
+_PLAIN_SUFFIX = ".txt"
+_KINDS = ("text", "tokens", "sentences")
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecord:
+    """A text with its key: the document's, or the number of its line."""
+
+    key: str
+    text: Text
+
+
+def read_texts(path: Path) -> list[TextRecord]:
+    """All texts of a file.
+
+    Raises:
+        InputError: with `path:line` for what is malformed.
+    """
+    if path.suffix in _JSON_SUFFIXES and detect_format(path) == "spert":
+        return [
+            TextRecord(document.key, [sentence.words for sentence in document.sentences])
+            for document in read_spert(path).documents
+        ]
+    try:
+        with path.open("rb") as file:
+            return list(iterate_texts(file, path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
+    """The texts of a stream, each as soon as its line is there; empty lines are skipped.
+
+    Args:
+        stream: of UTF-8. Lines are JSON if `path` ends in .json or .jsonl, or if the first one begins with a
+            brace and `path` does not end in .txt.
+        path: names the stream in messages.
+
+    Raises:
+        InputError: with `path:line` for what is malformed; also if there is no text at all.
+    """
+    lines = _lines(stream, path)
+    first = next(lines, None)
+    if first is None:
+        raise Place(path, 1).error("there is no text", "give at least one line")
+    is_json = path.suffix in _JSON_SUFFIXES or (
+        path.suffix != _PLAIN_SUFFIX and first[1].lstrip().startswith("{")
+    )
+    for place, line in _chain(first, lines):
+        yield _record(line, place) if is_json else TextRecord(str(place.line), line)
+
+
+def _chain(first: tuple[Place, str], rest: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
+    yield first
+    yield from rest
+
+
+def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Place, str]]:
+    for number, data in enumerate(stream, start=1):
+        place = Place(path, number)
+        try:
+            line = data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise place.error("the text is not UTF-8", "save it as UTF-8") from error
+        if line.strip():
+            yield place, line
+
+
+def _record(line: str, place: Place) -> TextRecord:
+    record = object_at(parse_json(line, place), place, "a line")
+    given = [name for name in _KINDS if name in record]
+    if len(given) != 1:
+        raise place.error(
+            f"a line must have one of {', '.join(_KINDS)}, but has {' and '.join(given) or 'none'}",
+            "give one of them",
+        )
+    key = record.get("doc_key", str(place.line))
+    if not isinstance(key, str):
+        raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
+    return TextRecord(key, _text(field(record, given[0], place, "a line"), given[0], place))
+
+
+def _text(value: Any, kind: str, place: Place) -> Text:
+    if kind == "tokens":
+        return words_at(value, place, kind)
+    if kind == "sentences":
+        sentences = list_at(value, place, kind)
+        return [words_at(words, place, f"{kind}[{index}]") for index, words in enumerate(sentences)]
+    if not isinstance(value, str):
+        raise place.error(f"text must be a string, but is {shown(value)}", "give the text as a string")
+    return words_at([value], place, kind)[0]

@@ -1,0 +1,111 @@
+"""`LaiNet`: a trained NER and a trained RE model together, for texts of any kind."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from lai_net.errors import InputError
+from lai_net.extraction import Extraction, Text, read_text
+from lai_net.pipeline import TrainedModel, extract, load_model
+from lai_net.saved_model import read_model, write_model
+from lai_net.schema import iterate_sentences
+
+
+class LaiNet:
+    """Entities, and the relations between them.
+
+        model = LaiNet.from_pretrained("my-model")
+        for found in model.extract(["A text of one or more sentences."]):
+            print(found.entities, found.relations)
+
+    Args:
+        ner: the model that finds entities.
+        re: the model that relates them.
+
+    Raises:
+        InputError: a model is of the other phase.
+    """
+
+    def __init__(self, ner: TrainedModel, re: TrainedModel) -> None:
+        for model, phase in ((ner, "NER"), (re, "RE")):
+            if model.config.phase != phase:
+                raise InputError(
+                    f"a model of phase {phase} is needed, but got one of {model.config.phase}; swap the two"
+                )
+        self.ner = ner
+        self.re = re
+
+    @classmethod
+    def from_trials(cls, ner_dir: str | Path, re_dir: str | Path, *, device: str = "cpu") -> Self:
+        """Join two trials: folders of `lai train --out`, or `best` in a trial's artefacts.
+
+        Raises:
+            InputError: no finished training there, or its encoder is not at hand unchanged.
+        """
+        device = _checked(device)
+        return cls(*(load_model(_best(Path(folder)), device) for folder in (ner_dir, re_dir)))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str = "cpu") -> Self:
+        """Load what `save_pretrained` wrote; needs no encoder beside it, and executes nothing of it.
+
+        Raises:
+            InputError: no saved model there, or a damaged one.
+        """
+        models = read_model(Path(folder), _checked(device))
+        return cls(models["NER"], models["RE"])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write both models into one folder: `config.json`, `model.safetensors` and the tokenizer's files.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        write_model(Path(folder), {"NER": self.ner, "RE": self.re})
+
+    def extract(self, texts: Sequence[Text]) -> list[Extraction]:
+        """Find entities and relations in texts, in batches; a text's results do not depend on the others.
+
+        Warns where a sentence exceeds what a model reads (`input.max_text_tokens`): its rest is not read.
+
+        Args:
+            texts: raw text each (see `lai_net.inputs.raw_text` for how it is cut), or a list of words (one
+                sentence), or a list of such lists (a document).
+
+        Returns:
+            An extraction a text, in order.
+
+        Raises:
+            InputError: a text is neither.
+        """
+        if isinstance(texts, str):
+            raise InputError("texts must be a list of texts; put the one text into a list")
+        frames = [read_text(text) for text in texts]
+        found = extract(self.ner, self.re, list(iterate_sentences([frame.document for frame in frames])))
+        if num_cut := found.coverage["sentences_cut"]:
+            warnings.warn(f"{num_cut} sentences were cut at the models' limit", stacklevel=2)
+        sentences = iter(found.sentences)
+        return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
+
+
+def _best(folder: Path) -> Path:
+    """The model in a folder of `lai train`; any other folder as it is."""
+    if (folder / "training.json").is_file():
+        if not (folder / "best" / "config.json").is_file():
+            raise InputError(f"{folder}: its training is not finished; call `lai train` again")
+        return folder / "best"
+    return folder
+
+
+def _checked(device: str) -> str:
+    """The device, if torch has it here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"
+        ) from error
+    return device

@@ -1,0 +1,192 @@
+"""A trained pair of models as one folder that needs nothing else: neither its encoder nor the trials.
+
+    config.json            settings, label phrases, encoder shape and origin of both phases
+    model.safetensors      all weights, those of the encoder among them, under `NER.` and `RE.`
+    tokenizer.json, tokenizer_config.json      which `transformers` reads; in `ner/` and `re/` where the
+                                               phases were trained on encoders with different tokenizers
+
+Data only: nothing of it is executed or unpickled, `config.json` is checked before anything is built from it,
+and it holds no path that is followed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from lai_net.config import Phase, TrialConfig
+from lai_net.errors import InputError
+from lai_net.inputs.tokenization import SPECIAL_TOKENS, WordTokenizer
+from lai_net.model.encoder import EncoderSource
+from lai_net.pipeline import TrainedModel, build_model
+from lai_net.saved_description import (
+    EncoderShape,
+    LabelPhrases,
+    ModelDescription,
+    PhaseDescription,
+    PhaseDescriptions,
+    check_sizes,
+    parse_description,
+)
+from lai_net.schema import Labels
+from lai_net.settings import config_from_dict
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PHASES: tuple[Phase, ...] = ("NER", "RE")
+_REMEDY = "save the model again"
+
+
+def write_model(folder: Path, models: Mapping[Phase, TrainedModel]) -> None:
+    """Write both phases' models; files of these names are replaced, each at once and `config.json` last.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    tokenizers = [models[phase].task.tokenizer for phase in PHASES]
+    shared = tokenizers[0].content == tokenizers[1].content
+    description = ModelDescription(
+        model_type="lai-net",
+        format=1,
+        shared_tokenizer=shared,
+        phases=PhaseDescriptions(**{phase: _describe(models[phase]) for phase in PHASES}),
+    )
+    weights = {
+        f"{phase}.{name}": tensor.detach().cpu().contiguous()
+        for phase in PHASES
+        for name, tensor in models[phase].task.model.state_dict().items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+            new = Path(name)
+            for phase, tokenizer in zip(PHASES, tokenizers, strict=True):
+                tokenizer.save(_tokenizer_folder(new, phase, shared=shared))
+            save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
+            _replace_all(new, folder)
+            (new / CONFIG).write_text(description.model_dump_json(indent=1), encoding="utf-8")
+            _replace_all(new, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def read_model(folder: Path, device: str) -> dict[Phase, TrainedModel]:
+    """Build both phases' models from a folder of `write_model`.
+
+    Raises:
+        InputError: there is no such model, or a file of it is not what `write_model` writes.
+    """
+    path = folder / CONFIG
+    try:
+        stored = parse_description(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{folder}: no saved model there ({error.strerror}); give a folder of `save_pretrained`"
+        ) from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {_REMEDY}") from error
+    return {phase: _read_phase(folder, phase, stored, device) for phase in PHASES}
+
+
+def _describe(model: TrainedModel) -> PhaseDescription:
+    settings = asdict(model.config)
+    del settings["phase"]
+    bert = model.task.source.bert
+    shape = {name: getattr(bert.config, name) for name in EncoderShape.model_fields}
+    return PhaseDescription(
+        settings=settings,
+        labels=LabelPhrases(
+            entities=dict(model.labels.entities),
+            relations=dict(model.labels.relations),
+            symmetric=sorted(model.labels.symmetric),
+        ),
+        encoder=EncoderShape(**shape | {"num_hidden_layers": len(bert.encoder.layer)}),
+        origin=dict(model.origin),
+    )
+
+
+def _read_phase(folder: Path, phase: Phase, stored: ModelDescription, device: str) -> TrainedModel:
+    described: PhaseDescription = getattr(stored.phases, phase)
+    weights = _read_weights(folder / WEIGHTS, phase)
+    tokenizer = _read_tokenizer(
+        _tokenizer_folder(folder, phase, shared=stored.shared_tokenizer), described.encoder.vocab_size
+    )
+    try:
+        config = config_from_dict({**described.settings, "phase": phase})
+        check_sizes(config, described.encoder, weights)
+        model = _build(config, described, tokenizer, device)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: phases.{phase}: {error}; {_REMEDY}") from error
+    own = {name: tensor.shape for name, tensor in model.task.model.state_dict().items()}
+    given = {name: tensor.shape for name, tensor in weights.items()}
+    if own != given:
+        names = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+        raise InputError(
+            f"{folder / WEIGHTS}: {phase}.{names[0]} is not as {CONFIG} says ({len(names)} such); {_REMEDY}"
+        )
+    model.task.model.load_state_dict(weights)
+    return model
+
+
+def _build(
+    config: TrialConfig, described: PhaseDescription, tokenizer: WordTokenizer, device: str
+) -> TrainedModel:
+    """The model as described, with weights that are still to be loaded."""
+    with torch.random.fork_rng(devices=[]):
+        bert = BertModel(BertConfig(**described.encoder.model_dump()), add_pooling_layer=False)
+    labels = Labels(
+        entities=described.labels.entities,
+        relations=described.labels.relations,
+        symmetric=frozenset(described.labels.symmetric),
+    )
+    return build_model(config, labels, EncoderSource(tokenizer, bert), device, origin=described.origin)
+
+
+def _read_weights(path: Path, phase: Phase) -> dict[str, Tensor]:
+    prefix = f"{phase}."
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                name.removeprefix(prefix): file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 - a file of safetensors is no mapping
+                if name.startswith(prefix)
+            }
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); {_REMEDY}") from error
+
+
+def _tokenizer_folder(folder: Path, phase: Phase, *, shared: bool) -> Path:
+    return folder if shared else folder / phase.lower()
+
+
+def _read_tokenizer(folder: Path, vocab_size: int) -> WordTokenizer:
+    """Without `AutoTokenizer`, which follows what a folder's files say about classes, code and paths."""
+    path = folder / "tokenizer_config.json"
+    try:
+        values = json.loads(path.read_bytes())
+        special = {name: str(values[name]) for name in SPECIAL_TOKENS}
+        path = folder / "tokenizer.json"
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), **special)
+        known = tokenizer.get_vocab()
+    except Exception as error:  # the tokenizers library raises plain Exception
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{path}: is no tokenizer that can be read ({type(error).__name__}: {reason}); {_REMEDY}"
+        ) from error
+    if not set(special.values()) <= known.keys() or max(known.values()) >= vocab_size:
+        raise InputError(f"{path}: its vocabulary does not fit the model's {vocab_size} words; {_REMEDY}")
+    return WordTokenizer(tokenizer, vocab_size)
+
+
+def _replace_all(source: Path, target: Path) -> None:
+    """Move files, also those in sub-folders, over those of the same names."""
+    for path in [item for item in source.rglob("*") if item.is_file()]:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(exist_ok=True)
+        path.replace(place)

@@ -1,0 +1,74 @@
+"""Settings of a config by their dotted names: set some, read all from a file, list what there is."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lai_net.config import TrialConfig
+from lai_net.errors import InputError
+
+
+def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConfig:
+    """A copy with dotted keys replaced, e.g. `{"graph.layers": 1}`.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong type, by name.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        owner = getattr(config, section, None) if section != "phase" else None
+        if not dataclasses.is_dataclass(owner) or name not in _field_types(type(owner)):
+            raise InputError(f"unknown setting {key!r}; known: {', '.join(setting_names())}")
+        changes.setdefault(section, {})[name] = _checked(key, value, _field_types(type(owner))[name])
+    sections = {
+        section: dataclasses.replace(getattr(config, section), **values)
+        for section, values in changes.items()
+    }
+    return dataclasses.replace(config, **sections)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
+    """The inverse of `dataclasses.asdict`.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong type, by name.
+    """
+    settings = {
+        f"{section}.{name}": value
+        for section, content in values.items()
+        if section != "phase"
+        for name, value in content.items()
+    }
+    return with_settings(TrialConfig(phase=values["phase"]), settings)
+
+
+def setting_names() -> list[str]:
+    """Every dotted setting that `with_settings` takes."""
+    return [
+        f"{section.name}.{name}"
+        for section in dataclasses.fields(TrialConfig)
+        if section.name != "phase"
+        for name in _field_types(section.default_factory)
+    ]
+
+
+def _field_types(owner: Any) -> dict[str, Any]:
+    return get_type_hints(owner)
+
+
+def _checked(key: str, value: Any, expected: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{key} must be finite, but got {value}")
+    options = get_args(expected) if get_origin(expected) is not None else (expected,)
+    if get_origin(expected) is Literal:
+        if value not in options:
+            raise InputError(f"{key} must be one of {', '.join(map(str, options))}, but got {value!r}")
+        return value
+    if float in options and type(value) is int:
+        return float(value)
+    if not any(type(value) is option for option in options):
+        names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+        raise InputError(f"{key} must be of type {names}, but got {value!r}")
+    return value

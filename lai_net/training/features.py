@@ -1,0 +1,158 @@
+"""Makes what `lai_net.model.stored_features` reads: the states of a frozen encoder, once for many trials.
+
+A folder below the cache's holds the states of one split under one reading. Its name is a hash of all that
+the states depend on, it appears complete or not at all, and nothing ever changes it: it may be shared, copied
+and, while no training runs, deleted.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lai_net.config import TrialConfig
+from lai_net.encoder_files import encoder_id
+from lai_net.inputs.batching import padded, sorted_batches
+from lai_net.inputs.marked_texts import MarkedTexts
+from lai_net.model.first_round import FirstRound, Text
+from lai_net.model.stored_features import LABELS, PAIRS, TOKENS, StoredFeatures, storable
+
+FORMAT = 1
+"""Raised by hand whenever the same texts would give other states or be stored otherwise."""
+DESCRIPTION = "features.json"
+_BATCH_TOKENS = 4096
+
+
+def shared_features(
+    folder: Path, config: TrialConfig, texts: MarkedTexts, first_round: FirstRound
+) -> StoredFeatures:
+    """The states of texts and their candidates, computed now if `folder` lacks them.
+
+    Of processes that lack the same states one computes them while the others wait.
+
+    Args:
+        folder: the cache's, shared by trainings.
+        config: with constant states (`TrialConfig.has_constant_states`).
+        texts: of a split.
+        first_round: of the config, with fixed features; computes under the caller's autocast.
+    """
+    described = _description(config, texts, first_round)
+    place = folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+    if not place.is_dir():
+        with _sole_builder(place):
+            if not place.is_dir():
+                dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+                _publish(place, described, texts, first_round, dtype)
+    return StoredFeatures(place, texts)
+
+
+def _description(config: TrialConfig, texts: MarkedTexts, first_round: FirstRound) -> dict[str, Any]:
+    """All that the states depend on; two that are equal have equal states.
+
+    Phase, corpus, split and settings of the input act by way of what is read: word pieces, marked tokens and
+    annotations. A marker's embedding is a word's, so no seed acts.
+    """
+    settings = config.input
+    described = {
+        "format": FORMAT,
+        "torch": torch.__version__,
+        "device": first_round.annotation_ids.device.type,
+        "encoder_id": encoder_id(config.encoder.name),
+        "num_layers": len(first_round.encoder.layers),
+        "precision": config.training.precision,
+        "texts": _digest(texts.ids),
+        "num_texts": len(texts.ids),
+    }
+    if settings.is_levitated:
+        described |= {"candidates": _digest(texts.bounds), "num_candidates": len(texts.candidate_keys)}
+    if settings.is_annotated:
+        described |= {
+            "attention_mask": settings.attention_mask,
+            "annotations": first_round.annotation_ids.tolist(),
+            "labels": first_round.label_bounds.tolist(),
+            "annotation_start": first_round.annotation_start,
+        }
+    return described
+
+
+def _digest(arrays: tuple[np.ndarray, ...]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(array.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _sole_builder(place: Path) -> Iterator[None]:
+    """Hold the lock of a folder that is to be built; the system frees it when the process ends, however."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f".{place.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _publish(
+    place: Path, described: dict[str, Any], texts: MarkedTexts, first_round: FirstRound, dtype: torch.dtype
+) -> None:
+    """Write a folder under a temporary name, then rename it; what a killed builder left is removed."""
+    temporary = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    _write_states(temporary, texts, first_round, dtype)
+    (temporary / DESCRIPTION).write_text(json.dumps(described, indent=1))
+    for path in temporary.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    temporary.rename(place)
+
+
+def _write_states(folder: Path, texts: MarkedTexts, first_round: FirstRound, dtype: torch.dtype) -> None:
+    """Token and pair states go to disk batch by batch; those of labels are few and held until the end."""
+    width, settings = first_round.encoder.hidden_size, first_round.settings
+    device = first_round.annotation_ids.device
+    sizes = [len(ids) + 2 * len(bounds) for ids, bounds in zip(texts.ids, texts.bounds, strict=True)]
+    in_order = np.maximum.accumulate(sizes).tolist()  # so that batches take the texts as they are stored
+    shapes: dict[str, tuple[int, ...]] = {TOKENS: (sum(map(len, texts.ids)), width)}
+    if settings.is_levitated:
+        shapes[PAIRS] = (sum(map(len, texts.bounds)), 2, width)
+    labels: list[Tensor] = []
+    with contextlib.ExitStack() as stack, torch.no_grad():
+        files = {
+            name: stack.enter_context(_array_file(folder / name, shape, dtype))
+            for name, shape in shapes.items()
+        }
+        for members in sorted_batches(in_order, _BATCH_TOKENS):
+            ids, ids_valid = padded([texts.ids[row] for row in members])
+            bounds, valid = padded([texts.bounds[row] for row in members])
+            reading = first_round.read(Text(ids.to(device), ids_valid.to(device)))
+            if reading.states is None:
+                raise RuntimeError("constant states are read before candidates are marked")
+            files[TOKENS].write(storable(reading.states[ids_valid], dtype).tobytes())
+            if settings.is_levitated:
+                pairs = first_round.mark(reading, bounds.to(device), valid.to(device)).pairs[:, :, 2:]
+                files[PAIRS].write(storable(pairs[valid], dtype).tobytes())
+            if reading.labels is not None:
+                sees_text = settings.attention_mask == "vis"  # and so differs from text to text
+                labels = [*labels, reading.labels] if sees_text else [reading.labels]
+    if labels:
+        np.save(folder / LABELS, storable(torch.cat(labels), dtype))
+
+
+@contextlib.contextmanager
+def _array_file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[BinaryIO]:
+    """An `.npy` file that is written front to end: on a full disk that fails, where a memory map crashes."""
+    kind = storable(torch.zeros(0), dtype).dtype
+    with path.open("wb") as file:
+        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file

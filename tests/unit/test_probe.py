@@ -1,0 +1,59 @@
+"""The memory probe of a training, on the CPU with its stand-in meter."""
+
+import pytest
+import torch
+
+from lai_net.config import TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.pipeline import probe_trial
+from lai_net.schema import Corpus
+from lai_net.settings import with_settings
+from lai_net.streams import Streams
+from lai_net.training.ner_task import NerTask
+from lai_net.training.probe import RssMeter
+from lai_net.training.re_task import ReTask
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus("embedded", name="demo")
+
+
+def config_of(phase, encoder: str) -> TrialConfig:
+    return with_settings(TrialConfig(phase=phase), {"encoder.name": encoder, "training.batch_size": 2})
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_probe_measures_memory_time_and_length(phase, corpus: Corpus, tiny_encoder: str) -> None:
+    found = probe_trial(config_of(phase, tiny_encoder), corpus, steps=1)
+    assert found.meter == "rss"
+    assert 0 < found.peak_bytes < found.capacity_bytes
+    assert found.context_bytes == 0
+    assert found.step_s > 0
+    assert found.largest_step_s > 0
+    num_examples = {"NER": len(corpus.sentences("train"))}.get(phase)
+    assert num_examples is None or found.steps_per_epoch == -(-num_examples // 2)
+
+
+@pytest.mark.parametrize("kind", [NerTask, ReTask])
+def test_largest_step_takes_the_longest_examples(
+    kind, corpus: Corpus, tiny_encoder: str, monkeypatch
+) -> None:
+    config = config_of("NER" if kind is NerTask else "RE", tiny_encoder)
+    task = kind(
+        config, corpus.labels, Streams(0, torch.device("cpu")), torch.device("cpu"), corpus.sentences("train")
+    )
+    taken: list[object] = []
+    monkeypatch.setattr(task, "_losses", lambda examples, **_: taken.extend(examples))
+    task.largest_step(cold=False)
+
+    def size(example) -> int:
+        return len(example.ids) + 2 * len(example.spans if kind is NerTask else example.bounds)
+
+    assert [size(example) for example in taken] == sorted(map(size, task._examples))[-2:]
+
+
+def test_stand_in_meter_sees_the_peak_though_it_was_given_back() -> None:
+    meter = RssMeter()
+    torch.ones(16 * 2**20).sum()
+    assert meter.peak_bytes() > 48 * 2**20

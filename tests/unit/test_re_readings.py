@@ -1,0 +1,234 @@
+"""RE: how two directions are joined, PL-Marker's head, and the types of objects."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lai_net.config import HeadConfig, TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.errors import InputError
+from lai_net.inputs.re_inputs import ReBatch, candidate_entities, re_batch
+from lai_net.model.re_model import ReOutput
+from lai_net.pipeline import evaluate_trial, extract, load_model, train_trial
+from lai_net.schema import Corpus, Sentence
+from lai_net.settings import with_settings
+from lai_net.streams import Streams
+from lai_net.training.re_task import ReTask, joint_class
+
+BOTH = HeadConfig(symmetric_rule="both", relation_threshold=0.3)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """The first documents of the embedded corpus."""
+    whole = load_corpus("embedded", name="embedded")
+    splits = {"train": whole.splits["train"][:2], "dev": whole.splits["dev"][:5]}
+    return Corpus(name="small", splits=splits, labels=whole.labels)
+
+
+def config_of(encoder: str, **settings: object) -> TrialConfig:
+    common = {
+        "encoder.name": encoder, "graph.layers": 0, "training.epochs": 1, "training.encoder_lr": 0.0,
+        "training.head_lr": 1e-12,
+    }  # fmt: skip
+    changes = {key.replace("__", "."): value for key, value in settings.items()}
+    return with_settings(TrialConfig(phase="RE"), common | changes)
+
+
+def task_of(config: TrialConfig, corpus: Corpus) -> ReTask:
+    device = torch.device("cpu")
+    return ReTask(config, corpus.labels, Streams(1, device), device, corpus.sentences("train"))
+
+
+def read(task: ReTask, count: int = 4) -> tuple[ReBatch, ReOutput]:
+    batch = re_batch(task._examples[:count], task.tokenizer.pad_id)
+    with torch.no_grad():
+        return batch, task.model.eval()(batch, task.streams)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "by_sum", "by_both"),
+    [
+        ([0.1, 0.5, 0.4], [0.1, 0.4, 0.5], 1, 1),
+        ([0.0, 0.9, 0.1], [0.6, 0.2, 0.2], 1, 0),
+        ([0.6, 0.35, 0.05], [0.65, 0.34, 0.01], 0, 1),
+        ([0.2, 0.4, 0.4], [0.1, 0.35, 0.55], 2, 2),
+        ([0.9, 0.05, 0.05], [0.9, 0.05, 0.05], 0, 0),
+        ([0.4, 0.3, 0.3], [0.4, 0.3, 0.3], 0, 0),
+    ],
+    ids=[
+        "agreed",
+        "one direction only",
+        "both, though none is likelier",
+        "the likelier of two",
+        "none",
+        "at tau",
+    ],
+)
+def test_joint_class(forward: list[float], backward: list[float], by_sum: int, by_both: int) -> None:
+    there, back = torch.tensor(forward).log(), torch.tensor(backward).log()
+    assert joint_class(there, back, HeadConfig()) == by_sum
+    assert joint_class(there, back, BOTH) == by_both
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.0, "all"), (0.999, "none")])
+def test_the_threshold_decides_which_pairs_are_related(
+    tiny_encoder: str, corpus: Corpus, threshold: float, count: str
+) -> None:
+    config = config_of(tiny_encoder, head__symmetric_rule="both", head__relation_threshold=threshold)
+    sentences = corpus.sentences("dev")
+    found = sum(len(item.relations) for item in task_of(config, corpus).predict(sentences).sentences)
+    sizes = [len(candidate_entities(sentence)) for sentence in sentences]
+    assert found == (sum(size * (size - 1) // 2 for size in sizes) if count == "all" else 0)
+
+
+def test_the_linear_head_is_the_sum_of_two_layers_on_markers(tiny_encoder: str, corpus: Corpus) -> None:
+    task = task_of(config_of(tiny_encoder, head__kind="linear", input__annotations=False), corpus)
+    batch, output = read(task)
+    model = task.model
+    with torch.no_grad():
+        reading = model.first_round.read(_text(batch))
+        marked = model.first_round.mark(reading, batch.bounds, batch.valid)
+    of_subject, of_object = model.shortcut
+    for row in range(len(batch.bounds)):
+        start, end = batch.subject_bounds[row].tolist()
+        subject = torch.cat([marked.text[row, start], marked.text[row, end]])
+        for column in batch.valid[row].nonzero().flatten().tolist():
+            levitated = marked.pairs[row, column, 2:].flatten()
+            expected = of_subject(subject) + of_object(levitated)
+            torch.testing.assert_close(output.pair_logits[row, column], expected, atol=1e-5, rtol=0)
+    names = {name.split(".")[0] for name, _ in model.named_parameters()}
+    assert names == {"first_round", "shortcut"}
+
+
+def _text(batch: ReBatch):
+    from lai_net.model.first_round import Text
+
+    return Text(batch.ids, batch.ids_valid)
+
+
+def test_the_loss_on_types_is_added_for_objects_with_a_known_type(tiny_encoder: str, corpus: Corpus) -> None:
+    task = task_of(config_of(tiny_encoder, head__object_typing="loss"), corpus)
+    batch, output = read(task)
+    types = list(corpus.labels.entities)
+    example = task._examples[0]
+    entities = candidate_entities(corpus.sentences("train")[example.sentence])
+    assert [types[i] for i in example.types] == [entities[i].type for i in example.objects]
+    pairs = F.cross_entropy(output.pair_logits[batch.valid], batch.targets[batch.valid])
+    typed = F.cross_entropy(output.type_logits[batch.valid], batch.types[batch.valid])
+    assert task.model.loss(output, batch).item() == pytest.approx((pairs + typed).item(), abs=1e-6)
+    bare = re_batch([example], task.tokenizer.pad_id)
+    bare.types.fill_(-1)
+    with torch.no_grad():
+        unknown = task.model(bare, task.streams)
+    expected = F.cross_entropy(unknown.pair_logits[0], bare.targets[0])
+    assert task.model.loss(unknown, bare).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_types_are_those_of_the_summed_word_of_all_subjects(tiny_encoder: str, corpus: Corpus) -> None:
+    task = task_of(config_of(tiny_encoder, head__object_typing="types"), corpus)
+    sentence = max(corpus.sentences("dev"), key=lambda item: len(candidate_entities(item)))
+    given = candidate_entities(sentence)
+    assert len(given) > 2
+    examples, _ = task._read([sentence], [given])
+    total = torch.zeros(len(given), len(task.types))
+    with torch.no_grad():
+        for example in examples:
+            output = task.model.eval()(re_batch([example], task.tokenizer.pad_id), task.streams)
+            total[example.objects] += output.type_logits[0].log_softmax(-1)
+    (found,) = task.predict([sentence]).sentences
+    assert [entity.type for entity, _ in found.entities] == [task.types[i] for i in total.argmax(-1).tolist()]
+    assert [entity.span for entity, _ in found.entities] == [entity.span for entity in given]
+    for relation, _ in found.relations:
+        assert {relation.subject, relation.object} <= {entity for entity, _ in found.entities}
+    (kept,) = task.predict([sentence], typed=False).sentences
+    assert [entity for entity, _ in kept.entities] == given
+
+
+def test_a_sentence_of_one_entity_keeps_its_type(tiny_encoder: str, corpus: Corpus) -> None:
+    task = task_of(config_of(tiny_encoder, head__object_typing="types"), corpus)
+    whole = corpus.sentences("dev")[0]
+    alone = Sentence(whole.words, whole.entities[:1])
+    (found,) = task.predict([alone]).sentences
+    assert found.sentence.entities == alone.entities
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_encoder: str, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A trial of each way to type objects, and an NER trial.
+
+    They stay at their random weights, and relate all pairs: much is predicted and little is right.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    every = {"head__symmetric_rule": "both", "head__relation_threshold": 0.0}
+    for name in ("off", "loss", "types"):
+        list(
+            train_trial(config_of(tiny_encoder, head__object_typing=name, **every), 1, corpus, folder / name)
+        )
+    ner = with_settings(
+        TrialConfig(phase="NER"),
+        {"encoder.name": tiny_encoder, "graph.layers": 0, "filter.stage": "text", "filter.min_kept": 32,
+         "filter.cold_epochs": 0, "training.epochs": 1, "training.encoder_lr": 0.0,
+         "training.head_lr": 1e-12},
+    )  # fmt: skip
+    list(train_trial(ner, 1, corpus, folder / "ner"))
+    return {path.name: path / "best" for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["loss", "types"])
+def test_on_gold_spans_the_types_are_gold_or_the_models(
+    name: str, trained: dict[str, Path], corpus: Corpus
+) -> None:
+    gold = evaluate_trial(trained[name], corpus, "dev")
+    typed = evaluate_trial(trained[name], corpus, "dev", typed=True)
+    assert (gold.entities, typed.entities) == ("gold", "gold_typed_by_model")
+    f1 = {
+        (evaluation.entities, score["task"], score["protocol"]): score["f1"]
+        for evaluation in (gold, typed)
+        for score in evaluation.scores
+        if score["averaging"] == "micro"
+    }
+    for protocol in ("pure", "plmarker"):
+        assert f1["gold", "RE+", protocol] == f1["gold", "RE", protocol] > 0
+        assert f1["gold_typed_by_model", "RE", protocol] == f1["gold", "RE", protocol]
+        assert f1["gold_typed_by_model", "RE+", protocol] < f1["gold", "RE+", protocol]
+
+
+def test_with_types_the_relations_between_predicted_entities_take_them(
+    trained: dict[str, Path], corpus: Corpus
+) -> None:
+    by_loss, by_types = load_model(trained["loss"]), load_model(trained["types"])
+    ner, sentences = load_model(trained["ner"]), corpus.sentences("dev")
+    found = extract(ner, by_loss, sentences).sentences, extract(ner, by_types, sentences).sentences
+    spans = [[[entity.span for entity, _ in item.entities] for item in side] for side in found]
+    assert spans[0] == spans[1]
+    predicted = [item.sentence.entities for item in ner.task.predict(sentences).sentences]
+    assert [item.sentence.entities for item in found[0]] == predicted
+    assert [item.sentence.entities for item in found[1]] != predicted
+    evaluation = evaluate_trial(trained["types"], corpus, "dev", upstream_dir=trained["ner"])
+    assert evaluation.entities == "predicted"
+
+
+def test_a_model_that_types_no_entities_says_so(trained: dict[str, Path], corpus: Corpus) -> None:
+    with pytest.raises(InputError, match=r"does not type entities; train it with head\.object_typing"):
+        evaluate_trial(trained["off"], corpus, "dev", typed=True)
+
+
+def test_the_model_folder_says_which_way_the_encoder_takes(
+    trained: dict[str, Path], tiny_encoder: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    assert json.loads((trained["off"] / "config.json").read_text())["encoder_passes"] == "two-pass"
+    config = config_of(tiny_encoder, input__marker_marker="type", training__batch_size=64)
+    list(train_trial(config, 1, corpus, tmp_path))
+    for path in (tmp_path / "training.json", tmp_path / "best" / "config.json"):
+        assert json.loads(path.read_text())["encoder_passes"] == "dense"
+
+
+def test_a_linear_head_takes_no_graph() -> None:
+    with pytest.raises(
+        InputError, match=r'graph\.layers = 0 with head\.kind = "linear" must hold, but got 2'
+    ):
+        with_settings(TrialConfig(phase="RE"), {"head.kind": "linear"})

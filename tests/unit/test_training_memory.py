@@ -1,0 +1,255 @@
+"""Micro-batches, activation checkpointing, precision: less memory or time, the same step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lai_net.config import GraphConfig, TrialConfig, active_settings
+from lai_net.corpora.loading import load_corpus
+from lai_net.errors import InputError
+from lai_net.model.g4cn import G4CN
+from lai_net.schema import Corpus
+from lai_net.settings import with_settings
+from lai_net.streams import Streams
+from lai_net.training.loop import training_step
+from lai_net.training.ner_task import NerTask
+from lai_net.training.optimizer import build_optimizer
+from lai_net.training.re_task import ReTask
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus("embedded", name="embedded")
+
+
+def task_of(
+    phase: str, encoder: str, corpus: Corpus, settings: dict[str, Any], device: torch.device = CPU
+) -> NerTask | ReTask:
+    common = {"encoder.name": encoder, "training.batch_size": 100, "filter.cold_epochs": 0}
+    config = with_settings(TrialConfig(phase=phase), common | settings)  # type: ignore[arg-type]
+    kind = NerTask if phase == "NER" else ReTask
+    task = kind(config, corpus.labels, Streams(1, device), device, corpus.sentences("train")[:6])
+    task.model.train()
+    task.streams.start_epoch(1)
+    return task
+
+
+def without_dropout(task: NerTask | ReTask) -> None:
+    task.model.first_round.encoder.attention_dropout = 0.0
+    for module in task.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def step(task: NerTask | ReTask) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The losses of the one step's parts, and its gradients."""
+    (losses,) = (list(map(used, parts)) for parts in task.steps(1))
+    gradients = {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None}
+    return losses, gradients
+
+
+def used(loss: torch.Tensor) -> float:
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item()
+
+
+@pytest.mark.parametrize(
+    ("phase", "settings"),
+    [
+        ("NER", {"filter.stage": "text", "filter.threshold": 0.02}),
+        ("NER", {"filter.stage": "marker", "filter.threshold": 0.0}),
+        ("NER", {"filter.cold_epochs": 1, "training.negatives": 9}),
+        ("NER", {"filter.enabled": False}),
+        ("RE", {}),
+        ("RE", {"head.object_typing": "loss"}),
+    ],
+    ids=["text filter", "marker filter", "cold", "no filter", "RE", "RE with types"],
+)
+def test_micro_batches_add_up_to_the_step(
+    phase: str, settings: dict[str, Any], tiny_encoder: str, corpus: Corpus
+) -> None:
+    def run(budget: int | None) -> tuple[list[float], dict[str, torch.Tensor]]:
+        split = {"training.micro_batch_tokens": budget}
+        task = task_of(phase, tiny_encoder, corpus, settings | split)
+        without_dropout(task)
+        return step(task)
+
+    (whole,), gradients = run(None)
+    parts, added = run(40)
+    assert len(parts) > 2
+    assert sum(parts) == pytest.approx(whole, abs=1e-5)
+    assert gradients.keys() == added.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(added[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_a_budget_below_one_token_is_refused() -> None:
+    with pytest.raises(InputError, match=r"training\.micro_batch_tokens >= 1"):
+        with_settings(TrialConfig(phase="NER"), {"training.micro_batch_tokens": 0})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_checkpointing_holds_less_and_changes_no_bit(
+    phase: str, precision: str, tiny_encoder: str, corpus: Corpus
+) -> None:
+    def run(checkpointing: bool) -> tuple[int, tuple[list[float], dict[str, torch.Tensor]]]:
+        settings = {"training.activation_checkpointing": checkpointing, "training.precision": precision}
+        task = task_of(phase, tiny_encoder, corpus, settings)
+        with counting_saved() as held:
+            result = step(task)
+        return sum(held), result
+
+    held, (losses, gradients) = run(False)
+    held_less, (same_losses, same_gradients) = run(True)
+    assert same_losses == losses
+    assert all(torch.equal(same_gradients[name], gradient) for name, gradient in gradients.items())
+    assert held_less < 0.6 * held
+
+
+@contextmanager
+def counting_saved() -> Iterator[list[int]]:
+    """Bytes of each tensor that autograd keeps for the backward pass."""
+    held: list[int] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield held
+
+
+def test_checkpointing_is_no_other_trial() -> None:
+    config = TrialConfig(phase="NER")
+    assert active_settings(with_settings(config, {"training.activation_checkpointing": True})) == (
+        active_settings(config)
+    )
+    split = replace(config, training=replace(config.training, micro_batch_tokens=9))
+    assert active_settings(split)["training"]["micro_batch_tokens"] == 9
+
+
+def test_the_graph_holds_its_adjacency_and_nothing_it_is_made_of() -> None:
+    graph = G4CN(8, GraphConfig(layers=1, heads=2), Streams(1, CPU))
+    nodes = torch.randn(1, 50, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    with counting_saved() as held:
+        graph(nodes, torch.ones(1, 50, dtype=torch.bool)).sum().backward()
+    assert sum(size >= 2 * 50 * 50 * 4 for size in held) == 1
+
+
+def test_what_is_rehearsed_is_drawn_again() -> None:
+    streams = Streams(1, CPU)
+    streams.start_epoch(1)
+    with streams.rehearsing(), streams.dropout("heads"):
+        first = torch.rand(3)
+    with streams.dropout("heads"):
+        assert torch.equal(torch.rand(3), first)
+
+
+class Precisions(TorchDispatchMode):
+    """Notes the types of the inputs of operations that must not run in bf16."""
+
+    watched = ("_softmax", "_log_softmax", "log", "binary_cross_entropy_with_logits", "nll_loss_forward")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, set[torch.dtype]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self.watched or name in ("addmm", "mm"):
+            self.seen.setdefault(name, set()).update(a.dtype for a in args if isinstance(a, torch.Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_bf16_leaves_divergence_softmax_and_losses_in_float32(
+    phase: str, tiny_encoder: str, corpus: Corpus
+) -> None:
+    task = task_of(phase, tiny_encoder, corpus, {"training.precision": "bf16"})
+    with Precisions() as precisions:
+        ((loss,),) = task.steps(1)
+    assert loss.dtype == torch.float32
+    assert torch.bfloat16 in precisions.seen.pop("addmm")
+    precisions.seen.pop("mm", None)
+    assert {"_softmax", "_log_softmax", "log", "nll_loss_forward"} <= precisions.seen.keys()
+    for name, dtypes in precisions.seen.items():
+        assert dtypes <= {torch.float32, torch.int64}, name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_compiled_passes_give_the_same_step(phase: str, tiny_encoder: str, corpus: Corpus) -> None:
+    (expected,), gradients = compiled_step(phase, tiny_encoder, corpus, CPU, compiled=False)
+    (loss,), found = compiled_step(phase, tiny_encoder, corpus, CPU, compiled=True)
+    assert loss == pytest.approx(expected, abs=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_cuda_gives_the_hosts_step(phase: str, compiled: bool, tiny_encoder: str, corpus: Corpus) -> None:
+    (expected,), gradients = compiled_step(phase, tiny_encoder, corpus, CPU, compiled=False)
+    (loss,), found = compiled_step(phase, tiny_encoder, corpus, torch.device("cuda"), compiled=compiled)
+    assert loss == pytest.approx(expected, abs=1e-3)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name].cpu(), gradient, atol=1e-3, rtol=1e-3)
+
+
+def compiled_step(
+    phase: str, encoder: str, corpus: Corpus, device: torch.device, *, compiled: bool
+) -> tuple[list[float], dict[str, torch.Tensor]]:
+    settings = {"training.compile": compiled, "filter.stage": "text", "filter.threshold": 0.0}
+    task = task_of(phase, encoder, corpus, settings, device)
+    without_dropout(task)
+    return step(task)
+
+
+def test_annotations_are_read_once_until_a_weight_changes(
+    tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of("RE", tiny_encoder, corpus, {})
+    encoder = task.model.first_round.encoder
+    encode, reads = encoder.encode, []
+    monkeypatch.setattr(encoder, "encode", lambda ids, *rest: reads.append(len(ids)) or encode(ids, *rest))
+
+    def scores() -> list[float]:
+        reads.clear()
+        (found,) = task.predict(corpus.sentences("train")[:1]).sentences
+        return [score for _, score in found.relations]
+
+    first = scores()
+    assert first
+    assert len(reads) == 2
+    assert scores() == first
+    assert len(reads) == 1
+    with torch.no_grad():
+        encoder.layers[0].output.dense.weight.mul_(1.5)
+    changed = scores()
+    assert len(reads) == 2
+    assert changed != first
+    task.model.first_round._annotations = None
+    assert scores() == changed
+    task.model.train()
+    optimizer = build_optimizer(task.model, task.config.training)
+    for _ in range(2):
+        reads.clear()
+        for losses in task.steps(1):
+            training_step(task.model, optimizer, losses, clip=1.0)
+        assert len(reads) == 2, "training reads them at every step"
+    trained = scores()
+    assert trained != changed
+    task.model.first_round._annotations = None
+    assert scores() == trained, "a fused optimizer leaves the version of a weight as it was"
