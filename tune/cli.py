@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lai_net.errors import InputError
+from tune.cluster.command import app as cluster_app
+from tune.decision_report import show_growth
+from tune.estimate import estimate_lines
 from tune.explanation import cells_of, find_trial, identity_fields, nearest_in_ledger, nearest_in_plan
 from tune.identity import settings_id
 from tune.ledger import Ledger, TrialRow
@@ -22,9 +25,10 @@ from tune.results import long_table, to_csv, to_json, write_parquet
 from tune.run_command import DEFAULT_LEDGER, LedgerOption, StudyArgument, run
 from tune.search_commands import app as search_app
 from tune.search_commands import show_plan, show_status
-from tune.standing import STATES, take_stock
+from tune.standing import STATES, best_trials, state_word, take_stock
 from tune.study import load_study
 from tune.summary import Summary, summarize
+from tune.until_decided import MaxSeedsOption, UntilDecidedOption, decider_of, grow, with_max_seeds
 from tune.verify_command import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -40,18 +44,27 @@ class Format(enum.StrEnum):
 
 @app.command()
 def plan(
+    context: typer.Context,
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    until_decided: UntilDecidedOption = False,
+    max_seeds: MaxSeedsOption = None,
 ) -> None:
     """Say what a study comes to, and what of it is done; needs neither corpus nor encoder."""
     loaded = load_study(study)
+    if until_decided:
+        growing = with_max_seeds(loaded, max_seeds)
+        decisions = decider_of(context)(ledger, growing)
+        with Ledger.read_or_empty(ledger) as opened:
+            show_growth(grow(growing, opened, decisions), as_json=as_json)
+        return
     if loaded.search is not None:
         show_plan(loaded, ledger, as_json=as_json)
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
-        summary = summarize(planned, opened)
+        summary = summarize(planned, opened, ledger.resolve().parent)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
@@ -67,15 +80,18 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
-        standing = take_stock(planned, opened)
+        standing, best = take_stock(planned, opened), best_trials(planned, opened)
     is_running = is_being_written(ledger)
-    table = Table("dataset", "phase", *(_word(state, is_running=is_running) for state in STATES))
+    table = Table("dataset", "phase", *(state_word(state, is_running=is_running) for state in STATES))
     for place, count in standing.trials.items():
         table.add_row(*place, *(str(count[state]) for state in STATES))
     Console().print(table)
     if standing.evaluations:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(standing.evaluations.items()))
         typer.echo(f"end-to-end evaluations: {counts}")
+    for trial in best:
+        name = f"{trial.dataset} {trial.phase}"
+        typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
     for name, error in standing.failed.items():
         typer.echo(f"failed: {name} {_headline(error)}")
 
@@ -89,7 +105,7 @@ def why(
     """Tell field by field why a trial is reused or not."""
     with Ledger.open(ledger, read_only=True) as opened:
         row = find_trial(opened, trial_id)
-        state = _word(opened.status(row.trial_id), is_running=is_being_written(ledger))
+        state = state_word(opened.status(row.trial_id), is_running=is_being_written(ledger))
         nearest = nearest_in_ledger(opened, row)
     typer.echo(f"trial {row.trial_id} (config {row.config_id}, spec {row.spec_id}): {state}")
     for name, value in identity_fields(row).items():
@@ -147,6 +163,7 @@ def import_(
 app.command("run")(run)
 app.command("verify")(verify)
 app.add_typer(search_app)
+app.add_typer(cluster_app, name="cluster")
 
 
 def _show_summary(plan: Plan, summary: Summary) -> None:
@@ -166,6 +183,8 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
             f"about {summary.estimate.wall_s / 3600:.1f} h one after another "
             f"(mean of {summary.estimate.measured} finished trials)"
         )
+    for line in estimate_lines(summary.estimate) if summary.to_run else ():
+        typer.echo(line)
     for warning in summary.warnings:
         typer.echo(f"warning: {warning}", err=True)
 
@@ -191,11 +210,6 @@ def _show_differences(fields: dict[str, tuple[Any, Any]]) -> None:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _word(state: str, *, is_running: bool) -> str:
-    """A state; what runs though nobody writes the ledger was interrupted."""
-    return "interrupted" if state == "running" and not is_running else state
 
 
 def _headline(error: str | None) -> str:

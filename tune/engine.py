@@ -7,15 +7,48 @@ starts before the result is on disk. The source may end a task in flight at any 
 
 import dataclasses
 import json
+import math
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from tune.fault_points import reach
+
 # The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
 # and a weights file that could not be written (disk full).
 _MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError"}
+_OUT_OF_MEMORY = re.compile(
+    r"^(?!ray\.)[\w.]*(OutOfMemoryError\b|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC))",
+    re.MULTILINE,
+)
+
+
+LOGICAL = "logical"
+"""The device type of GPUs that are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster: what it holds, and the type of its GPUs as Ray names it."""
+
+    cpus: float
+    gpus: int = 0
+    device_type: str = LOGICAL
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one try runs: the share of one device, which type of device, and how much of its memory.
+
+    `cap` is the share of the device's memory that the allocator may hold.
+    """
+
+    share: float
+    device_type: str = LOGICAL
+    cap: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +59,13 @@ class Task:
         key: the job's name, unique within a run.
         attempt: which try of the ledger this is, from 1.
         spec: all that the worker needs, as JSON text.
+        placement: None takes what the engine gives to every task.
     """
 
     key: str
     attempt: int
     spec: str
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +131,9 @@ class Engine(Protocol):
     def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool]) -> None:
         """Return once the source is done, or soon after `should_stop` first says so."""
 
+    def nodes(self) -> list[Node]:
+        """What it runs on, now."""
+
 
 def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
     """Run an executor in this process; its messages as JSON text, an error with traceback as the last.
@@ -107,6 +145,7 @@ def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
     """
     try:
         for message in executor(spec):
+            reach(f"worker.{message.event}")
             yield message.to_json()
     except Exception as error:
         if _is_named(error, {"AcceleratorError"}):
@@ -127,6 +166,11 @@ def is_machines_fault(error: Exception) -> bool:
     return isinstance(error, OSError | MemoryError) or _is_named(error, _MACHINE_FAULTS)
 
 
+def is_out_of_memory(error: str) -> bool:
+    """Whether a traceback ends in a device's being out of memory; Ray's error of that name is the host's."""
+    return _OUT_OF_MEMORY.search(error) is not None
+
+
 def deliver(source: Source, sink: Sink, task: Task, message: Message) -> bool:
     """Tell the sink, then the source; False: the task is over, and its worker is not to go on."""
     sink.record(task, message)
@@ -145,6 +189,10 @@ class SerialEngine:
 
     executor: Executor
     poll_s: float = 0.05
+
+    def nodes(self) -> list[Node]:
+        """One device for the one task at a time."""
+        return [Node(cpus=math.inf, gpus=1)]
 
     def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool] = lambda: False) -> None:
         """See `Engine.run`."""

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tune.engine import Message, Task
+from lai_net.config import EntitySource
+from lai_net.errors import InputError
+from tune.artefacts import FOLDER as ARTEFACTS
+from tune.engine import Message, Placement, Task, is_out_of_memory
+from tune.fault_points import reach
 from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger
+from tune.ledger import EvaluationRow, Ledger, ProbeRow
+from tune.packing.shape import shape_id
 from tune.plan import SPLITS, EvaluationJob, Job, Jobs
-from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
+from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, TrainSpec, spec_to_json
 
 _DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
 """Provenance of an attempt whose worker died before it could say anything."""
@@ -41,19 +46,14 @@ class Evaluating:
 
     trial: Job
     upstream_trial_id: str | None
+    entities: EntitySource
     splits: tuple[str, ...]
     needs: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """The trials' ids."""
-        return f"{self.trial.row.trial_id}+{self.upstream_trial_id or 'alone'}"
-
-    @property
-    def entities(self) -> str:
-        """Whose entities it takes."""
-        is_gold = self.trial.row.phase == "RE" and self.upstream_trial_id is None
-        return "gold" if is_gold else "predicted"
+        """The trials' ids, or whose entities it takes."""
+        return f"{self.trial.row.trial_id}+{self.upstream_trial_id or self.entities}"
 
     def __str__(self) -> str:
         kind = "evaluation" if self.upstream_trial_id is None else "end-to-end evaluation"
@@ -76,14 +76,14 @@ def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | Evaluating]:
 def _end_to_end(
     evaluations: Iterable[EvaluationJob], trials: Mapping[str, Job], missing: set[str]
 ) -> Iterator[Evaluating]:
-    splits: dict[tuple[str, str | None], list[str]] = {}
+    splits: dict[tuple[str, str | None, EntitySource], list[str]] = {}
     for evaluation in evaluations:
         if evaluation.upstream_trial_id is not None or evaluation.trial_id not in missing:
-            pair = (evaluation.trial_id, evaluation.upstream_trial_id)
-            splits.setdefault(pair, []).append(evaluation.split)
-    for pair, names in splits.items():
-        needs = tuple(trial_id for trial_id in pair if trial_id in missing)
-        yield Evaluating(trials[pair[0]], pair[1], tuple(names), needs)
+            join = (evaluation.trial_id, evaluation.upstream_trial_id, evaluation.entities)
+            splits.setdefault(join, []).append(evaluation.split)
+    for (trial_id, upstream, entities), names in splits.items():
+        needs = tuple(needed for needed in (trial_id, upstream) if needed in missing)
+        yield Evaluating(trials[trial_id], upstream, entities, tuple(names), needs)
 
 
 @dataclass(frozen=True)
@@ -94,42 +94,81 @@ class Execution:
         ledger: open for writing.
         folder: the ledger's folder.
         corpora: by dataset and fold.
-        gpus: share of a GPU of one trial.
+        gpus: share of a GPU of one trial that is given no other.
+        logical_gpus: of this machine, where it has none; a measurement takes its memory to be divided so.
+        models: the folder that the ledger's models lie in; None where that is `folder`.
     """
 
     ledger: Ledger
     folder: Path
     corpora: Mapping[tuple[str, int | None], CorpusSource]
     gpus: float
+    logical_gpus: int = 1
+    models: Path | None = None
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
 
     def make_task(self, job: Training | Evaluating) -> Task:
         """The next try at a job."""
         self._jobs[job.key] = job
+        return self._task(job, None)
+
+    def placed(self, key: str, placement: Placement) -> Task:
+        """The next try at a job that was made a task before, with its own share of a device."""
+        return self._task(self._jobs[key], placement)
+
+    def shape_of(self, key: str) -> str:
+        """The shape of a job's trial; an evaluation takes no more than its training."""
+        trial = self._jobs[key].trial
+        return shape_id(trial.config, trial.row.dataset, trial.row.encoder_id)
+
+    def probe(self, key: str, placement: Placement) -> Task:
+        """A measurement of what a job needs."""
+        trial, shape = self._jobs[key].trial, self.shape_of(key)
+        spec = ProbeSpec(
+            shape_id=shape,
+            device_type=placement.device_type,
+            config=trial.config,
+            corpus=self.corpora[trial.row.dataset, trial.row.fold],
+            encoder_id=trial.row.encoder_id,
+            logical_gpus=self.logical_gpus,
+            gpus=placement.share,
+            cwd=str(Path.cwd()),
+        )
+        return Task(f"probe of {shape} on {placement.device_type}", 1, spec_to_json(spec), placement)
+
+    def _task(self, job: Training | Evaluating, placement: Placement | None) -> Task:
         if isinstance(job, Evaluating):
-            attempt, spec = 1, spec_to_json(self._evaluate_spec(job))
-        else:
-            attempt = self.ledger.next_attempt(job.key)
-            spec = spec_to_json(self.train_spec(job.trial, attempt))
-        return Task(job.key, attempt, spec)
+            return Task(job.key, 1, spec_to_json(self._evaluate_spec(job, placement)), placement)
+        attempt = self.ledger.next_attempt(job.key)
+        return Task(job.key, attempt, spec_to_json(self.train_spec(job.trial, attempt, placement)), placement)
 
     def record(self, task: Task, message: Message) -> None:
         """Commit a message; delete what became needless only after that."""
-        job = self._jobs[task.key]
-        if isinstance(job, Evaluating):
+        job = self._jobs.get(task.key)
+        if job is None:
+            if message.event == "completed":
+                self.ledger.record_probe(ProbeRow(**message.content["probe"]))
+        elif isinstance(job, Evaluating):
             results = _results(job, message)
             for row in _evaluation_rows(job.trial.row.trial_id, job.upstream_trial_id, results):
                 self.ledger.record_evaluation(row)
         elif message.event == "started":
-            self.ledger.start_attempt(task.key, task.attempt, message.content)
+            self.ledger.start_attempt(task.key, task.attempt, {**message.content, **self._packing(task)})
         elif message.event == "epoch":
             self.ledger.record_epoch(task.key, task.attempt, message.content["epoch"], message.content)
         else:
             self._finish(task, message)
 
-    def train_spec(self, trial: Job, attempt: int) -> TrainSpec:
+    def _packing(self, task: Task) -> dict[str, Any]:
+        """Provenance: the share that a try was given, and of what; nothing where it is the study's own."""
+        if task.placement is None:
+            return {}
+        placement = {"share": task.placement.share, "device_type": task.placement.device_type}
+        return {"packing": {"shape_id": self.shape_of(task.key), **placement}}
+
+    def train_spec(self, trial: Job, attempt: int, placement: Placement | None = None) -> TrainSpec:
         """What a worker needs to train a trial."""
-        row = trial.row
+        row, entities = trial.row, trial.config.training.selection_entities
         return TrainSpec(
             trial_id=row.trial_id,
             attempt=attempt,
@@ -137,31 +176,43 @@ class Execution:
             seed=row.seed,
             corpus=self.corpora[row.dataset, row.fold],
             encoder_id=row.encoder_id,
-            artifacts=str(self.folder / "artifacts"),
+            upstream_dir=None if entities == "gold" else self._best(entities),
+            artifacts=str((self.folder / ARTEFACTS).resolve()),
             splits=SPLITS,
-            gpus=self.gpus,
+            gpus=self._share(placement).share,
+            memory_cap=self._share(placement).cap,
             cwd=str(Path.cwd()),
         )
 
-    def _evaluate_spec(self, job: Evaluating) -> EvaluateSpec:
+    def _share(self, placement: Placement | None) -> Placement:
+        """What a try is given; a fixed share of a device is a cap, too."""
+        return placement or Placement(self.gpus, cap=self.gpus if 0 < self.gpus < 1 else 1.0)
+
+    def _evaluate_spec(self, job: Evaluating, placement: Placement | None) -> EvaluateSpec:
         return EvaluateSpec(
             model_dir=self._best(job.trial.row.trial_id),
             upstream_dir=None if job.upstream_trial_id is None else self._best(job.upstream_trial_id),
             corpus=self.corpora[job.trial.row.dataset, job.trial.row.fold],
+            entities=job.entities,
             splits=job.splits,
-            gpus=self.gpus,
+            gpus=self._share(placement).share,
+            memory_cap=self._share(placement).cap,
             cwd=str(Path.cwd()),
         )
 
     def _best(self, trial_id: str) -> str:
-        return str(self.folder / self.ledger.attempts(trial_id)[-1].artefacts["best"])
+        if self.ledger.status(trial_id) != "completed":
+            raise InputError(f"trial {trial_id} is needed, but not completed in the ledger; run it first")
+        folder = self.models or self.folder
+        return str((folder / self.ledger.attempts(trial_id)[-1].artefacts["best"]).resolve())
 
     def _finish(self, task: Task, message: Message) -> None:
         if self.ledger.next_attempt(task.key) == task.attempt:
-            self.ledger.start_attempt(task.key, task.attempt, _DIED_EARLY)
-        attempt_dir = Path("artifacts") / task.key / f"attempt-{task.attempt}"
+            self.ledger.start_attempt(task.key, task.attempt, {**_DIED_EARLY, **self._packing(task)})
+        attempt_dir = Path(ARTEFACTS) / task.key / f"attempt-{task.attempt}"
         if message.event == "failed":
-            self.ledger.finish_attempt(task.key, task.attempt, "failed", error=message.content["error"])
+            error = _with_share(message.content["error"], task.placement)
+            self.ledger.finish_attempt(task.key, task.attempt, "failed", error=error)
             return
         if message.event == "stopped":
             self.prune(task.key, task.attempt)
@@ -181,7 +232,7 @@ class Execution:
     def prune(self, trial_id: str, attempt: int) -> None:
         """Record that a trial was ended early. Its numbers stay, its files go."""
         if self.ledger.finish_attempt(trial_id, attempt, "pruned"):
-            shutil.rmtree(self.folder / "artifacts" / trial_id, ignore_errors=True)
+            shutil.rmtree(self.folder / ARTEFACTS / trial_id, ignore_errors=True)
 
     def delete_all_stale(self) -> None:
         """Delete what a driver that was killed at that left of completed trials."""
@@ -190,10 +241,18 @@ class Execution:
                 self._delete_stale(trial_id, attempt.attempt)
 
     def _delete_stale(self, trial_id: str, attempt: int) -> None:
-        trial_dir = self.folder / "artifacts" / trial_id
+        reach("files.delete")
+        trial_dir = self.folder / ARTEFACTS / trial_id
         for number in range(1, attempt):
             shutil.rmtree(trial_dir / f"attempt-{number}", ignore_errors=True)
         shutil.rmtree(trial_dir / f"attempt-{attempt}" / "last", ignore_errors=True)
+
+
+def _with_share(error: str, placement: Placement | None) -> str:
+    """What an attempt died of; where that is memory, with the share that was too small."""
+    if placement is None or not is_out_of_memory(error):
+        return error
+    return f"{error.rstrip()}\nOutOfMemoryError: at {placement.share:g} of a device ({placement.device_type})"
 
 
 def _results(job: Evaluating, message: Message) -> list[dict[str, Any]]:
@@ -217,6 +276,7 @@ def _evaluation_rows(
             scores=item["scores"],
             coverage=item["coverage"],
             error=item.get("error"),
+            documents=item.get("documents", []),
         )
         for item in results
     ]

@@ -30,7 +30,7 @@ def identity_fields(row: TrialRow) -> Fields:
         "dataset": row.dataset,
         "fold": row.fold,
         "seed": row.seed,
-        **_flat(row.config),
+        **flat(row.config),
         "corpus_id": row.corpus_id,
         "encoder_id": row.encoder_id,
     }
@@ -55,7 +55,7 @@ def nearest_in_plan(plan: Plan, row: TrialRow) -> dict[str, tuple[Any, Any]] | N
     own = {name: value for name, value in identity_fields(row).items() if not name.endswith("_id")}
     planned = (
         {"dataset": trial.dataset, "fold": trial.fold, "seed": trial.seed}
-        | _flat(active_settings(trial.config))
+        | flat(active_settings(trial.config))
         for trial in plan.trials
     )
     return min((differences(own, fields) for fields in planned), key=len, default=None)
@@ -77,11 +77,12 @@ def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _flat(settings: Mapping[str, Any]) -> Fields:
-    flat: Fields = {}
+def flat(settings: Mapping[str, Any]) -> Fields:
+    """Nested settings by dotted name."""
+    fields: Fields = {}
     for section, value in settings.items():
         if isinstance(value, Mapping):
-            flat.update({f"{section}.{name}": item for name, item in value.items()})
+            fields.update({f"{section}.{name}": item for name, item in value.items()})
         else:
-            flat[section] = value
-    return flat
+            fields[section] = value
+    return fields

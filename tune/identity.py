@@ -61,8 +61,10 @@ def evaluation_id(trial_id: str, upstream_trial_id: str | None, split: str, enti
 def _acting_labels(config: TrialConfig, labels: Labels) -> list[Any]:
     """Label names in inventory order (it numbers the classes), with phrases where they are annotated."""
     own = labels.entities if config.phase == "NER" else labels.relations
-    names = [[name, phrase] if config.input.annotations else name for name, phrase in own.items()]
-    return [names, sorted(labels.symmetric) if config.phase == "RE" else []]
+    names = [[name, phrase] if config.input.is_annotated else name for name, phrase in own.items()]
+    acting = [names, sorted(labels.symmetric) if config.phase == "RE" else []]
+    types_objects = config.phase == "RE" and config.head.object_typing != "off"
+    return [*acting, list(labels.entities)] if types_objects else acting
 
 
 def digest(value: Any) -> str:

@@ -7,16 +7,18 @@ sends is refused. Times are provenance; nothing is decided by them.
 """
 
 import contextlib
-import json
+import dataclasses
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Self
 
 from lai_net.errors import InputError
+from tune.fault_points import reach
+from tune.ledger_check import check_whole, first_damaged_row
 from tune.ledger_file import (
     SCHEMA,
     MissingLedgerError,
@@ -27,76 +29,25 @@ from tune.ledger_file import (
     migrate,
     version_of,
 )
+from tune.ledger_rows import (
+    AttemptRow,
+    EvaluationRow,
+    FinalStatus,
+    ProbeRow,
+    SearchEvent,
+    Status,
+    TrialKey,
+    TrialRow,
+    attempt_row,
+    clash,
+    evaluation_row,
+    from_json,
+    search_event,
+    to_json,
+    trial_row,
+)
 
-Status = Literal["planned", "running", "completed", "failed", "pruned"]
-FinalStatus = Literal["completed", "failed", "pruned"]
-
-TrialKey = tuple[str, int | None, int, str]
-"""A trial without content: dataset, fold, seed, spec_id."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRow:
-    """One training: what was asked. `config` holds the active settings; `fold` is None without folds."""
-
-    trial_id: str
-    config_id: str
-    spec_id: str
-    dataset: str
-    phase: str
-    fold: int | None
-    seed: int
-    config: dict[str, Any]
-    corpus_id: str
-    encoder_id: str
-
-    @property
-    def key(self) -> TrialKey:
-        """Names the trial within a study, whose plan knows no content."""
-        return (self.dataset, self.fold, self.seed, self.spec_id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptRow:
-    """One try at a trial. `status` is `running` until there is a final record; times in seconds."""
-
-    trial_id: str
-    attempt: int
-    provenance: dict[str, Any]
-    status: Status
-    error: str | None
-    cpu_s: float | None
-    wall_s: float | None
-    artefacts: dict[str, str]
-    finished: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRow:
-    """Scores (0-1) of a trial on a split; `upstream_trial_id` names the NER trial of an end-to-end RE.
-
-    `error` is the traceback of one that failed, which has no scores.
-    """
-
-    evaluation_id: str
-    trial_id: str
-    upstream_trial_id: str | None
-    split: str
-    entities: str
-    scores: list[dict[str, Any]]
-    coverage: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class SearchEvent:
-    """A decision of a search: what it was given, and what followed; `number` counts from 0 in a search."""
-
-    search_id: str
-    number: int
-    kind: str
-    given: dict[str, Any]
-    decided: dict[str, Any]
+__all__ = ["AttemptRow", "EvaluationRow", "Ledger", "ProbeRow", "SearchEvent", "TrialKey", "TrialRow"]
 
 
 class Ledger:
@@ -106,6 +57,7 @@ class Ledger:
         self._connection = connection
         self._connection.row_factory = sqlite3.Row
         self._lock = lock
+        self._file = str(connection.execute("PRAGMA database_list").fetchone()["file"])
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
@@ -120,6 +72,7 @@ class Ledger:
             connection = connect_to_read(path) if read_only else connect_to_write(path)
             check_version(connection, path)
             if not read_only:
+                check_whole(connection, path)
                 migrate(connection)
         except (OSError, sqlite3.Error, InputError) as error:
             if connection is not None:
@@ -164,24 +117,24 @@ class Ledger:
         Raises:
             InputError: they do not.
         """
-        with self._transaction():
+        with self._transaction("trials.register"):
             named = {}
             for row in rows:
                 named[row.dataset, row.fold, row.spec_id, row.config_id, row.corpus_id] = row
                 self._connection.execute(
                     "INSERT INTO trial VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
                     (row.trial_id, row.config_id, row.spec_id, row.dataset, row.phase, row.fold, row.seed,
-                     _to_json(row.config), row.corpus_id, row.encoder_id),
+                     to_json(row.config), row.corpus_id, row.encoder_id),
                 )  # fmt: skip
             for key, row in named.items():
-                clash = self._one(
+                found = self._one(
                     "SELECT * FROM trial"
                     " WHERE (dataset = ?1 AND fold IS ?2 AND corpus_id <> ?5)"
                     " OR (dataset = ?1 AND fold IS ?2 AND spec_id = ?3) <> (config_id = ?4) LIMIT 1",
                     *key,
                 )  # fmt: skip
-                if clash is not None:
-                    raise InputError(_clash(_trial_row(clash), row))
+                if found is not None:
+                    raise InputError(clash(trial_row(found, self._file), row))
 
     def start_attempt(self, trial_id: str, attempt: int, provenance: Mapping[str, Any]) -> None:
         """Open attempt number `attempt`, which fences off all earlier ones.
@@ -189,12 +142,12 @@ class Ledger:
         Raises:
             ValueError: it is not the next attempt.
         """
-        with self._transaction():
+        with self._transaction("attempt.start"):
             if attempt != self.next_attempt(trial_id):
                 raise ValueError(f"trial {trial_id}: {attempt} is not the next attempt")
             self._connection.execute(
                 "INSERT INTO attempt (trial_id, attempt, provenance) VALUES (?,?,?)",
-                (trial_id, attempt, _to_json(provenance)),
+                (trial_id, attempt, to_json(provenance)),
             )
 
     def record_epoch(self, trial_id: str, attempt: int, epoch: int, report: Mapping[str, Any]) -> bool:
@@ -206,8 +159,8 @@ class Ledger:
         Raises:
             ValueError: a number in the report is not finite.
         """
-        text = _to_json(report)
-        with self._transaction():
+        text = to_json(report)
+        with self._transaction("epoch.record"):
             if not self._is_open(trial_id, attempt):
                 return False
             self._connection.execute(
@@ -232,13 +185,13 @@ class Ledger:
         Returns:
             False, and nothing stored, where the attempt is stale or has its final record.
         """
-        with self._transaction(durable=True):
+        with self._transaction("attempt.finish", durable=True):
             if not self._is_open(trial_id, attempt):
                 return False
             self._connection.execute(
                 "UPDATE attempt SET status=?, error=?, cpu_s=?, wall_s=?, artefacts=?, finished=?"
                 " WHERE trial_id=? AND attempt=?",
-                (status, error, cpu_s, wall_s, _to_json(artefacts or {}), datetime.now(UTC).isoformat(),
+                (status, error, cpu_s, wall_s, to_json(artefacts or {}), datetime.now(UTC).isoformat(),
                  trial_id, attempt),
             )  # fmt: skip
             for row in evaluations:
@@ -247,27 +200,27 @@ class Ledger:
 
     def record_evaluation(self, row: EvaluationRow) -> None:
         """Store an evaluation unless it is there; one that failed gives way."""
-        with self._transaction(durable=True):
+        with self._transaction("evaluation.record", durable=True):
             self._insert_evaluation(row)
 
     def record_imported(self, rows: Mapping[str, Mapping[str, Any]], outdated: Iterable[str] = ()) -> int:
         """Store imported result rows by key, over what is there; returns how many were new or other."""
-        with self._transaction(durable=True):
+        with self._transaction("results.import", durable=True):
             self._connection.executemany("DELETE FROM imported WHERE key = ?", [(key,) for key in outdated])
             before = self._connection.total_changes
             self._connection.executemany(
                 "INSERT INTO imported VALUES (?,?)"
                 " ON CONFLICT DO UPDATE SET row = excluded.row WHERE row <> excluded.row",
-                [(key, _to_json(row)) for key, row in rows.items()],
+                [(key, to_json(row)) for key, row in rows.items()],
             )
             return self._connection.total_changes - before
 
     def record_search_event(self, event: SearchEvent) -> None:
         """Append a decision to a search's log."""
-        with self._transaction():
+        with self._transaction("search.decide"):
             self._connection.execute(
                 "INSERT INTO search_event VALUES (?,?,?,?,?)",
-                (event.search_id, event.number, event.kind, _to_json(event.given), _to_json(event.decided)),
+                (event.search_id, event.number, event.kind, to_json(event.given), to_json(event.decided)),
             )
 
     def search_events(self, search_id: str) -> list[SearchEvent]:
@@ -275,25 +228,16 @@ class Ledger:
         if version_of(self._connection) < 2:
             return []  # an old ledger, open to read
         rows = self._all("SELECT * FROM search_event WHERE search_id = ? ORDER BY number", search_id)
-        return [
-            SearchEvent(
-                row["search_id"],
-                row["number"],
-                row["kind"],
-                json.loads(row["given"]),
-                json.loads(row["decided"]),
-            )
-            for row in rows
-        ]
+        return [search_event(row, self._file) for row in rows]
 
     def trial(self, trial_id: str) -> TrialRow | None:
         """The trial, or None."""
         row = self._one("SELECT * FROM trial WHERE trial_id = ?", trial_id)
-        return None if row is None else _trial_row(row)
+        return None if row is None else trial_row(row, self._file)
 
     def trials(self) -> list[TrialRow]:
         """All trials in the order of their registration."""
-        return [_trial_row(row) for row in self._all("SELECT * FROM trial ORDER BY rowid")]
+        return [trial_row(row, self._file) for row in self._all("SELECT * FROM trial ORDER BY rowid")]
 
     def next_attempt(self, trial_id: str) -> int:
         """The number of the attempt to come, from 1."""
@@ -303,13 +247,13 @@ class Ledger:
     def attempts(self, trial_id: str) -> list[AttemptRow]:
         """A trial's attempts, oldest first."""
         query = "SELECT * FROM attempt WHERE trial_id = ? ORDER BY attempt"
-        return [_attempt_row(row) for row in self._all(query, trial_id)]
+        return [attempt_row(row, self._file) for row in self._all(query, trial_id)]
 
     def all_attempts(self) -> dict[str, list[AttemptRow]]:
         """The attempts, oldest first, of every trial that was ever started."""
         attempts: dict[str, list[AttemptRow]] = {}
         for row in self._all("SELECT * FROM attempt ORDER BY attempt"):
-            attempts.setdefault(row["trial_id"], []).append(_attempt_row(row))
+            attempts.setdefault(row["trial_id"], []).append(attempt_row(row, self._file))
         return attempts
 
     def newest_attempts(self) -> dict[str, AttemptRow]:
@@ -323,8 +267,8 @@ class Ledger:
 
     def epochs(self, trial_id: str) -> list[dict[str, Any]]:
         """A trial's epoch reports in order."""
-        query = "SELECT report FROM epoch WHERE trial_id = ? ORDER BY epoch"
-        return [json.loads(row["report"]) for row in self._all(query, trial_id)]
+        query = "SELECT * FROM epoch WHERE trial_id = ? ORDER BY epoch"
+        return [from_json(row, "report", self._file) for row in self._all(query, trial_id)]
 
     def epoch_counts(self) -> dict[str, int]:
         """How many epochs each trial has reported; trials without any are left out."""
@@ -336,24 +280,83 @@ class Ledger:
         query = "SELECT trial_id, sum(json_extract(report, '$.wall_s')) AS s FROM epoch GROUP BY trial_id"
         return {row["trial_id"]: row["s"] for row in self._all(query)}
 
+    def epoch_values(self, name: str) -> dict[str, list[tuple[int, float]]]:
+        """One number of the epoch reports, such as `dev.f1`, by trial: (epoch, value) where it was said."""
+        query = (
+            "SELECT trial_id, epoch, json_extract(report, '$.' || ?1) AS value FROM epoch"
+            " WHERE value IS NOT NULL ORDER BY trial_id, epoch"
+        )
+        values: dict[str, list[tuple[int, float]]] = {}
+        for row in self._all(query, name):
+            values.setdefault(row["trial_id"], []).append((row["epoch"], row["value"]))
+        return values
+
     def evaluations(self) -> list[EvaluationRow]:
         """All evaluations, ordered by id."""
-        return [_evaluation_row(row) for row in self._all("SELECT * FROM evaluation ORDER BY evaluation_id")]
+        return list(self.each_evaluation())
+
+    def each_evaluation(self, *, by_trial: bool = False) -> Iterator[EvaluationRow]:
+        """All evaluations, ordered by (trial and) id, one at a time: parsed, they take much room."""
+        order = "trial_id, evaluation_id" if by_trial else "evaluation_id"
+        for row in self._connection.execute(f"SELECT * FROM evaluation ORDER BY {order}"):
+            yield evaluation_row(row, self._file)
+
+    def evaluation_errors(self) -> dict[str, str]:
+        """What went wrong in evaluations that failed, by trial."""
+        rows = self._all("SELECT trial_id, error FROM evaluation WHERE error <> '' ORDER BY evaluation_id")
+        return {row["trial_id"]: row["error"] for row in rows}
+
+    def documents(self, evaluation_id: str) -> list[dict[str, Any]]:
+        """Counts per document of an evaluation; empty where none were recorded."""
+        if version_of(self._connection) < 3:
+            return []  # an old ledger, open to read
+        row = self._one("SELECT * FROM evaluation_documents WHERE evaluation_id = ?", evaluation_id)
+        return [] if row is None else list(from_json(row, "documents", self._file))
+
+    def record_probe(self, row: ProbeRow) -> None:
+        """Store what was measured; what an earlier probe found gives way."""
+        with self._transaction("probe.record"):
+            values = dataclasses.astuple(row)
+            marks = ",".join("?" * len(values))
+            self._connection.execute(f"INSERT OR REPLACE INTO probe VALUES ({marks})", values)
+
+    def probes(self) -> dict[tuple[str, str], ProbeRow]:
+        """What was measured, by shape and device type."""
+        if version_of(self._connection) < 4:
+            return {}  # an old ledger, open to read
+        rows = self._all("SELECT * FROM probe ORDER BY shape_id, device_type")
+        return {(row["shape_id"], row["device_type"]): ProbeRow(**dict(row)) for row in rows}
 
     def imported(self) -> dict[str, dict[str, Any]]:
         """All imported result rows by key, ordered by key."""
-        return {r["key"]: json.loads(r["row"]) for r in self._all("SELECT * FROM imported ORDER BY key")}
+        return {
+            r["key"]: from_json(r, "row", self._file)
+            for r in self._all("SELECT * FROM imported ORDER BY key")
+        }
 
     @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transaction(self, name: str, *, durable: bool = False) -> Iterator[None]:
+        """All of the body is stored, or nothing.
+
+        Raises:
+            InputError: the disk is full.
+        """
         try:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
+            reach(f"{name}.before_commit")
+            self._connection.execute("COMMIT")
+            reach(f"{name}.after_commit")
+        except BaseException as error:
+            if self._connection.in_transaction:  # SQLite itself may have rolled back
+                self._connection.execute("ROLLBACK")
+            if _is_disk_full(error):
+                raise InputError(
+                    f"{self._file}: the disk is full; all that was recorded before is safe: free space, then "
+                    "the same call resumes"
+                ) from error
             raise
-        self._connection.execute("COMMIT")
 
     def _is_open(self, trial_id: str, attempt: int) -> bool:
         query = "SELECT attempt, status FROM attempt WHERE trial_id = ? ORDER BY attempt DESC LIMIT 1"
@@ -366,61 +369,27 @@ class Ledger:
             " ON CONFLICT DO UPDATE SET scores=excluded.scores, coverage=excluded.coverage,"
             " error=excluded.error WHERE error IS NOT NULL",
             (row.evaluation_id, row.trial_id, row.upstream_trial_id, row.split, row.entities,
-             _to_json(row.scores), _to_json(row.coverage), row.error),
+             to_json(row.scores), to_json(row.coverage), row.error),
         )  # fmt: skip
+        if row.documents:
+            self._connection.execute(
+                "INSERT INTO evaluation_documents VALUES (?,?) ON CONFLICT DO NOTHING",
+                (row.evaluation_id, to_json(row.documents)),
+            )
 
     def _one(self, query: str, *values: Any) -> Any:
         return self._connection.execute(query, values).fetchone()
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        return self._connection.execute(query, values).fetchall()
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if (damaged := first_damaged_row(self._connection)) is None:
+                raise
+            raise InputError(f"{self._file}: {damaged}") from error
 
 
-def _clash(stored: TrialRow, row: TrialRow) -> str:
-    """What is wrong where two trials with one name differ in content, or two with one content in name."""
-    places = [
-        {
-            "dataset": item.dataset,
-            "corpus": item.corpus_id,
-            "encoder": item.encoder_id,
-            "encoder.name": item.config.get("encoder", {}).get("name"),
-        }
-        for item in (stored, row)
-    ]
-    differing = [
-        f"{name} was {was!r} and is {places[1][name]!r}"
-        for name, was in places[0].items()
-        if was != places[1][name]
-    ]
-    return (
-        f"dataset {row.dataset!r}: trial {stored.trial_id} in the ledger has other content under the same "
-        f"name, or the same content under another: {', '.join(differing) or 'the annotations differ'}; "
-        "use one name for one content, or another ledger"
-    )
-
-
-def _to_json(value: Any) -> str:
-    """Canonical JSON; a number that is not finite is refused, since JSON has none."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _trial_row(row: sqlite3.Row) -> TrialRow:
-    return TrialRow(**{**dict(row), "config": json.loads(row["config"])})
-
-
-def _attempt_row(row: sqlite3.Row) -> AttemptRow:
-    return AttemptRow(
-        **{
-            **dict(row),
-            "provenance": json.loads(row["provenance"]),
-            "status": row["status"] or "running",
-            "artefacts": json.loads(row["artefacts"] or "{}"),
-        }
-    )
-
-
-def _evaluation_row(row: sqlite3.Row) -> EvaluationRow:
-    values = dict(row)
-    return EvaluationRow(
-        **{**values, "scores": json.loads(row["scores"]), "coverage": json.loads(row["coverage"])}
-    )
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

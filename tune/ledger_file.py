@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import IO
 
 from lai_net.errors import InputError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
 
 _SEARCH_EVENT = """
@@ -18,7 +19,25 @@ CREATE TABLE search_event (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = {1: f"{_SEARCH_EVENT} ALTER TABLE evaluation ADD COLUMN error TEXT;"}
+_EVALUATION_DOCUMENTS = """
+CREATE TABLE evaluation_documents (
+  evaluation_id TEXT PRIMARY KEY REFERENCES evaluation, documents TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_PROBE = """
+CREATE TABLE probe (
+  shape_id TEXT NOT NULL, device_type TEXT NOT NULL, meter TEXT NOT NULL, peak_bytes INTEGER NOT NULL,
+  context_bytes INTEGER NOT NULL, capacity_bytes INTEGER NOT NULL, step_s REAL NOT NULL,
+  largest_step_s REAL NOT NULL, steps_per_epoch INTEGER NOT NULL, PRIMARY KEY (shape_id, device_type)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS = {
+    1: f"{_SEARCH_EVENT} ALTER TABLE evaluation ADD COLUMN error TEXT;",
+    2: _EVALUATION_DOCUMENTS,
+    3: _PROBE,
+}
 """What turns a ledger of a version into one of the next."""
 
 SCHEMA = f"""
@@ -44,10 +63,17 @@ CREATE TABLE evaluation (
   scores TEXT NOT NULL, coverage TEXT NOT NULL, error TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-{_SEARCH_EVENT}PRAGMA application_id = {APPLICATION_ID};
+{_SEARCH_EVENT}{_EVALUATION_DOCUMENTS}{_PROBE}PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+
+
+MOUNTS = Path("/proc/mounts")
+_NETWORK_FILE_SYSTEMS = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "smbfs",
+    "virtiofs",
+}  # fmt: skip
 
 
 class MissingLedgerError(InputError):
@@ -73,6 +99,12 @@ def lock_beside(path: Path) -> IO[str]:
         lock.close()
         raise InputError(
             f"{path}: another process is writing (pid {holder}); wait for it to end, or name another ledger"
+        ) from error
+    except OSError as error:
+        lock.close()
+        raise InputError(
+            f"{path}: its file system has no locks ({error.strerror}), so two runs could write at once; "
+            "name a ledger on a local disk, or mount it with locks"
         ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
@@ -102,8 +134,10 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     """Open to write, and lay out a file that is new."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     connection.execute("PRAGMA foreign_keys = ON")
-    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-        connection.execute("PRAGMA journal_mode = WAL")
+    is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if is_new or connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
+    if is_new:
         connection.executescript(SCHEMA)
     return connection
 
@@ -115,10 +149,31 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise MissingLedgerError(
             f"{path}: there is no such ledger; name one with --ledger, or start with `lai run`"
         )
-    # Without a -wal file nobody writes; `immutable` then keeps SQLite from making -wal and -shm files itself.
-    still = not path.with_name(path.name + "-wal").exists()
+    # In WAL mode (2 in byte 18 of the header) and without a -wal file nobody writes; `immutable` then keeps
+    # SQLite from making -wal and -shm files itself.
+    with path.open("rb") as file:
+        is_wal = file.read(19)[18:] == b"\2"
+    still = is_wal and not path.with_name(path.name + "-wal").exists()
     uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if still else ''}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+
+
+def is_on_network(path: Path) -> bool:
+    """Whether the file lies on a network file system, where several hosts share no memory for a WAL index."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        return False
+    real, mounts = path.resolve(), [line.split()[1:3] for line in lines]
+    holding = [(len(place), kind) for place, kind in mounts if real.is_relative_to(_unescaped(place))]
+    holding.reverse()  # of several mounts at one place the last one shows
+    kind = max(holding, key=lambda item: item[0], default=(0, ""))[1]
+    return kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")
+
+
+def _unescaped(place: str) -> str:
+    """A path of the mount table, which writes blanks as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -136,7 +191,8 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse another program's database and a ledger of a later version."""
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID or version_of(connection) < min(MIGRATIONS):
         raise InputError(f"{path}: an SQLite file, but not a ledger; name another file")
     if version_of(connection) > SCHEMA_VERSION:
         raise InputError(

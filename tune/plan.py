@@ -8,10 +8,10 @@ RE with the base first (end-to-end evaluations wait for it), and the folds of on
 that trials of equal shape follow each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from lai_net.config import Phase, TrialConfig, active_settings
+from lai_net.config import EntitySource, Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.cells import Cell, expand
@@ -47,7 +47,7 @@ class PlannedEvaluation:
     trial: TrialKey
     upstream: TrialKey | None
     split: str
-    entities: str
+    entities: EntitySource
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class EvaluationJob:
     trial_id: str
     upstream_trial_id: str | None
     split: str
-    entities: str
+    entities: EntitySource
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,13 @@ class Jobs:
             tuple(job for job in self.trials if job.row.trial_id not in completed),
             tuple(job for job in self.evaluations if job.evaluation_id not in recorded),
         )
+
+    def only(self, keys: Set[TrialKey]) -> "Jobs":
+        """The trials with these keys, and the evaluations that need no other."""
+        trials = tuple(job for job in self.trials if job.row.key in keys)
+        ids = {job.row.trial_id for job in trials} | {None}
+        evaluations = (job for job in self.evaluations if {job.trial_id, job.upstream_trial_id} <= ids)
+        return Jobs(trials, tuple(evaluations))
 
 
 @dataclass(frozen=True)
@@ -227,14 +234,14 @@ def _configs(cells: Sequence[Cell]) -> dict[str, TrialConfig]:
     return unique
 
 
-def _joins(cells: Sequence[Cell]) -> list[tuple[str, str | None, str]]:
+def _joins(cells: Sequence[Cell]) -> list[tuple[str, str | None, EntitySource]]:
     """Unique (spec_id, upstream spec_id, entities) of the evaluations that fill the cells."""
-    joins: dict[tuple[str, str | None, str], None] = {}
-    for spec, cell in [(spec_id(cell.config), cell) for cell in cells if cell.config is not None]:
-        if cell.phase == "NER":
-            joins[spec, None, "predicted"] = None
+    joins: dict[tuple[str, str | None, EntitySource], None] = {}
+    for cell in cells:
+        if cell.config is None:
             continue
-        joins[spec, None, "gold"] = None
+        spec = spec_id(cell.config)
+        joins |= dict.fromkeys((spec, None, entities) for entities in cell.config.evaluated_on)
         if cell.upstream is not None:
             joins[spec, spec_id(cell.upstream), "predicted"] = None
     return list(joins)

@@ -34,17 +34,17 @@ class Prepared:
     search: SearchPlan | None = None
 
 
-def prepare(study_name: str, corpus_options: Sequence[str]) -> Prepared:
-    """Load a study and what it names.
+def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
+    """Load a study, unless it is loaded, and what it names.
 
     Raises:
         InputError: a file is wrong, or a corpus has no place.
     """
-    study = load_study(study_name)
+    study = study if isinstance(study, Study) else load_study(study)
     plan = make_plan(study)
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
-    names = plan.encoder_names if search is None else search.space.encoder_names
+    names = plan.encoder_names if search is None else search.encoder_names
     widths = {name: _encoder_width(name) for name in names}
     _check_heads(plan, widths)
     if search is not None:
@@ -70,8 +70,8 @@ def _check_heads(plan: Plan, widths: Mapping[str, int]) -> None:
 def _check_searched_heads(search: SearchPlan, widths: Mapping[str, int]) -> None:
     searched = [item.values or () for item in search.space.dimensions if item.name == "graph.heads"]
     for heads in (int(value) for values in searched for value in values):
-        for encoder, width in widths.items():
-            if width % heads:
+        for encoder in search.space.encoder_names:
+            if (width := widths[encoder]) % heads:
                 raise InputError(
                     f"{search.study.file}: search.space.graph.heads: must divide the width {width} of "
                     f"encoder {encoder}, but may be {heads}; name those that do as a choice"
@@ -124,7 +124,13 @@ def _load_corpora(
                 f"{source} has {folds}; set folds = {folds}"
             )
         for fold in dataset.fold_numbers:
-            corpus = load_corpus(source, name=dataset.name, annotations=dataset.annotations, fold=fold)
+            corpus = load_corpus(
+                source,
+                name=dataset.name,
+                annotations=dataset.annotations,
+                fold=fold,
+                overlapping_relations=dataset.overlapping_relations,
+            )
             yield (
                 (dataset.name, fold),
                 (
@@ -134,6 +140,7 @@ def _load_corpora(
                         name=dataset.name,
                         annotations=dataset.annotations,
                         fold=fold,
+                        overlapping_relations=dataset.overlapping_relations,
                         content_id=corpus.content_id,
                     ),
                 ),

@@ -68,7 +68,9 @@ class ProgressSink:
     def record(self, task: Task, message: Message) -> None:
         """Pass on, then show."""
         self.inner.record(task, message)
-        job = self.jobs[task.key]
+        job = self.jobs.get(task.key)
+        if job is None:
+            return  # a measurement, no job of the run
         if message.is_final:
             self._end(task.key, job, message)
         else:

@@ -5,12 +5,13 @@ import importlib.metadata
 import os
 import platform
 import socket
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from tune.checkout import code_of
 
 
 def provenance(device: str) -> dict[str, Any]:
@@ -63,20 +64,6 @@ def _device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name()
-
-
-def code_of(file: Path) -> dict[str, Any]:
-    """The commit of the checkout that tracks `file`, now, and whether files differ from it; else None."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(file.parent), *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", file.name)
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
 
 
 @functools.cache

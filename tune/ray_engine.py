@@ -14,89 +14,45 @@ Tune 2.60 can hang, end early or falsify without a word in seven ways; the fence
    the next experiment runs one trial fewer side by side.
 """
 
-import contextlib
-import logging
+import dataclasses
 import math
 import os
-import secrets
-import shutil
-import socket
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ.update(
-    {
-        "RAY_AUTH_MODE": "token",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-        "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-        **os.environ,
-    }
-)  # Ray reads some of these at its import; what the user has set stands
+from tune import ray_environment  # noqa: F401 - ray reads it at its import
+
+# isort: split
 import ray
 import ray.tune as ray_tune
+from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lai_net.errors import InputError
-from tune.engine import Executor, Message, Sink, Source, Task, attempt_messages, deliver, failure
+from tune.cluster.connection import cluster as cluster
+from tune.engine import (
+    LOGICAL,
+    Executor,
+    Message,
+    Node,
+    Placement,
+    Sink,
+    Source,
+    Task,
+    attempt_messages,
+    deliver,
+    failure,
+)
 
-_OBJECT_STORE_BYTES = 100 * 2**20
 _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
-_WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "1",  # Tune runs each trial in a new thread; an arena for each would keep its memory
-} | {name: os.environ[name] for name in ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_FUNCTION_THREAD_TIMEOUT_S")}
-_MAX_TEMPORARY_PATH = 20  # characters; Ray's sockets lie below it, and their paths may have 107
-
-
-@contextlib.contextmanager
-def cluster(address: str | None = None, *, gpus: int | None = None) -> Iterator[None]:
-    """Join the Ray cluster at `address` (HOST:PORT), or start one of this machine and stop it at the end.
-
-    Args:
-        address: of a running head; None starts a local Ray.
-        gpus: logical GPUs of a local Ray; None takes those that are there.
-
-    Raises:
-        InputError: nothing listens at `address`.
-    """
-    folder = None
-    where: dict[str, Any] = {"address": address}
-    if address is not None:
-        _probe(address)
-    else:
-        _give_own_token()
-        folder = _short_folder()
-        where = {
-            "address": "local",
-            "num_gpus": gpus,
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
-        }
-    # Failed trials are in our records; Tune's log would only tear the progress bar.
-    try:
-        ray.init(
-            **where,
-            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+_TYPE_PREFIX = "accelerator_type:"  # Ray's resource, one a node: `accelerator_type:GeForce-RTX-3090`
+_A_TOUCH = 0.001  # of that resource: it only says which nodes will do
 
 
 @dataclass(frozen=True)
@@ -109,6 +65,7 @@ class RayEngine:
         gpus: share of a GPU of one trial.
         max_concurrent: bound of trials side by side; None takes what the cluster holds.
         wave_trials: tasks of one Tune experiment; more take another.
+        stall_s: seconds without a word from a running trial, after which its worker is killed.
     """
 
     executor: Executor
@@ -116,6 +73,7 @@ class RayEngine:
     gpus: float = 0.0
     max_concurrent: int | None = None
     wave_trials: int = _WAVE_TRIALS
+    stall_s: float = math.inf
 
     def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool] = lambda: False) -> None:
         """See `tune.engine.Engine.run`.
@@ -126,11 +84,15 @@ class RayEngine:
         cap = self.slots()
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
         while not source.is_done() and not should_stop():
-            wave = _Wave(source, sink, should_stop, cap, self.wave_trials)
+            wave = _Wave(source, sink, should_stop, cap, self.wave_trials, self.stall_s)
             if not self._run_wave(wave):
                 cap = max(1, cap - 1)
                 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
                 wave.abandon(f"a node ran low on memory; from now on at most {cap} trials run side by side")
+
+    def nodes(self) -> list[Node]:
+        """The cluster's nodes; GPUs of a node are of one type, that of its first."""
+        return [node_of(resources) for resources in _alive()]
 
     def slots(self) -> int:
         """How many trials run side by side.
@@ -138,7 +100,7 @@ class RayEngine:
         Raises:
             InputError: none can; Tune would wait for ever without a word.
         """
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        nodes = _alive()
         slots = sum(fits(node, self.cpus, self.gpus) for node in nodes)
         if slots == 0:
             held = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
@@ -147,6 +109,14 @@ class RayEngine:
                 "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
             )
         return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
+
+    def _resources(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What Ray reserves for a task: its own share of a device of its type, or the engine's."""
+        given = Placement(self.gpus) if config["placement"] is None else Placement(**config["placement"])
+        bundle = {"CPU": self.cpus, "GPU": given.share}
+        if given.device_type != LOGICAL:
+            bundle[_TYPE_PREFIX + given.device_type] = _A_TOUCH
+        return PlacementGroupFactory([bundle])
 
     def _run_wave(self, wave: "_Wave") -> bool:
         """One Tune experiment; False if it broke off for want of memory."""
@@ -158,7 +128,7 @@ class RayEngine:
 
         with tempfile.TemporaryDirectory(prefix="lai-", ignore_cleanup_errors=True) as folder:
             tuner = ray_tune.Tuner(
-                ray_tune.with_resources(attempt, {"cpu": self.cpus, "gpu": self.gpus}),
+                ray_tune.with_resources(attempt, self._resources),
                 tune_config=ray_tune.TuneConfig(
                     search_alg=_SourceSearcher(wave),
                     scheduler=_SinkScheduler(wave),
@@ -193,10 +163,16 @@ class _Stopped(Exception):  # noqa: N818 - nothing is wrong: the user asked for 
 
 @dataclass
 class _Flight:
-    """A task that Tune holds. `is_over` once its final message was delivered."""
+    """A task that Tune holds.
+
+    Attributes:
+        is_over: its final message was delivered.
+        heard: when its worker last said something, or began; None before.
+    """
 
     task: Task
     is_over: bool = False
+    heard: float | None = None
 
 
 @dataclass
@@ -208,6 +184,7 @@ class _Wave:
     should_stop: Callable[[], bool]
     cap: int
     budget: int
+    stall_s: float = math.inf
     flights: dict[str, _Flight] = field(default_factory=dict)
     num_seen: int = 0
     trials: dict[str, Trial] = field(default_factory=dict)
@@ -221,12 +198,13 @@ class _Wave:
         if task is not None:
             self.budget -= 1
             self.flights[ray_id] = _Flight(task)
-            return {"key": task.key, "attempt": task.attempt, "spec": task.spec}
+            return dataclasses.asdict(task)
         over = self.budget == 0 or self.source.is_done()
         return Searcher.FINISHED if over and not self.flights else None
 
     def deliver(self, flight: _Flight, message: Message) -> None:
         """Pass a message on; Tune hides the class of an error, so it is kept."""
+        flight.heard = time.monotonic()
         try:
             flight.is_over = not deliver(self.source, self.sink, flight.task, message)
         except Exception as error:
@@ -242,6 +220,22 @@ class _Wave:
             trial, flight = self.trials.pop(ray_id), self.flights.pop(ray_id)
             if not flight.is_over:
                 self.deliver(flight, failure(_why(trial), retryable=True))
+
+    def kill_stalled(self) -> None:
+        """Give up every try that has said nothing for too long, and only then kill its worker."""
+        now = time.monotonic()
+        for ray_id, flight in self.flights.items():
+            trial = self.trials[ray_id]
+            if trial.status != Trial.RUNNING or flight.is_over:
+                continue
+            if flight.heard is None:
+                flight.heard = now
+            if now - flight.heard > self.stall_s:
+                said = f"no word for {self.stall_s / 60:g} minutes (budget.stall_minutes); "
+                why = f"{said}the worker was killed"
+                self.deliver(flight, failure(why, retryable=True))
+                if (worker := trial.temporary_state.ray_actor) is not None:
+                    ray.kill(worker)
 
     def abandon(self, why: str) -> None:
         """Report every task in flight as failed by the machine."""
@@ -304,6 +298,7 @@ class _Watchdog(ray_tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:  # noqa: ARG002
         """Notice every end, and the user's wish to stop."""
         self._wave.sweep(trials)
+        self._wave.kill_stalled()
         if self._wave.should_stop():
             raise _Stopped
 
@@ -314,6 +309,16 @@ def _why(trial: Trial) -> str:
     if path is not None and path.exists():
         return path.read_text(encoding="utf-8")
     return f"the worker process was lost (Tune calls the trial {trial.status}) and left no error"
+
+
+def node_of(resources: dict[str, float]) -> Node:
+    """A node as Ray describes it: the type of its GPUs is the name of a resource."""
+    types = [name.removeprefix(_TYPE_PREFIX) for name in resources if name.startswith(_TYPE_PREFIX)]
+    return Node(resources.get("CPU", 0), int(resources.get("GPU", 0)), types[0] if types else LOGICAL)
+
+
+def _alive() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def fits(node: dict[str, float], cpus: float, gpus: float) -> int:
@@ -328,28 +333,3 @@ def fits(node: dict[str, float], cpus: float, gpus: float) -> int:
 
 def _quotient(held: float, needed: float) -> int:
     return math.floor(held / needed + 1e-9)  # 0.3 / 0.1 is a little less than 3
-
-
-def _probe(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError(f"--address must be HOST:PORT of a Ray head, but got {address!r}")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise InputError(
-            f"--address {address}: nothing answers there ({error}); start one with `ray start --head`, "
-            "or leave --address out"
-        ) from error
-
-
-def _give_own_token() -> None:
-    """A secret of this process for its own Ray, so that Ray writes none into the user's home."""
-    named = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
-    if not named and not Path("~/.ray/auth_token").expanduser().exists():
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-
-
-def _short_folder() -> str:
-    base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="lai-", dir=base if len(base) <= _MAX_TEMPORARY_PATH else "/tmp")

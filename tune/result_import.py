@@ -10,7 +10,7 @@ from typing import Any
 
 from lai_net.errors import InputError
 from tune.ledger import AttemptRow, Ledger
-from tune.results import LONG_COLUMNS, SCORES, TASKS
+from tune.results import LONG_COLUMNS, SCORES, TASKS, representation_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
 _DATASETS = {name.lower(): name for name in ("SciERC", "ADE", "ACE05", "CoNLL04")}
@@ -102,7 +102,7 @@ def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
         InputError: another one has other scores, so that no table could say which holds.
     """
     for other in others:
-        fits = all(
+        fits = representation_of(row) == representation_of(other) and all(
             row[name] == other[name] or None in (row[name], other[name]) for name in ("encoder", "selection")
         )
         names = [name for name in SCORES if row[name] != other[name]]

@@ -3,16 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from sys import intern
 from typing import Any
 
+from lai_net.config import InputConfig
+from tune.baseline import model_of_settings
 from tune.identity import evaluation_id
 from tune.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
 from tune.plan import SPLITS, TrialKey, make_plan
 from tune.search.plan import plan_search
 from tune.search.report import trial_keys
-from tune.study import Study
+from tune.study import Study, with_all_seeds
 
 LONG_COLUMNS = (
     "trial_id", "config_id", "dataset", "phase", "task", "split", "seed", "gcn_layers", "gcn_heads",
@@ -33,12 +38,19 @@ class ResultRow(dict[str, Any]):
     `spec_id` and `upstream_spec_id` join it with the cells of a study; imported rows have neither.
     """
 
+    __slots__ = ("spec_id", "upstream_spec_id")
+
     def __init__(
         self, values: Mapping[str, Any], *, spec_id: str | None = None, upstream_spec_id: str | None = None
     ) -> None:
         super().__init__((column, values.get(column)) for column in LONG_COLUMNS)
         self.spec_id = spec_id
         self.upstream_spec_id = upstream_spec_id
+
+
+def representation_of(row: Mapping[str, Any]) -> Any:
+    """A row's representation; one that says none means annotated or, without annotations, enumerated."""
+    return row["representation"] or ("annotate" if row["annotations"] else "enumerate")
 
 
 def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
@@ -52,17 +64,18 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     attempts = ledger.all_attempts()
     epochs = ledger.epoch_counts()
     seconds = ledger.epoch_times()
-    evaluations = current_evaluations(ledger)
     planned = None if study is None else _Planned(study, ledger)
     rows: list[ResultRow] = []
-    for name, trial in trials.items():
+    # A trial's evaluations at a time: parsed, all of a large ledger's take more room than its rows.
+    for name, evaluations in _evaluations_by_trial(ledger, trials):
+        trial = trials[name]
         if name not in attempts or (planned is not None and trial.key not in planned.trials):
             continue
         common = _trial_values(trial) | _run_values(attempts[name])
         common |= {"epochs": epochs.get(name, 0), "wall_s": seconds.get(name)}
         joined = [
             (item, None if item.upstream_trial_id is None else trials[item.upstream_trial_id])
-            for item in evaluations.get(name, ())
+            for item in evaluations
         ]
         if planned is not None:
             joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
@@ -78,12 +91,27 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
 def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
     """By trial, the evaluations that today's code would make likewise."""
     evaluations: dict[str, list[EvaluationRow]] = {}
-    for item in ledger.evaluations():
-        if item.evaluation_id == evaluation_id(
-            item.trial_id, item.upstream_trial_id, item.split, item.entities
-        ):
+    for item in ledger.each_evaluation():
+        if _is_current(item):
             evaluations.setdefault(item.trial_id, []).append(item)
     return evaluations
+
+
+def _evaluations_by_trial(
+    ledger: Ledger, trials: Iterable[str]
+) -> Iterator[tuple[str, Sequence[EvaluationRow]]]:
+    """Every trial with its current evaluations (see `current_evaluations`), those without any last."""
+    rest = dict.fromkeys(trials)
+    current = filter(_is_current, ledger.each_evaluation(by_trial=True))
+    for name, group in groupby(current, key=attrgetter("trial_id")):
+        del rest[name]
+        yield name, tuple(group)
+    yield from ((name, ()) for name in rest)
+
+
+def _is_current(item: EvaluationRow) -> bool:
+    expected = evaluation_id(item.trial_id, item.upstream_trial_id, item.split, item.entities)
+    return item.evaluation_id == expected
 
 
 class _Planned:
@@ -92,12 +120,14 @@ class _Planned:
     def __init__(self, study: Study, ledger: Ledger) -> None:
         if study.search is not None:
             self.trials = trial_keys(plan_search(study), ledger)
-            entities = "predicted" if study.search.phase == "NER" else "gold"
             self._evaluations: set[tuple[TrialKey, TrialKey | None, str, str]] = {
-                (key, None, split, entities) for key in self.trials for split in SPLITS
+                (key, None, split, entities)
+                for key in self.trials
+                for split in SPLITS
+                for entities in ("predicted", "gold")  # NER's, RE's
             }
             return
-        plan = make_plan(study)
+        plan = make_plan(with_all_seeds(study))
         self.trials = {trial.key for trial in plan.trials}
         self._evaluations = {
             (item.trial, item.upstream, item.split, item.entities) for item in plan.evaluations
@@ -122,7 +152,7 @@ def _run_values(attempts: Sequence[AttemptRow]) -> dict[str, Any]:
 
 def _trial_values(trial: TrialRow) -> dict[str, Any]:
     settings = trial.config
-    annotations = settings["input"]["annotations"]
+    inputs = InputConfig(**settings["input"])
     return {
         "trial_id": trial.trial_id,
         "config_id": trial.config_id,
@@ -133,12 +163,12 @@ def _trial_values(trial: TrialRow) -> dict[str, Any]:
         "gcn_heads": settings["graph"].get("heads"),
         "entity_filter": settings["filter"]["enabled"] if trial.phase == "NER" else None,
         "attention_mask": settings["input"]["attention_mask"],
-        "annotations": annotations,
+        "annotations": inputs.is_annotated,
         "fold": trial.fold,
         "selection": settings["training"]["selection"],
         "encoder": settings["encoder"]["name"],
-        "model": "LAI-Net",
-        "representation": "annotate" if annotations else "enumerate",
+        "model": model_of_settings(settings),
+        "representation": inputs.family,
         "origin": "run",
     }
 
@@ -154,8 +184,10 @@ def _evaluation_rows(
     }
     failed = [{"task": task, "status": "failed"} for task in TASKS[trial.phase]]
     for score in item.scores if item.error is None else failed:
+        # Each parsed text is an object of its own: tens of megabytes in a large table.
+        shared = {name: intern(value) if isinstance(value, str) else value for name, value in score.items()}
         yield ResultRow(
-            values | score,
+            values | shared,
             spec_id=trial.spec_id,
             upstream_spec_id=None if upstream is None else upstream.spec_id,
         )

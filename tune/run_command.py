@@ -1,17 +1,33 @@
 """`lai run`: the composition of plan, ledger, schedule and engine. Ray and torch load late."""
 
 import contextlib
+import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tune.budget import Budget
+from tune.artefacts import FEATURES, store_in
+from tune.artefacts import FOLDER as ARTEFACTS
+from tune.budget import Budget, size_gib
+from tune.cluster.options import (
+    AddressOption,
+    InsecureOption,
+    Remote,
+    ShipOption,
+    StorageOption,
+    remote_of,
+)
 from tune.engine import Engine, Source
 from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.ledger import AttemptRow, Ledger
+from tune.packing.needs import Needs
+from tune.packing.pool import Pool
+from tune.packing.source import PackedSource
 from tune.preparation import Prepared, prepare
 from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
@@ -19,36 +35,76 @@ from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
 from tune.search.report import result_lines
 from tune.search.source import SearchSource
-from tune.study import Resources
+from tune.study import Resources, Study, load_study, with_all_seeds
+from tune.until_decided import (
+    Decider,
+    MaxSeedsOption,
+    UntilDecidedOption,
+    decider_of,
+    needed_trials,
+    with_max_seeds,
+)
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 FAILED, INTERRUPTED = 1, 3
+_WINDOW, _SEARCH_WINDOW = 256, 4
+"""Jobs among which what fits is chosen; a search decides the next config late, so few."""
 
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
 LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
 CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]
 
 
-def run(
+def run(  # noqa: PLR0913 - one for each option
+    context: typer.Context,
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
     corpus: CorpusOption = None,
-    address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A running Ray cluster.")] = None,
+    address: AddressOption = None,
+    insecure_cluster: InsecureOption = False,
+    ship_code: ShipOption = False,
+    storage: StorageOption = None,
     budget_hours: Annotated[
         float | None, typer.Option(min=0, help="Start nothing new after so long.")
     ] = None,
+    until_decided: UntilDecidedOption = False,
+    max_seeds: MaxSeedsOption = None,
 ) -> None:
     """Execute what the study needs and the ledger lacks: start, resume and grow are this one call."""
-    prepared = prepare(study, corpus or [])
+    loaded = load_study(study)
+    growing = with_max_seeds(loaded, max_seeds) if until_decided else None
+    prepared = prepare(loaded, corpus or [])
+    folder, started_s = ledger.resolve().parent, time.monotonic()
+    remote = remote_of(address, insecure=insecure_cluster, ship_code=ship_code)
+    all_hours = loaded.budget.hours if budget_hours is None else budget_hours  # of all rounds together
+
+    def execute(part: Prepared) -> int:
+        hours = None if all_hours is None else all_hours - (time.monotonic() - started_s) / 3600
+        return execute_study(part, opened, folder, lambda: _ray_engine(part, remote, folder), hours)
+
     with Ledger.open(ledger) as opened:
-        code = execute_study(
-            prepared,
-            opened,
-            ledger.resolve().parent,
-            lambda: _ray_engine(prepared.study.resources, address),
-            budget_hours,
-        )
+        if storage is not None:
+            store_in(storage, folder)
+        code = execute(prepared)
+        if growing is not None and code != INTERRUPTED:
+            whole = prepare(with_all_seeds(growing), corpus or [])
+            code = max(code, _add_seeds(growing, whole, ledger, decider_of(context), execute))
     raise typer.Exit(code)
+
+
+def _add_seeds(
+    study: Study, whole: Prepared, ledger: Path, decide: Decider, execute: Callable[[Prepared], int]
+) -> int:
+    """Look, run what the open decisions wait for, and look again, until nothing more can be added."""
+    code, before = 0, None
+    while (keys := needed_trials(study, decide(ledger, study))) and keys != before:
+        code = max(code, execute(replace(whole, jobs=whole.jobs.only(keys))))
+        if code == INTERRUPTED:
+            break
+        before = keys
+    if study != load_study(study.file):
+        typer.echo(f"tables show the added seeds once {study.file} says [decide] as used here")
+    return code
 
 
 def execute_study(
@@ -69,11 +125,14 @@ def execute_study(
     """
     limits = prepared.study.budget
     hours = limits.hours if budget_hours is None else budget_hours
-    budget = Budget(hours, limits.disk_gib, folder / "artifacts")
-    execution = Execution(ledger, folder, prepared.corpora, prepared.study.resources.gpus_per_trial)
+    budget = Budget(hours, limits.disk_gib, folder / ARTEFACTS)
+    resources = prepared.study.resources
+    execution = Execution(ledger, folder, prepared.corpora, resources.fixed_share, resources.gpus or 1)
+    window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
+    make_source = _packing(resources, execution, budget, window)
     if prepared.search is not None:
         source = _search_source(prepared, prepared.search, execution, budget)
-        code = _run(source, source.schedule, source.jobs, execution, make_engine)
+        code = _run(source, source.schedule, source.jobs, execution, make_engine, make_source)
         for line in result_lines(source.search):
             typer.echo(line)
         if code == 0 and not source.is_over():
@@ -88,7 +147,8 @@ def execute_study(
         f"{len(jobs) - num_trainings} evaluations to make"
     )
     schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
-    return _run(schedule, schedule, {job.key: job for job in jobs}, execution, make_engine)
+    by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
+    return _run(schedule, schedule, by_key, execution, make_engine, make_source)
 
 
 def _run(
@@ -97,6 +157,7 @@ def _run(
     jobs: Mapping[str, Training | Evaluating],
     execution: Execution,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
+    make_source: Callable[[Source, Engine], Source],
 ) -> int:
     """Run a source dry and say how it went; `jobs` may grow meanwhile."""
     execution.delete_all_stale()
@@ -105,9 +166,33 @@ def _run(
     _settle_orphans(execution.ledger.newest_attempts().values())
     sink = ProgressSink(execution, jobs)
     with make_engine() as engine, stop_on_signals() as should_stop, sink.live():
-        engine.run(source, sink, should_stop)
+        source = make_source(source, engine)
+        try:
+            engine.run(source, sink, should_stop)
+        except KeyboardInterrupt:
+            typer.echo("interrupted at once; the same call resumes", err=True)
+            raise
+    if (kept := size_gib(features := execution.folder / ARTEFACTS / FEATURES)) > 0:
+        typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
     names = {key: str(job) for key, job in jobs.items()}
     return _conclude(schedule, names, is_interrupted=should_stop() and not source.is_done())
+
+
+def _packing(
+    resources: Resources, execution: Execution, budget: Budget, window: int
+) -> Callable[[Source, Engine], Source]:
+    """What makes a source share devices by measured memory, where the study asks for that."""
+
+    def pack(source: Source, engine: Engine) -> Source:
+        if resources.gpus_per_trial != "measured":
+            return source
+        ledger = execution.ledger
+        attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)
+        needs = Needs(ledger.probes(), attempts)
+        pool = Pool(engine.nodes(), resources.cpus_per_trial)
+        return PackedSource(source, execution, pool, needs, budget.is_spent, window)
+
+    return pack
 
 
 def _search_source(
@@ -126,12 +211,19 @@ def _search_source(
 
 
 @contextlib.contextmanager
-def _ray_engine(resources: Resources, address: str | None) -> Iterator[Engine]:
-    from tune.ray_engine import RayEngine, cluster
-    from tune.trainable import execute
+def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iterator[Engine]:
+    from tune.cluster.workers import workers
+    from tune.ray_engine import RayEngine
 
-    with cluster(address, gpus=resources.gpus):
-        yield RayEngine(execute, resources.cpus_per_trial, resources.gpus_per_trial, resources.max_concurrent)
+    resources, budget = prepared.study.resources, prepared.study.budget
+    with workers(prepared, remote, (folder / ARTEFACTS).resolve()) as executor:
+        yield RayEngine(
+            executor,
+            resources.cpus_per_trial,
+            0.0 if resources.gpus_per_trial == "measured" else resources.gpus_per_trial,
+            resources.max_concurrent,
+            stall_s=60 * budget.stall_minutes,
+        )
 
 
 @contextlib.contextmanager
@@ -142,6 +234,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     def note(number: int, _: Any) -> None:
         seen.append(number)
         restore()
+        os.write(2, b"\nstopping at the last checkpoints; a second Ctrl-C stops at once\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -11,15 +11,25 @@ from rich.console import Console
 from rich.table import Table
 
 from lai_net.errors import InputError
+from tune.estimate import Estimate, estimate, estimate_lines
 from tune.ledger import Ledger
+from tune.ledger_file import is_being_written
 from tune.plan import make_plan
 from tune.run_command import DEFAULT_LEDGER, FAILED, LedgerOption, StudyArgument
 from tune.search.log import replay, strange_scores
 from tune.search.plan import SearchPlan, plan_search
-from tune.search.report import read_search, result_lines, search_warnings, summarize_search
+from tune.search.report import (
+    most_trainings,
+    read_search,
+    result_lines,
+    search_warnings,
+    summarize_search,
+    trial_states,
+)
 from tune.search.state import Search
+from tune.standing import state_word
 from tune.study import Study, load_study
-from tune.summary import summarize
+from tune.summary import finished_trials, summarize
 
 app = typer.Typer()
 
@@ -90,8 +100,9 @@ def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
     with Ledger.read_or_empty(ledger) as opened:
         counts = dataclasses.asdict(summarize(make_plan(study), opened))
         content = summarize_search(plan, opened)
-        counts["estimate"] = {"cpu_s": None, "wall_s": None, "measured": 0}  # stops cannot be foreseen
-        counts["warnings"] = search_warnings(plan, opened)
+        ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent)
+        counts["estimate"] = dataclasses.asdict(ceiling)
+        counts["warnings"] = search_warnings(plan, opened) + unmeasured
     if as_json:
         typer.echo(json.dumps(counts | {"search": content}, indent=1))
         return
@@ -99,15 +110,41 @@ def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
     for name, value in content.items():
         table.add_row(name, _words(value))
     Console().print(table)
+    if ceiling.wall_s is not None:
+        typer.echo(
+            f"at most {ceiling.wall_s / 3600:.1f} h one after another, were nothing stopped early "
+            f"(mean of {ceiling.measured} finished trials)"
+        )
+    for line in estimate_lines(ceiling) if content["most_trainings"] else ():
+        typer.echo(f"at most {line}")
     for warning in counts["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
+
+
+def _ceiling(plan: SearchPlan, ledger: Ledger, folder: Path) -> tuple[Estimate, list[str]]:
+    """What the rest of a search costs at most: stops cannot be foreseen. Second, what is not known."""
+    count = most_trainings(plan, read_search(plan, ledger))
+    if count is None:
+        return Estimate(), ["no estimate: hours alone bound the search"]
+    finished = finished_trials(ledger)
+    trials = [plan.trial(plan.space.base, plan.rules.seeds[0])] * count
+    if plan.upstream is not None and plan.upstream.key not in {row.key for row, _ in finished}:
+        trials.append(plan.upstream)
+    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder)
+    names = ", ".join(unmeasured)
+    return found, [f"no estimate: the ledger has no finished trial like those of {names}"] if names else []
 
 
 def show_status(study: Study, ledger: Path) -> None:
     """`lai status` of a search."""
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
-        lines = result_lines(read_search(plan, opened))
+        lines, states = result_lines(read_search(plan, opened)), trial_states(plan, opened)
+    is_running = is_being_written(ledger)
+    counts = ", ".join(
+        f"{count} {state_word(state, is_running=is_running)}" for state, count in sorted(states.items())
+    )
+    typer.echo(f"trials: {counts or 'none yet'}")
     for line in lines:
         typer.echo(line)
 

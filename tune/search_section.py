@@ -4,6 +4,8 @@
 phase = "NER"
 dataset = "SciERC"                  # may be left out where the study has one
 fold = 0                            # of a dataset with folds
+entities = "predicted"              # RE goes by dev RE+ F1 on what the dataset's NER base predicts, trained
+                                    # first with the study's first seed; or by RE F1 on "gold" entities
 sampler = "tpe"                     # tpe (multivariate, grouped), tpe-univariate, random, grid
 seed = 0                            # of the sampler
 seeds_per_config = 2                # a config's score is the mean over the first of the study's seeds
@@ -86,10 +88,13 @@ class SearchBudget(Section):
 
 
 class Confirm(Section):
-    """How many of the best are trained again, on how many fresh seeds; `best = 0` confirms none."""
+    """How many of the best are trained again, on how many fresh seeds; `best = 0` confirms none.
 
-    best: Annotated[int, Field(ge=0)] = 3
-    seeds: Annotated[int, Field(ge=2)] = 5
+    Bounded, so that a slip of the finger does not cost a cluster's week.
+    """
+
+    best: Annotated[int, Field(ge=0, le=100)] = 3
+    seeds: Annotated[int, Field(ge=2, le=100)] = 5
 
 
 class SearchSpec(Section):
@@ -98,6 +103,7 @@ class SearchSpec(Section):
     phase: Literal["NER", "RE"]
     dataset: Slug | None = None
     fold: Annotated[int, Field(ge=0)] | None = None
+    entities: Literal["predicted", "gold"] = "predicted"
     sampler: Samplers = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
     seeds_per_config: Count = 1

@@ -1,13 +1,19 @@
-"""How far a study is: its trials and end-to-end evaluations by state."""
+"""How far a study is: its trials and end-to-end evaluations by state, and its best trials."""
 
 from collections import Counter
 from dataclasses import dataclass
 
 from tune.identity import evaluation_id
-from tune.ledger import Ledger
+from tune.ledger import EvaluationRow, Ledger
 from tune.plan import Plan
+from tune.results import current_evaluations
 
 STATES = ("planned", "running", "completed", "failed", "pruned")
+
+
+def state_word(state: str, *, is_running: bool) -> str:
+    """A state for people; what runs though nobody writes the ledger was interrupted."""
+    return "interrupted" if state == "running" and not is_running else state
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,36 @@ class Standing:
     trials: dict[tuple[str, str], Counter[str]]
     evaluations: Counter[str]
     failed: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The trial with the highest F1 on dev (micro-averaged, protocol pure; RE between gold entities)."""
+
+    dataset: str
+    phase: str
+    trial_id: str
+    seed: int
+    f1: float
+
+
+def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
+    """Of each dataset and phase the best of a plan's trials, the first planned among equals."""
+    ids = {row.key: row.trial_id for row in ledger.trials()}
+    evaluations = current_evaluations(ledger)
+    best: dict[tuple[str, str], BestTrial] = {}
+    for trial in plan.trials:
+        trial_id, place = ids.get(trial.key, ""), (trial.dataset, trial.phase)
+        for row in evaluations.get(trial_id, ()):
+            f1 = _f1(row, trial.phase) if row.split == "dev" and row.upstream_trial_id is None else None
+            if f1 is not None and (place not in best or f1 > best[place].f1):
+                best[place] = BestTrial(*place, trial_id, trial.seed, f1)
+    return list(best.values())
+
+
+def _f1(row: EvaluationRow, task: str) -> float | None:
+    kind = {"task": task, "protocol": "pure", "averaging": "micro"}
+    return next((score["f1"] for score in row.scores if kind.items() <= score.items()), None)
 
 
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:

@@ -10,25 +10,31 @@
     corpus = "data/scierc"              # relative to this file; "embedded"; or left to `lai run --corpus`
     annotations = "scierc"              # shipped name or TOML file; default: found by the corpus' labels
     folds = 1                           # 10 in ADE
+    overlapping_relations = "keep"      # or "drop": those between spans that share a word, as 120 of ADE's
     averaging = "micro"                 # which F1 the tables show
     [datasets.ner]                      # either phase may be left out
     preset = "paper-scierc-ner"         # shipped name or TOML file
     set = { "graph.layers" = 1 }
     [datasets.re]
     preset = "paper-scierc-re"
+    [datasets.re.plmarker]              # the level PL-Marker of `model`, here and below [datasets.ner];
+    preset = "plmarker-scierc-re"       # left out: the base with PL-Marker's architecture
 
     [factors]                           # levels to compare, the base's among them; none: the base alone
-    gcn_layers = [0, 1, 2]              # also gcn_heads, entity_filter, method, mask
+    gcn_layers = [0, 1, 2]              # also gcn_heads, entity_filter, method, mask, model, representation
 
-    [resources]                         # cpus_per_trial, gpus_per_trial, gpus, max_concurrent
-    [budget]                            # hours, max_attempts, disk_gib
-    [report]                            # split, entities, protocol: what the tables show
+    [resources]                         # cpus_per_trial, gpus_per_trial (a number, or "measured"), gpus,
+                                        # max_concurrent
+    [budget]                            # hours, max_attempts, disk_gib, stall_minutes
+    [report]                            # split, entities, protocol: what the tables show; interval: t or bca
+    [decide]                            # max_seeds, step, min_effect: how `--until-decided` adds seeds
     [search]                            # in place of factors: see `tune.search_section`
 
 This is the one place where a study is parsed; every error is one line with file and place.
 """
 
 import json
+import math
 import reprlib
 import tomllib
 from pathlib import Path
@@ -45,9 +51,11 @@ from pydantic import (
     model_validator,
 )
 
+from lai_net.config import EntitySource, Representation
 from lai_net.errors import InputError
+from tune.baseline import Model
 from tune.search_section import SearchSpec
-from tune.section import Positive, Section, Slug
+from tune.section import NotNegative, Positive, Section, Slug
 
 FOLDER = Path(__file__).parent / "studies"
 MAX_SEEDS, MAX_FOLDS = 10_000, 1_000
@@ -88,16 +96,28 @@ def _name_or_file(value: str, info: ValidationInfo) -> str:
 
 
 NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+_SEED_END = 2**32
+Seed = Annotated[int, Field(ge=0, lt=_SEED_END)]
 Method = Literal["LAI-Net", "w/o 2nd", "w/o 1st"]
+Interval = Literal["t", "bca"]
+"""Of a mean: Student's t, or the bias-corrected and accelerated bootstrap."""
 Mask = Literal["Inv.", "Vis.", "Full"]
 
 
 class PhaseSpec(Section):
-    """The base of one phase: a preset and what is changed in it."""
+    """One phase's config: a preset and what is changed in it."""
 
     preset: NameOrFile
     settings: dict[str, Any] = Field(default={}, alias="set")
+
+
+class BaseSpec(PhaseSpec):
+    """The base of one phase, and what is compared with it as PL-Marker where factors.model asks for that.
+
+    `plmarker` left out is the base with PL-Marker's architecture.
+    """
+
+    plmarker: PhaseSpec | None = None
 
 
 class DatasetSpec(Section):
@@ -107,9 +127,10 @@ class DatasetSpec(Section):
     corpus: Annotated[str, AfterValidator(_corpus)] | None = None
     annotations: NameOrFile | None = None
     folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
+    overlapping_relations: Literal["keep", "drop"] = "keep"
     averaging: Literal["micro", "macro"] = "micro"
-    ner: PhaseSpec | None = None
-    re: PhaseSpec | None = None
+    ner: BaseSpec | None = None
+    re: BaseSpec | None = None
 
     @property
     def fold_numbers(self) -> tuple[int | None, ...]:
@@ -124,38 +145,82 @@ class DatasetSpec(Section):
 
 
 class Factors(Section):
-    """The levels of each table's factors, spelled as in the paper."""
+    """The levels of each table's factors, spelled as in the paper; representations as in Figure 1."""
 
+    model: Annotated[tuple[Model, ...], AfterValidator(_distinct)] = ()
     gcn_layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct)] = ()
     gcn_heads: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_distinct)] = ()
     entity_filter: Annotated[tuple[Literal["with", "without"], ...], AfterValidator(_distinct)] = ()
     method: Annotated[tuple[Method, ...], AfterValidator(_distinct)] = ()
     mask: Annotated[tuple[Mask, ...], AfterValidator(_distinct)] = ()
+    representation: Annotated[tuple[Representation, ...], AfterValidator(_distinct)] = ()
+
+
+def _gpu_share(value: Any) -> Any:
+    is_share = type(value) in (int, float) and 0 <= value < math.inf
+    if value != "measured" and not is_share:
+        raise ValueError('must be a number from 0, or "measured"')
+    if is_share and value > 1 and value != int(value):
+        raise ValueError("must be whole beyond 1, since a share is of one GPU")
+    return value
 
 
 class Resources(Section):
-    """What a trial takes, and, where Ray should not find out, how many GPUs there are."""
+    """What a trial takes, and, where Ray should not find out, how many GPUs there are.
+
+    `gpus_per_trial` may be "measured": each config then gets the share that it was measured to need.
+    """
 
     cpus_per_trial: Positive = 1
-    gpus_per_trial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    gpus_per_trial: Annotated[float | Literal["measured"], BeforeValidator(_gpu_share)] = 0
     gpus: Annotated[int, Field(ge=0)] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
 
+    @property
+    def fixed_share(self) -> float:
+        """What a trial gets where nothing is measured; of what is to be measured, a whole GPU."""
+        return 1.0 if isinstance(self.gpus_per_trial, str) else self.gpus_per_trial
+
 
 class Budget(Section):
-    """When to stop: wall-clock hours, tries at a trial, GiB of artefacts."""
+    """When to stop.
+
+    Attributes:
+        hours: of wall clock, after which nothing new starts.
+        max_attempts: tries at a trial in one run, where the machine is at fault.
+        disk_gib: of artefacts, beyond which nothing new starts.
+        stall_minutes: without a word from a running trial, after which its worker is killed and the trial is
+            tried again. It must be longer than an epoch or an evaluation takes.
+    """
 
     hours: Positive | None = None
     max_attempts: Annotated[int, Field(ge=1)] = 3
     disk_gib: Positive | None = None
+    stall_minutes: Positive = 720
 
 
 class Report(Section):
     """Which of the evaluations the tables show."""
 
     split: Literal["dev", "test"] = "test"
-    entities: Literal["predicted", "gold"] = "predicted"
+    entities: EntitySource = "predicted"
     protocol: Literal["pure", "plmarker"] = "pure"
+    interval: Interval = "t"
+
+
+class Decide(Section):
+    """How seeds may be added until each level is told from its base; fixed before the first result.
+
+    Attributes:
+        max_seeds: of a cell, the study's own among them.
+        step: seeds between two looks; more looks are stricter each.
+        min_effect: smallest difference of F1 that matters, in percent points; a level whose interval lies
+            within ± this is as good as the base.
+    """
+
+    max_seeds: Annotated[int, Field(ge=2, le=MAX_SEEDS)]
+    step: Annotated[int, Field(ge=1)] = 4
+    min_effect: NotNegative = 0.5
 
 
 class Study(Section):
@@ -174,6 +239,7 @@ class Study(Section):
     resources: Resources = Resources()
     budget: Budget = Budget()
     report: Report = Report()
+    decide: Decide | None = None
     search: SearchSpec | None = None
     _file: Path = PrivateAttr()
 
@@ -185,6 +251,27 @@ class Study(Section):
     def file(self) -> Path:
         """Where the study was read, for messages."""
         return self._file
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The study's seeds, then those that `[decide]` may add: the next higher numbers."""
+        if self.decide is None:
+            return self.seeds
+        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + self.decide.max_seeds - len(self.seeds))
+        return (*self.seeds, *more)
+
+    @model_validator(mode="after")
+    def _may_add_seeds(self) -> "Study":
+        if self.decide is not None and self.decide.max_seeds < len(self.seeds):
+            raise ValueError(
+                f"decide.max_seeds must be at least the number of seeds, {len(self.seeds)}, "
+                f"but is {self.decide.max_seeds}"
+            )
+        if self.all_seeds[-1] >= _SEED_END:
+            raise ValueError(f"[decide] adds seeds up to {self.all_seeds[-1]}; they must be below 2**32")
+        if self.decide is not None and self.search is not None:
+            raise ValueError("[decide] is for a study with tables, not for a [search]")
+        return self
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "Study":
@@ -198,6 +285,11 @@ class Study(Section):
         if self.search is not None and self.factors != Factors():
             raise ValueError("a study has [factors] or a [search]; the ledger shares trials between studies")
         return self
+
+
+def with_all_seeds(study: Study) -> Study:
+    """The study as if it asked for every seed that `[decide]` may add."""
+    return study if study.decide is None else study.model_copy(update={"seeds": study.all_seeds})
 
 
 def study_names() -> list[str]:
@@ -222,7 +314,7 @@ def load_study(name: str | Path) -> Study:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such study; a file, or one of {', '.join(study_names())}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     try:
         # By way of JSON, since pydantic's strict Python mode takes no list where a tuple is meant.

@@ -3,26 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
+from pathlib import Path
 
-from lai_net.config import active_settings
+from tune.estimate import Estimate, estimate
 from tune.ledger import AttemptRow, Ledger, TrialRow
-from tune.plan import Plan, PlannedTrial
+from tune.plan import Plan
 
 SIGNIFICANCE = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """Seconds that the trials to run will take, one after another, by the mean of like finished trials.
-
-    None where some have no like: same dataset, phase, encoder and epochs. `measured` counts the likes.
-    """
-
-    cpu_s: float | None
-    wall_s: float | None
-    measured: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +27,19 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-def summarize(plan: Plan, ledger: Ledger) -> Summary:
-    """Count a plan against a ledger; trials are matched by dataset, fold, seed and spec_id."""
+def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary:
+    """Count a plan against a ledger; trials are matched by dataset, fold, seed and spec_id.
+
+    `folder` is the ledger's, whose models say how much disk the rest will take.
+    """
     folds = {dataset.name: dataset.folds for dataset in plan.study.datasets}
     cells = [cell for cell in plan.cells if cell.config is not None]
     seeds = len(plan.study.seeds)
     runs = sum(folds[cell.dataset] for cell in cells) * seeds
-    finished = _finished(ledger)
+    finished = finished_trials(ledger)
     done = {row.key for row, _ in finished}
     remaining = [trial for trial in plan.trials if trial.key not in done]
-    estimate, unmeasured = _estimate(remaining, finished)
+    cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder)
     return Summary(
         cells=len(cells),
         seeds=seeds,
@@ -58,43 +48,32 @@ def summarize(plan: Plan, ledger: Ledger) -> Summary:
         folded=runs - len(plan.trials),
         done=len(plan.trials) - len(remaining),
         to_run=len(remaining),
-        estimate=estimate,
+        estimate=cost,
         warnings=tuple(_warnings(plan, unmeasured)),
     )
 
 
-def _finished(ledger: Ledger) -> list[tuple[TrialRow, AttemptRow]]:
+def finished_trials(ledger: Ledger) -> list[tuple[TrialRow, AttemptRow]]:
+    """The completed trials, each with its last attempt."""
     newest = ledger.newest_attempts()
     pairs = [(row, newest[row.trial_id]) for row in ledger.trials() if row.trial_id in newest]
     return [(row, attempt) for row, attempt in pairs if attempt.status == "completed"]
 
 
-def _estimate(
-    remaining: Sequence[PlannedTrial], finished: Sequence[tuple[TrialRow, AttemptRow]]
-) -> tuple[Estimate, list[str]]:
-    measured: dict[Any, list[tuple[float, float]]] = defaultdict(list)
-    for row, attempt in finished:
-        # A resumed attempt measured only its own part of the training.
-        if attempt.attempt == 1 and attempt.cpu_s is not None and attempt.wall_s is not None:
-            measured[_kind(row.dataset, row.config)].append((attempt.cpu_s, attempt.wall_s))
-    kinds = [_kind(trial.dataset, active_settings(trial.config)) for trial in remaining]
-    unmeasured = sorted({f"{dataset} {phase}" for dataset, phase, *_ in set(kinds) - measured.keys()})
-    used = sum(len(measured[kind]) for kind in set(kinds) if kind in measured)
-    if unmeasured:
-        return Estimate(cpu_s=None, wall_s=None, measured=used), unmeasured
-    means = {kind: [fmean(times) for times in zip(*measured[kind], strict=True)] for kind in set(kinds)}
-    cpu_s, wall_s = (sum(means[kind][index] for kind in kinds) for index in (0, 1))
-    return Estimate(cpu_s=cpu_s, wall_s=wall_s, measured=used), []
-
-
-def _kind(dataset: str, settings: dict[str, Any]) -> tuple[str, str, str, int]:
-    """What makes two trials cost about the same."""
-    return dataset, settings["phase"], settings["encoder"]["name"], settings["training"]["epochs"]
-
-
 def smallest_p(pairs: int, comparisons: int = 1) -> float:
     """The smallest p that so many pairs can reach after Holm's correction over so many comparisons."""
     return min(1.0, 2.0 ** (1 - pairs) * comparisons)
+
+
+def _untyped(plan: Plan) -> list[str]:
+    """The cells of RE that have no score on gold spans typed by the model, where the report shows that."""
+    if plan.study.report.entities != "gold_typed_by_model":
+        return []
+    return [
+        f"{cell.dataset} {cell.factor} {cell.level}"
+        for cell in plan.cells
+        if cell.phase == "RE" and cell.config is not None and cell.config.head.object_typing == "off"
+    ]
 
 
 def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
@@ -118,6 +97,11 @@ def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
             warnings.append(
                 f"{dataset.name} has no NER phase, so its RE is not end to end: it is shown on gold entities"
             )
+    if untyped := _untyped(plan):
+        warnings.append(
+            f"the report shows gold spans typed by the model, but {', '.join(untyped)} type no entities "
+            "(head.object_typing): these stay empty"
+        )
     if unmeasured:
         warnings.append(
             f"no estimate: the ledger has no finished trial like those of {', '.join(unmeasured)}"

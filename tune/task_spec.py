@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from lai_net.config import TrialConfig
+from lai_net.config import EntitySource, TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +13,8 @@ class CorpusSource:
     """Where a corpus lies and what it must contain.
 
     Attributes:
-        source, name, format, annotations, fold: as `lai_net.corpora.loading.load_corpus` takes them.
+        source, name, format, annotations, fold, overlapping_relations: as
+            `lai_net.corpora.loading.load_corpus` takes them.
         content_id: of the corpus that was planned with; a worker that finds another refuses the task.
     """
 
@@ -22,6 +23,7 @@ class CorpusSource:
     format: str | None = None
     annotations: str | None = None
     fold: int | None = None
+    overlapping_relations: Literal["keep", "drop"] = "keep"
     content_id: str
 
 
@@ -32,8 +34,11 @@ class TrainSpec:
     Attributes:
         artifacts: folder of all trials' files; this try writes below `<artifacts>/<trial_id>/attempt-N`.
         encoder_id: content of the encoder that was planned with.
+        upstream_dir: selected model of the trial that `training.selection_entities` names; None where that is
+            gold.
         splits: to evaluate the selected model on.
         gpus: the share of a GPU that the try was given; 0 means the CPU.
+        memory_cap: share of the GPU's memory beyond which the try is out of memory.
         cwd: the driver's working folder, which relative names (an encoder's folder) are relative to.
     """
 
@@ -44,9 +49,11 @@ class TrainSpec:
     seed: int
     corpus: CorpusSource
     encoder_id: str
+    upstream_dir: str | None = None
     artifacts: str
     splits: tuple[str, ...]
     gpus: float
+    memory_cap: float = 1.0
     cwd: str
 
 
@@ -57,27 +64,52 @@ class EvaluateSpec:
     Attributes:
         model_dir: its selected model.
         upstream_dir: that of the NER trial that predicts the entities of an end-to-end RE; None without one.
+        entities: whose entities it takes.
     """
 
     kind: Literal["evaluate"] = "evaluate"
     model_dir: str
     upstream_dir: str | None
     corpus: CorpusSource
+    entities: EntitySource
     splits: tuple[str, ...]
     gpus: float
+    memory_cap: float = 1.0
     cwd: str
 
 
-_SPEC: TypeAdapter[TrainSpec | EvaluateSpec] = TypeAdapter(
-    Annotated[TrainSpec | EvaluateSpec, Field(discriminator="kind")]
-)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSpec:
+    """A measurement of what a config needs, on a whole device.
+
+    Attributes:
+        shape_id: of the config.
+        device_type: as the driver names it.
+        logical_gpus: among how many counted GPUs the machine's memory is divided where there is none.
+    """
+
+    kind: Literal["probe"] = "probe"
+    shape_id: str
+    device_type: str
+    config: TrialConfig
+    corpus: CorpusSource
+    encoder_id: str
+    logical_gpus: int
+    gpus: float
+    memory_cap: float = 1.0
+    cwd: str
 
 
-def spec_to_json(spec: TrainSpec | EvaluateSpec) -> str:
+Spec = TrainSpec | EvaluateSpec | ProbeSpec
+
+_SPEC: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+
+
+def spec_to_json(spec: Spec) -> str:
     """JSON text of a spec."""
     return _SPEC.dump_json(spec).decode()
 
 
-def spec_from_json(text: str) -> TrainSpec | EvaluateSpec:
+def spec_from_json(text: str) -> Spec:
     """The inverse of `spec_to_json`; floats and None come back as they were."""
     return _SPEC.validate_json(text)

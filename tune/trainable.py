@@ -11,24 +11,30 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from lai_net.config import EntitySource
 from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
+from tune.artefacts import FEATURES
 from tune.engine import Message
 from tune.provenance import provenance
-from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_from_json
+from tune.task_spec import CorpusSource, ProbeSpec, Spec, TrainSpec, spec_from_json
 
 
-def execute(spec: str) -> Iterator[Message]:
+def execute(spec: str, find_corpus: Callable[[CorpusSource], Corpus] | None = None) -> Iterator[Message]:
     """Run one task, a `tune.engine.Executor`.
 
     Nothing is written before the first message, which opens the attempt in the ledger, is acknowledged.
+
+    Args:
+        spec: the task.
+        find_corpus: gives the corpus that was planned with; None reads its files.
 
     Raises:
         InputError: corpus or encoder are not those that were planned with.
@@ -37,14 +43,25 @@ def execute(spec: str) -> Iterator[Message]:
     started_cpu_s, started_s = time.process_time(), time.perf_counter()
     device = _reset_process(task)
     yield Message("started", provenance(device))
-    corpus = load_planned_corpus(task.corpus)
+    corpus = (find_corpus or load_planned_corpus)(task.corpus)
+    if isinstance(task, ProbeSpec):
+        _check_encoder(task.config.encoder.name, task.encoder_id)
+        yield Message("completed", {"probe": _probe(task, corpus, device)})
+        return
     if isinstance(task, TrainSpec):
         _check_encoder(task.config.encoder.name, task.encoder_id)
         yield from _train(task, corpus, device)
-        evaluations = _evaluate(attempt_dir(task) / "best", None, task.splits, corpus, device)
+        model_dir, upstream_dir, sources = attempt_dir(task) / "best", None, task.config.evaluated_on
+        features = Path(task.artifacts) / FEATURES
     else:
-        upstream = None if task.upstream_dir is None else Path(task.upstream_dir)
-        evaluations = _evaluate(Path(task.model_dir), upstream, task.splits, corpus, device)
+        features = None
+        model_dir, sources = Path(task.model_dir), (task.entities,)
+        upstream_dir = None if task.upstream_dir is None else Path(task.upstream_dir)
+    evaluations = [
+        _evaluate(model_dir, upstream_dir, entities, split, corpus, device, features)
+        for entities in sources
+        for split in task.splits
+    ]
     cpu_s, wall_s = time.process_time() - started_cpu_s, time.perf_counter() - started_s
     yield Message("completed", {"evaluations": evaluations, "cpu_s": cpu_s, "wall_s": wall_s})
 
@@ -62,6 +79,7 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
         format=planned.format,
         annotations=planned.annotations,
         fold=planned.fold,
+        overlapping_relations=planned.overlapping_relations,
     )
     if corpus.content_id != planned.content_id:
         raise InputError(
@@ -89,21 +107,40 @@ def _train(task: TrainSpec, corpus: Corpus, device: str) -> Iterator[Message]:
         corpus,
         work_dir,
         resume_from=[folder for folder in earlier if folder.exists()],
+        upstream_dir=None if task.upstream_dir is None else Path(task.upstream_dir),
         device=device,
+        features=Path(task.artifacts) / FEATURES,
     )
     for report in reports:
         yield Message("epoch", report.as_dict())
 
 
 def _evaluate(
-    model_dir: Path, upstream_dir: Path | None, splits: tuple[str, ...], corpus: Corpus, device: str
-) -> list[dict[str, object]]:
+    model_dir: Path,
+    upstream_dir: Path | None,
+    entities: EntitySource,
+    split: str,
+    corpus: Corpus,
+    device: str,
+    features: Path | None,
+) -> dict[str, object]:
     from lai_net.pipeline import evaluate_trial
 
-    return [
-        evaluate_trial(model_dir, corpus, split, upstream_dir=upstream_dir, device=device).as_dict()
-        for split in splits
-    ]
+    typed = entities == "gold_typed_by_model"
+    found = evaluate_trial(
+        model_dir, corpus, split, upstream_dir=upstream_dir, typed=typed, device=device, features=features
+    )
+    return found.as_dict()
+
+
+def _probe(task: ProbeSpec, corpus: Corpus, device: str) -> dict[str, object]:
+    """What the ledger stores of a measurement; a counted GPU stands for its part of the machine's memory."""
+    from lai_net.pipeline import probe_trial
+
+    found = probe_trial(task.config, corpus, device=device).as_dict()
+    if device == "cpu":
+        found["capacity_bytes"] //= task.logical_gpus
+    return {"shape_id": task.shape_id, "device_type": task.device_type, **found}
 
 
 def _check_encoder(name: str, planned_id: str) -> None:
@@ -114,7 +151,7 @@ def _check_encoder(name: str, planned_id: str) -> None:
         )
 
 
-def _reset_process(task: TrainSpec | EvaluateSpec) -> str:
+def _reset_process(task: Spec) -> str:
     """Undo what an earlier task may have left, and choose the device.
 
     One torch thread: trials side by side are faster than threads in a trial, and sums keep their order.
@@ -134,6 +171,7 @@ def _reset_process(task: TrainSpec | EvaluateSpec) -> str:
     if task.gpus == 0 or not torch.cuda.is_available():
         return "cpu"
     torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(task.memory_cap)
     return "cuda"
 
 

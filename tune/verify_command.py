@@ -1,7 +1,7 @@
 """`lai verify`: train trials of the ledger again and compare, bit for bit, what was recorded."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +13,10 @@ from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution, Training
 from tune.ledger import Ledger
 from tune.plan import Job
-from tune.preparation import prepare
+from tune.preparation import Prepared, prepare
 from tune.run_command import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.schedule import Schedule
+from tune.search.report import asked_trials
 
 _VOLATILE = {"cpu_s", "wall_s", "checkpoint"}
 """What may differ from run to run; a checkpoint's file holds the times, too."""
@@ -32,10 +33,16 @@ def verify(
 
     prepared = prepare(study, corpus or [])
     with Ledger.open(ledger, read_only=True) as opened, tempfile.TemporaryDirectory() as folder:
-        chosen = _completed(prepared.jobs.trials, opened)[:trials]
+        chosen = _completed(_jobs(prepared, opened), opened)[:trials]
         if not chosen:
             raise InputError(f"{ledger}: holds no completed trial of study {study}; `lai run` it first")
-        execution = Execution(opened, Path(folder), prepared.corpora, prepared.study.resources.gpus_per_trial)
+        execution = Execution(
+            opened,
+            Path(folder),
+            prepared.corpora,
+            prepared.study.resources.fixed_share,
+            models=ledger.resolve().parent,
+        )
         code = 0
         for job in chosen:
             repeated = _Repeated()
@@ -45,6 +52,14 @@ def verify(
             typer.echo(f"{Training(job)}: {'; '.join(differences) or 'identical'}")
             code = FAILED if differences else code
     raise typer.Exit(code)
+
+
+def _jobs(prepared: Prepared, ledger: Ledger) -> Iterable[Job]:
+    """The study's trials; of a search those that it asked for."""
+    if prepared.search is None:
+        return prepared.jobs.trials
+    jobs = [prepared.contents.job(trial) for trial in asked_trials(prepared.search, ledger)]
+    return {job.row.trial_id: job for job in jobs}.values()  # a config may have been suggested twice
 
 
 @dataclass
@@ -79,14 +94,18 @@ def _comparable(epochs: list[dict[str, Any]], evaluations: list[dict[str, Any]])
     }
 
 
-def _completed(jobs: tuple[Job, ...], ledger: Ledger) -> list[Job]:
+def _completed(jobs: Iterable[Job], ledger: Ledger) -> list[Job]:
     completed = [job for job in jobs if ledger.status(job.row.trial_id) == "completed"]
     return sorted(completed, key=lambda job: job.row.trial_id)
 
 
 def _differences(stored: Any, again: Any, place: str) -> Iterator[str]:
+    """Where the two differ; a number of an epoch or evaluation that was not recorded then does not count."""
     if isinstance(stored, dict) and isinstance(again, dict):
-        for name in sorted(stored.keys() | again.keys()):
+        for name in sorted(stored if place else stored.keys() | again.keys()):
             yield from _differences(stored.get(name), again.get(name), f"{place} {name}".strip())
+    elif isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
+        for index, (before, after) in enumerate(zip(stored, again, strict=True)):
+            yield from _differences(before, after, f"{place}[{index}]")
     elif stored != again:
         yield f"{place}: was {stored}, is {again}"

@@ -1,6 +1,7 @@
 """A `lai run` whose trainings are fast and deterministic: the process that drills kill. Not a test itself.
 
-Usage: drill.py STUDY LEDGER serial|ray [TRIAL_THAT_FAILS]
+Usage: drill.py STUDY LEDGER serial|ray|real|HOST:PORT, where real trains in truth, one trial after another,
+and HOST:PORT is a Ray cluster that is up.
 """
 
 import contextlib
@@ -12,12 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tune import run_command, trainable
 from tune.engine import Message, SerialEngine
-from tune.ledger import Ledger
-from tune.preparation import prepare
 from tune.provenance import provenance
 from tune.results import SCORES, TASKS
-from tune.run_command import execute_study
+from tune.study import Study
 from tune.task_spec import TrainSpec, spec_from_json
 
 EPOCHS = 5
@@ -79,19 +79,21 @@ def number(text: str) -> float:
 
 
 @contextlib.contextmanager
-def make_engine(name: str) -> Iterator[object]:
-    if name == "serial":
-        yield SerialEngine(execute)
+def make_engine(name: str, study: Study) -> Iterator[object]:
+    if name in ("serial", "real"):
+        yield SerialEngine(execute if name == "serial" else trainable.execute)
         return
     from tune.ray_engine import RayEngine, cluster
 
-    with cluster(gpus=1):
-        yield RayEngine(execute, cpus=1, gpus=0.25, max_concurrent=2)
+    where = cluster(gpus=1) if name == "ray" else cluster(name)
+    gpus, stall_s = (0.25 if name == "ray" else 0.0), 60 * study.budget.stall_minutes
+    with where:
+        yield RayEngine(execute, cpus=1, gpus=gpus, max_concurrent=2, stall_s=stall_s)
 
 
 if __name__ == "__main__":
-    study, ledger_path, engine_name = sys.argv[1:4]
-    prepared = prepare(study, [])
-    with Ledger.open(Path(ledger_path)) as ledger:
-        folder = Path(ledger_path).parent
-        sys.exit(execute_study(prepared, ledger, folder, lambda: make_engine(engine_name)))
+    from analysis.__main__ import main
+
+    study_file, ledger_file, engine_name = sys.argv[1:4]
+    run_command._ray_engine = lambda prepared, *_: make_engine(engine_name, prepared.study)
+    main(["run", study_file, "--ledger", ledger_file])

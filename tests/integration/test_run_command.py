@@ -161,6 +161,12 @@ def test_verify_tells_the_field_that_differs(prepared, tmp_path):
         assert compare(ledger, trial_id, same) == []
         assert compare(ledger, trial_id, other) == ["epoch 1 loss: was 0.5, is 0.5000001"]
         assert len(compare(ledger, trial_id, short)) == 1
+        newer, worse = _Repeated(same.epochs), _Repeated(same.epochs)
+        for repeated, f1 in ((newer, 0.5), (worse, 0.4)):
+            row = RESULT.content["evaluations"][0] | {"scores": [{"f1": f1, "f1_overlap": 0.4}]}
+            repeated.evaluations = [row, RESULT.content["evaluations"][1]]
+        assert compare(ledger, trial_id, newer) == []
+        assert compare(ledger, trial_id, worse) == ["dev (predicted entities) scores[0] f1: was 0.5, is 0.4"]
 
 
 @pytest.mark.parametrize(("loss", "code"), [(0.5, 0), (0.75, 1)], ids=["same", "other"])

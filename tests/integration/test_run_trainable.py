@@ -15,6 +15,7 @@ import lai_net.pipeline
 from lai_net.config import TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
+from lai_net.settings import with_settings
 from tune.engine import Message, attempt_messages
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 from tune.trainable import execute
@@ -26,10 +27,11 @@ class Pipeline:
     def __init__(self) -> None:
         self.states: list[dict] = []
         self.resumed: list[list[str]] = []
+        self.features: list[Path | None] = []
         self.evaluated: list[tuple] = []
 
     def train_trial(
-        self, config, seed, corpus, work_dir, *, resume_from, device
+        self, config, seed, corpus, work_dir, *, resume_from, upstream_dir, device, features
     ) -> Iterator[SimpleNamespace]:
         self.states.append(
             {
@@ -40,6 +42,7 @@ class Pipeline:
                 "grad": torch.is_grad_enabled(),
             }
         )
+        self.features.append(features)
         self.resumed.append([folder.name for folder in resume_from])
         assert list(work_dir.iterdir()) == []
         (work_dir / "last").mkdir()
@@ -49,8 +52,12 @@ class Pipeline:
         torch.set_grad_enabled(False)
         yield SimpleNamespace(as_dict=lambda: {"epoch": 1, "dev": {"f1": 0.5}})
 
-    def evaluate_trial(self, model_dir, corpus, split, *, upstream_dir, device) -> SimpleNamespace:
-        self.evaluated.append((model_dir.name, split, upstream_dir and upstream_dir.name))
+    def evaluate_trial(
+        self, model_dir, corpus, split, *, upstream_dir, typed, device, features
+    ) -> SimpleNamespace:
+        self.features.append(features)
+        upstream = upstream_dir and upstream_dir.name
+        self.evaluated.append((model_dir.name, split, "typed" if typed else upstream))
         return SimpleNamespace(as_dict=lambda: {"split": split})
 
 
@@ -99,6 +106,7 @@ def test_training_reports_epochs_and_ends_with_its_evaluations(pipeline, spec):
     assert told[0].content["pid"] == os.getpid()
     assert told[-1].content["evaluations"] == [{"split": "dev"}, {"split": "test"}]
     assert pipeline.evaluated == [("best", "dev", None), ("best", "test", None)]
+    assert pipeline.features == 3 * [Path(spec.artifacts) / "features"]
 
 
 def test_nothing_is_written_before_the_attempt_is_known(pipeline, spec):
@@ -130,11 +138,26 @@ def test_no_state_leaks_from_one_trial_to_the_next(pipeline, spec, tmp_path):
 def test_end_to_end_evaluation_names_both_models(pipeline, spec, corpus):
     told = messages(
         EvaluateSpec(
-            model_dir="/re", upstream_dir="/ner", corpus=corpus, splits=("test",), gpus=0, cwd=spec.cwd
+            model_dir="/re",
+            upstream_dir="/ner",
+            corpus=corpus,
+            entities="predicted",
+            splits=("test",),
+            gpus=0,
+            cwd=spec.cwd,
         )
     )
     assert [message.event for message in told] == ["started", "completed"]
     assert pipeline.evaluated == [("re", "test", "ner")]
+    assert pipeline.features == [None], "these entities are one NER trial's"
+
+
+def test_a_model_that_types_entities_is_evaluated_with_its_types_too(pipeline, spec):
+    config = with_settings(TrialConfig(phase="RE"), {"head.object_typing": "loss"})
+    assert messages(dataclasses.replace(spec, config=config))[-1].event == "completed"
+    assert pipeline.evaluated == [
+        ("best", "dev", None), ("best", "test", None), ("best", "dev", "typed"), ("best", "test", "typed"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """A run's bounds."""
 
-from tune.budget import Budget
+import os
+from pathlib import Path
+
+from tune.budget import Budget, size_gib
 
 
 class Clock:
@@ -32,3 +35,18 @@ def test_disk_is_measured_now_and_then(tmp_path):
 
 def test_no_bounds_are_never_spent(tmp_path):
     assert not Budget(None, None, tmp_path).is_spent()
+
+
+def test_a_folder_that_a_worker_deletes_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    for name in ("gone", "stays"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model").write_bytes(bytes(1024))
+    look = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "gone":
+            raise FileNotFoundError(folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert size_gib(tmp_path) == 1 / 2**20

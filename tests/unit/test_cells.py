@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.config import active_settings
+from lai_net.config import Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
+from lai_net.settings import with_settings
+from tune.baseline import as_pl_marker, model_of
 from tune.cells import Cell, expand
 from tune.study import Study, load_study
 
@@ -107,6 +109,93 @@ def test_no_factors_is_the_base_alone(tmp_path: Path) -> None:
     assert [(c.phase, c.factor, c.level, c.is_base) for c in expand(study(tmp_path, ""))] == [
         ("NER", "method", "LAI-Net", True), ("RE", "method", "LAI-Net", True),
     ]  # fmt: skip
+
+
+def test_pl_marker_is_the_base_with_another_architecture_and_finds_its_own_entities(tmp_path: Path) -> None:
+    cells = expand(study(tmp_path, 'model = ["LAI-Net", "PL-Marker"]\ngcn_layers = [1, 2]'))
+    for phase in ("NER", "RE"):
+        ours, theirs = (cell(cells, phase, "model", level) for level in ("LAI-Net", "PL-Marker"))
+        assert (ours.is_base, theirs.is_base, theirs.table) == (True, False, "1")
+        assert ours.config is not None
+        assert theirs.config is not None
+        assert theirs.config.training == ours.config.training
+        assert theirs.config.encoder == ours.config.encoder
+        assert (theirs.config.input.family, theirs.config.head.kind) == ("enumerate", "linear")
+        assert model_of(theirs.config) == "PL-Marker"
+    ner = {level: cell(cells, "NER", "model", level).config for level in ("LAI-Net", "PL-Marker")}
+    assert {level: cell(cells, "RE", "model", level).upstream for level in ner} == ner
+    assert cell(cells, "RE", "gcn_layers", "1").upstream == ner["LAI-Net"]
+
+
+PL_MARKER = '[datasets.{phase}.plmarker]\npreset = "{preset}"\nset = {{ "training.epochs" = 7 }}\n'
+
+
+def test_a_study_names_pl_markers_own_preset(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    head, tail = HEAD.format(ner_layers=1).split("[datasets.re]")
+    own = PL_MARKER.format(phase="ner", preset="first-plmarker-ner")
+    path.write_text(f'{head}{own}[datasets.re]{tail}[factors]\nmodel = ["LAI-Net", "PL-Marker"]')
+    cells = expand(load_study(path))
+    ner, relation = (cell(cells, phase, "model", "PL-Marker").config for phase in ("NER", "RE"))
+    assert ner is not None
+    assert relation is not None
+    assert (ner.training.epochs, ner.encoder.num_layers) == (7, 3)
+    assert (relation.training.epochs, relation.head.object_typing) == (3, "loss")
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "levels", "message"),
+    [
+        ("demo-ner", "demo-ner", '["LAI-Net", "PL-Marker"]', "plmarker.preset demo-ner is LAI-Net"),
+        ("demo-ner", "first-plmarker-re", '["LAI-Net", "PL-Marker"]', "preset first-plmarker-re is for RE"),
+        ("demo-ner", "first-plmarker-ner", '["PL-Marker"]', "factors.model must have 'LAI-Net'"),
+        ("first-plmarker-ner", "demo-ner", '["LAI-Net", "PL-Marker"]', "name one of LAI-Net as the base"),
+    ],
+)
+def test_models_that_are_not_what_they_are_called_are_refused(
+    tmp_path: Path, base: str, own: str, levels: str, message: str
+) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        f'name = "s"\nseeds = 1\n[[datasets]]\nname = "d"\n[datasets.ner]\npreset = "{base}"\n'
+        f"{PL_MARKER.format(phase='ner', preset=own)}[factors]\nmodel = {levels}"
+    )
+    with pytest.raises(InputError) as caught:
+        expand(load_study(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_base_of_pl_marker_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'name = "s"\nseeds = 1\n[[datasets]]\nname = "d"\n[datasets.re]\npreset = "first-plmarker-re"'
+    )
+    assert [(c.factor, c.level, c.is_base) for c in expand(load_study(path))] == [
+        ("model", "PL-Marker", True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({}, "PL-Marker"),
+        ({"input.annotations": True, "input.representation": "annotate"}, "LAI-Net"),
+        ({"input.representation": "annotate"}, "PL-Marker"),
+        ({"head.kind": "fc"}, "LAI-Net"),
+        ({"head.kind": "fc", "graph.layers": 1}, "LAI-Net"),
+        ({"input.representation": "vanilla"}, "LAI-Net"),
+        ({"training.epochs": 3, "encoder.num_layers": 1}, "PL-Marker"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_what_a_model_is_called_follows_from_its_settings(
+    phase: Phase, settings: dict[str, object], model: str
+) -> None:
+    config = with_settings(as_pl_marker(TrialConfig(phase=phase)), settings)
+    assert model_of(config) == model
+    filtered = with_settings(config, {"filter.enabled": True})
+    assert model_of(filtered) == (model if phase == "RE" else "LAI-Net")
 
 
 def test_upstream_base_gives_every_re_cell_the_base_ner(tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def test_plan_json_is_alone_on_stdout_and_has_the_contracts_keys(path: Path) -> 
         "cells", "seeds", "runs", "trials", "folded", "done", "to_run", "estimate", "warnings",
     ]  # fmt: skip
     assert [content[key] for key in list(content)[:7]] == [36, 2, 72, 54, 18, 1, 53]
-    assert content["estimate"] == {"cpu_s": None, "wall_s": None, "measured": 1}
+    assert content["estimate"] == dict.fromkeys(
+        ("cpu_s", "wall_s", "gpu_h", "wall_h", "disk_gib")
+    ) | {"measured": 1, "probed": 0}
 
 
 def test_plan_needs_and_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +100,31 @@ def test_status_names_evaluations_that_were_made_or_failed(path: Path, rows: lis
     text = lai("status", "demo", "--ledger", path).stdout
     assert "end-to-end evaluations: 1 failed, 1 made, 50 to make" in text
     assert f"failed: {relation.trial_id}+{rows[0].trial_id} (test) KeyError: 'x'" in text
+
+
+def test_status_names_the_best_trial_on_dev(path: Path, rows: list[TrialRow]) -> None:
+    def scores(*f1: float) -> list[dict[str, object]]:
+        kinds = (("pure", "macro"), ("pure", "micro"))
+        return [
+            {"task": "NER", "protocol": protocol, "averaging": averaging, "f1": value}
+            for (protocol, averaging), value in zip(kinds, f1, strict=True)
+        ]
+
+    assert "best" not in lai("status", "demo", "--ledger", path).stdout
+    with Ledger.open(path) as ledger:
+        for row, split, values in (
+            (rows[0], "dev", scores(0.9, 0.5)),
+            (rows[2], "dev", scores(0.1, 0.625)),
+            (rows[0], "test", scores(1.0, 1.0)),
+        ):
+            ledger.record_evaluation(
+                EvaluationRow(evaluation_id=evaluation_id(row.trial_id, None, split, "predicted"),
+                              trial_id=row.trial_id, upstream_trial_id=None, split=split,
+                              entities="predicted", scores=values)
+            )  # fmt: skip
+    text = lai("status", "demo", "--ledger", path).stdout
+    line = f"best demo NER: {rows[2].trial_id} (dev F1 62.50%, seed {rows[2].seed})\n"
+    assert [part for part in text.splitlines(keepends=True) if part.startswith("best")] == [line]
 
 
 def test_why_of_a_study_that_plans_no_trial(path: Path, rows: list[TrialRow], tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_open_jobs_join_the_splits_of_an_end_to_end_evaluation(ledger):
     assert open_jobs(JOBS, ledger) == [
         Training(NER),
         Training(RE),
-        Evaluating(RE, "ner", ("dev", "test"), needs=("re", "ner")),
+        Evaluating(RE, "ner", "predicted", ("dev", "test"), needs=("re", "ner")),
     ]
 
 
@@ -181,7 +181,21 @@ def test_raised_semantics_evaluate_trained_trials_again(execution, ledger, tmp_p
     assert {row.entities for row in ledger.evaluations() if row.error == "boom"} == {"predicted"}
 
 
+def test_an_evaluation_alone_is_a_job_of_its_own_by_whose_entities_it_takes(execution, ledger, monkeypatch):
+    train(execution, RE, "gold")
+    monkeypatch.setitem(SEMANTICS, "evaluation", 2)
+    sources = ("gold", "gold_typed_by_model")
+    jobs = Jobs((RE,), tuple(evaluation("re", None, "dev", entities) for entities in sources))
+    left = open_jobs(jobs, ledger)
+    assert [job.key for job in left] == ["re+gold", "re+gold_typed_by_model"]
+    specs = [spec_from_json(execution.make_task(job).spec) for job in left]
+    assert [spec.entities for spec in specs] == list(sources)
+    execution.record(execution.make_task(left[1]), failure("boom", retryable=False))
+    assert [row.entities for row in ledger.evaluations() if row.error == "boom"] == ["gold_typed_by_model"]
+
+
 def test_jobs_are_told_by_the_cells_that_they_fill():
     told = str(Training(replace(NER, cells="gcn_layers 0, method w/o 2nd")))
     assert told == "demo NER seed 1, gcn_layers 0, method w/o 2nd (ner)"
-    assert str(Evaluating(RE, "ner", ("dev",), ())) == "end-to-end evaluation of demo RE seed 1 (re+ner)"
+    told = str(Evaluating(RE, "ner", "predicted", ("dev",), ()))
+    assert told == "end-to-end evaluation of demo RE seed 1 (re+ner)"

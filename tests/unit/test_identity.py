@@ -19,9 +19,9 @@ from lai_net.config import (
     TrainingConfig,
     TrialConfig,
     active_settings,
-    with_settings,
 )
 from lai_net.schema import Labels
+from lai_net.settings import with_settings
 from tune import identity
 from tune.identity import config_id, evaluation_id, settings_id, spec_id, trial_id
 
@@ -130,6 +130,17 @@ def test_a_number_that_is_not_finite_has_no_id() -> None:
          "input.attention_mask", "vis"),
         (NER, "filter.cold_epochs", 5),
         (with_settings(NER, {"filter.cold_epochs": 5}), "filter.cold_epochs", 5),
+        (NER, "input.text_sees_markers", True),
+        (NER, "input.marker_marker", "all"),
+        (NER, "input.annotations_see_markers", True),
+        (with_settings(NER, {"input.attention_mask": "inv", "input.annotations": False}),
+         "input.annotations_see_markers", True),
+        (with_settings(NER, {"graph.layers": 0}), "graph.direction", "gdpnet"),
+        (with_settings(NER, {"graph.layers": 0}), "graph.normalization", "symmetric"),
+        (NER, "head.symmetric_rule", "both"),
+        (NER, "head.object_typing", "types"),
+        (RE, "head.relation_threshold", 0.3),
+        (with_settings(RE, {"graph.layers": 0, "head.kind": "linear"}), "head.shortcut", False),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_act_fold(config: TrialConfig, setting: str, value: object) -> None:
@@ -155,6 +166,37 @@ def test_settings_that_act_separate(setting: str, value: object) -> None:
     other = with_settings(NER, {setting: value})
     assert spec_id(other) != spec_id(NER)
     assert config_id(other, "c", "e", LABELS) != config_id(NER, "c", "e", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "value"),
+    [
+        ({"input.attention_mask": "inv"}, "input.text_sees_markers", True),
+        ({"input.attention_mask": "inv"}, "input.annotations_see_markers", True),
+        ({"input.attention_mask": "vis"}, "input.marker_marker", "type"),
+        ({"input.attention_mask": "inv", "input.marker_marker": "all"}, "input.max_candidates", 100),
+        ({"input.attention_mask": "inv", "input.text_sees_markers": True}, "input.max_candidates", 100),
+        ({}, "graph.direction", "gdpnet"),
+        ({}, "graph.normalization", "symmetric"),
+        ({"graph.layers": 0}, "head.kind", "linear"),
+        ({}, "head.symmetric_rule", "both"),
+        ({"head.symmetric_rule": "both"}, "head.relation_threshold", 0.3),
+        ({}, "head.object_typing", "loss"),
+        ({"head.object_typing": "loss"}, "head.object_typing", "types"),
+    ],
+)
+def test_a_reading_of_the_paper_separates_where_it_acts(
+    settings: dict[str, object], setting: str, value: object
+) -> None:
+    base = with_settings(RE, settings)
+    assert spec_id(with_settings(base, {setting: value})) != spec_id(base)
+
+
+def test_entity_labels_count_in_re_where_objects_are_typed() -> None:
+    other = dataclasses.replace(LABELS, entities={"Task": "task", "Metric": "metric"})
+    typed = with_settings(RE, {"head.object_typing": "loss"})
+    assert config_id(RE, "c", "e", other) == config_id(RE, "c", "e", LABELS)
+    assert config_id(typed, "c", "e", other) != config_id(typed, "c", "e", LABELS)
 
 
 def test_encoder_counts_by_name_in_spec_and_by_content_in_config() -> None:

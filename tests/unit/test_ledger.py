@@ -270,6 +270,7 @@ def test_ledger_of_version_1_is_read_as_it_is_and_migrated_by_its_first_writer(t
     with Ledger.open(path, read_only=True) as old:
         before = old.trials(), old.attempts("t1"), old.epochs("t1"), old.evaluations()
         assert old.search_events("s") == []
+        assert old.documents("e") == []
     assert path.read_bytes() == V1.read_bytes(), "a reader migrates nothing"
     assert [row.trial_id for row in before[0]] == ["t1", "t2"]
     event = SearchEvent("s", 0, "begin", {"spread": []}, {})
@@ -293,6 +294,20 @@ def test_migrated_ledger_has_the_schema_of_a_new_one(tmp_path: Path) -> None:
         schemas.append([*connection.execute(query), *connection.execute("PRAGMA user_version")])
         connection.close()
     assert schemas[0] == schemas[1]
+
+
+def test_counts_per_document_are_read_apart(ledger: Ledger) -> None:
+    counts = [{"task": "NER", "protocol": "pure", "labels": ["X"], "counts": [[1, 2, 1], [0, 0, 0]]}]
+    ledger.register_trials([TRIAL])
+    row = EvaluationRow(
+        evaluation_id="e", trial_id=TRIAL.trial_id, upstream_trial_id=None, split="test",
+        entities="predicted", scores=[], documents=counts,
+    )  # fmt: skip
+    for _ in range(2):
+        ledger.record_evaluation(row)
+    assert ledger.documents("e") == counts
+    assert ledger.documents("other") == []
+    assert [item.documents for item in ledger.evaluations()] == [[]]
 
 
 def test_event_number_is_taken_once(ledger: Ledger) -> None:

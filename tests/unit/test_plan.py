@@ -1,6 +1,7 @@
 """From a study to trials and evaluations; counts, order, ids, and what a ledger leaves to do."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,20 @@ def test_evaluations_join_re_with_the_base_ner_of_the_same_seed_and_fold(tmp_pat
     alone = [(trials[item.trial].phase, item.entities) for item in plan.evaluations if item.upstream is None]
     assert alone.count(("NER", "predicted")) == alone.count(("RE", "gold")) == 24
     assert len(set(plan.evaluations)) == len(plan.evaluations)
+
+
+def test_a_model_that_types_entities_is_evaluated_on_gold_spans_too(tmp_path: Path) -> None:
+    typed = '"graph.layers" = 2, "head.object_typing" = "loss"'
+    plan = plan_of(tmp_path, text=STUDY.replace('"graph.layers" = 2', typed))
+    trials = {trial.key: trial for trial in plan.trials}
+    found = Counter((trials[item.trial].phase, item.entities) for item in plan.evaluations)
+    configs, runs = 3, 2 * 2  # splits, seeds
+    assert found == {
+        ("NER", "predicted"): configs * runs,
+        ("RE", "gold"): configs * runs,
+        ("RE", "gold_typed_by_model"): configs * runs,
+        ("RE", "predicted"): configs * runs,
+    }
 
 
 def test_changed_upstream_costs_evaluations_alone(tmp_path: Path) -> None:
@@ -212,6 +227,14 @@ def test_too_few_seeds_for_the_number_of_comparisons_are_warned_of(
         warnings = [text for text in summarize(plan, ledger).warnings if "cannot show" in text]
     assert bool(warnings) is warns
     assert all("7 seeds can" in text and "gcn_layers" in text for text in warnings)
+
+
+def test_models_that_type_nothing_are_warned_of_where_types_are_shown(tmp_path: Path) -> None:
+    text = STUDY.replace('method = ["LAI-Net", "w/o 2nd"]', 'model = ["LAI-Net", "PL-Marker"]')
+    plan = plan_of(tmp_path, text=text + '[report]\nentities = "gold_typed_by_model"')
+    with Ledger.read_or_empty(tmp_path / "none") as ledger:
+        (warning,) = [text for text in summarize(plan, ledger).warnings if "typed by the model" in text]
+    assert "d model LAI-Net, d gcn_layers 0, d gcn_layers 1, d gcn_layers 2 type no entities" in warning
 
 
 def test_re_alone_is_warned_of(tmp_path: Path) -> None:

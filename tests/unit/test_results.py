@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lai_net.config import TrialConfig, active_settings, with_settings
+from lai_net.config import TrialConfig, active_settings
+from lai_net.settings import with_settings
+from tune.baseline import as_pl_marker
 from tune.identity import SEMANTICS, evaluation_id, spec_id
 from tune.ledger import EvaluationRow, Ledger, TrialRow
 from tune.plan import make_plan
@@ -109,6 +111,16 @@ def test_values_are_empty_where_a_factor_does_not_exist(
     (row,) = [row for row in long_table(ledger) if row["trial_id"] == "n2"]
     assert (row["gcn_layers"], row["gcn_heads"], row["attention_mask"]) == (0, None, "inv")
     assert (row["annotations"], row["representation"]) == (False, "enumerate")
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_the_model_is_read_off_the_settings(
+    ledger: Ledger, bases: dict[str, TrialConfig], phase: str
+) -> None:
+    register(ledger, "p1", as_pl_marker(bases[phase]))
+    finish(ledger, "p1")
+    (row,) = [row for row in long_table(ledger) if row["trial_id"] == "p1"]
+    assert (row["model"], row["representation"]) == ("PL-Marker", "enumerate")
 
 
 @pytest.mark.parametrize("status", ["failed", "pruned", "running"])

@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from tune.search.candidate import Rules
+from tune.search.report import result_lines
 from tune.search.state import Search
 
 BUDGET = {"trials": None, "epochs": None, "hours": None, "failures": 2}
@@ -176,3 +177,14 @@ def test_confirmation_of_one_score_has_no_interval():
     assert search.confirm(number=0, scores=[(7, 0.5)], failed=2) == {
         "failed": 2, "n": 1, "mean": 0.5, "std": None, "ci_low": None, "ci_high": None,
     }  # fmt: skip
+
+
+def test_result_names_the_best_trial_of_the_complete_configs():
+    search = search_of((1, 2))
+    for name in "abc":
+        suggest(search, name)
+    complete(search, 0, 0.5, 0.6)
+    complete(search, 1, 0.7, 0.2)
+    search.done(number=2, seed=1, score=0.9)
+    assert "best trial: b-1 (dev F1 0.7000, config 1, seed 1)" in result_lines(search)
+    assert not any("best trial" in line for line in result_lines(search_of()))

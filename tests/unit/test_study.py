@@ -52,7 +52,7 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("preset =", "presett =", "datasets[0].ner: unknown key 'presett'; known: preset, set"),
+        ("preset =", "presett =", "datasets[0].ner: unknown key 'presett'; known: plmarker, preset, set"),
         ("seeds = [3, 1]\n", "", "study.toml: key 'seeds' is missing"),
         ("[3, 1]", "[1, 1]", "seeds: must be distinct"),
         ("[3, 1]", "[]", "seeds: "),
@@ -79,7 +79,11 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
         ),
         ("[[datasets]]", "[resources]\ncpus_per_trial = 0\n[[datasets]]", "resources.cpus_per_trial: "),
         ("[[datasets]]", "[budget]\nhours = nan\n[[datasets]]", "budget.hours: "),
-        ("[[datasets]]", "[report]\ntask = 'NER'\n[[datasets]]", "known: entities, protocol, split"),
+        (
+            "[[datasets]]",
+            "[report]\ntask = 'NER'\n[[datasets]]",
+            "known: entities, interval, protocol, split",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_file_and_place(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -89,6 +93,20 @@ def test_a_mistake_is_one_line_with_file_and_place(tmp_path: Path, old: str, new
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{MINIMAL}[resources]\ngpus_per_trial = 1.5\n", "resources.gpus_per_trial: must be whole beyond 1"),
+        (MINIMAL.replace("[3, 1]", f"[{2**32 - 1}]") + "[decide]\nmax_seeds = 2\n", "below 2**32"),
+        ("a = " + "[" * 5000 + "]" * 5000, "cannot be read as TOML"),
+    ],
+)
+def test_what_would_fail_only_in_the_run_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_study(write(tmp_path, text))
+    assert message in str(caught.value)
 
 
 def test_dataset_names_are_distinct(tmp_path: Path) -> None:

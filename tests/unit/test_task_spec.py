@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.config import TrialConfig, with_settings
+from lai_net.config import TrialConfig
+from lai_net.settings import with_settings
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_from_json, spec_to_json
 
 CORPUS = CorpusSource(source="embedded", name="demo", content_id="c")
@@ -35,6 +36,12 @@ def test_train_spec_round_trip_keeps_none_and_every_bit_of_floats(phase):
 
 def test_evaluate_spec_round_trip():
     spec = EvaluateSpec(
-        model_dir="/m", upstream_dir="/u", corpus=CORPUS, splits=("test",), gpus=0, cwd=str(Path.cwd())
+        model_dir="/m",
+        upstream_dir="/u",
+        corpus=CORPUS,
+        entities="predicted",
+        splits=("test",),
+        gpus=0,
+        cwd=str(Path.cwd()),
     )
     assert spec_from_json(spec_to_json(spec)) == spec

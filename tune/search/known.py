@@ -24,14 +24,20 @@ def known_result(ledger: Ledger, job: Job) -> tuple[float, list[tuple[int, float
     return selected_score(job.config, reports), curve
 
 
-def ledger_spread(ledger: Ledger, plan: SearchPlan) -> list[tuple[int, float, int]]:
-    """The spread over seeds at the rungs, of all configs of this dataset and phase that train as long."""
+def ledger_spread(
+    ledger: Ledger, plan: SearchPlan, upstream: str | None = None
+) -> list[tuple[int, float, int]]:
+    """The spread over seeds at the rungs, of all configs of this dataset and phase that train as long.
+
+    RE's are those of gold entities, or of the trial `upstream`'s.
+    """
     epochs = plan.space.base.training.epochs
+    wanted = (plan.dataset.name, plan.fold, plan.spec.phase, epochs, "dev", upstream or "gold")
     groups: dict[str, list[dict[int, float]]] = {}
     for row in ledger.trials():
         training = row.config["training"]
-        place = (row.dataset, row.fold, row.phase, training["epochs"], training["selection"])
-        if place == (plan.dataset.name, plan.fold, plan.spec.phase, epochs, "dev"):
+        entities = training.get("selection_entities", "gold")
+        if (row.dataset, row.fold, row.phase, training["epochs"], training["selection"], entities) == wanted:
             scores = {report["epoch"]: report["dev"]["f1"] for report in ledger.epochs(row.trial_id)}
             groups.setdefault(row.config_id, []).append(scores)
     rows = []

@@ -1,16 +1,18 @@
 """What a study's `[search]` comes to before anything runs: space, rules, budget, identity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
+from lai_net.settings import with_settings
 from tune.cells import base_config
 from tune.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
 from tune.plan import PlannedTrial
 from tune.search.candidate import Rules
 from tune.search.rungs import bracket_weights, rung_epochs
-from tune.search.space import Space, make_space
+from tune.search.space import SELECTION_ENTITIES, Space, make_space
 from tune.search_section import SearchSpec
 from tune.study import DatasetSpec, Study
 
@@ -26,6 +28,7 @@ class SearchPlan:
         search_id: names the decision log: a hash of all that decides, so not of budgets and confirmation,
             which may grow.
         fresh_seeds: for confirmation: beyond all seeds of the study.
+        upstream: the NER trial whose predicted entities RE goes by; None in NER, and on gold entities.
     """
 
     study: Study
@@ -36,22 +39,31 @@ class SearchPlan:
     rules: Rules
     search_id: str
     fresh_seeds: tuple[int, ...]
+    upstream: PlannedTrial | None = None
 
     @property
     def budget(self) -> dict[str, Any]:
         """Bounds by name; None is no bound."""
         return self.spec.budget.model_dump()
 
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        """Every encoder whose content the trials' ids need."""
+        upstream = () if self.upstream is None else (self.upstream.config.encoder.name,)
+        return tuple(dict.fromkeys([*self.space.encoder_names, *upstream]))
+
+    def config(self, params: Mapping[str, Any], upstream: str | None) -> TrialConfig:
+        """What is trained for a suggestion; `upstream` is the id of the trial of that name.
+
+        Raises:
+            InputError: the values do not go together.
+        """
+        config = self.space.config(params)
+        return config if upstream is None else with_settings(config, {SELECTION_ENTITIES: upstream})
+
     def trial(self, config: TrialConfig, seed: int) -> PlannedTrial:
         """One training of the search."""
-        return PlannedTrial(
-            dataset=self.dataset.name,
-            phase=config.phase,
-            fold=self.fold,
-            seed=seed,
-            spec_id=spec_id(config),
-            config=config,
-        )
+        return _trial(self.dataset, self.fold, config, seed)
 
 
 def plan_search(study: Study) -> SearchPlan:
@@ -85,6 +97,7 @@ def _plan(study: Study, spec: SearchSpec) -> SearchPlan:
         raise InputError("sampler 'grid' needs a finite space: int and choice alone")
     fold = _fold(dataset, spec)
     rules = _rules(study, spec, space)
+    upstream = _upstream(study, spec, dataset, fold)
     first_fresh = max(study.seeds) + 1
     identity = {
         "decisions": [DECISIONS, IDENTITY_VERSION, SEMANTICS[base.phase]],
@@ -94,6 +107,8 @@ def _plan(study: Study, spec: SearchSpec) -> SearchPlan:
         "sampler": [spec.sampler, spec.seed],
         "rules": [rules.seeds, rules.factor, rules.rungs, rules.weights, rules.noise_margin],
     }
+    if upstream is not None:
+        identity["upstream"] = [active_settings(upstream.config), upstream.seed]
     return SearchPlan(
         study=study,
         spec=spec,
@@ -103,6 +118,32 @@ def _plan(study: Study, spec: SearchSpec) -> SearchPlan:
         rules=rules,
         search_id=digest(identity),
         fresh_seeds=tuple(range(first_fresh, first_fresh + spec.confirm.seeds)),
+        upstream=upstream,
+    )
+
+
+def _upstream(study: Study, spec: SearchSpec, dataset: DatasetSpec, fold: int | None) -> PlannedTrial | None:
+    if spec.phase == "NER" and spec.entities == "gold":
+        raise InputError("entities says what RE goes by; leave it out of a search over NER")
+    if spec.phase == "NER" or spec.entities == "gold":
+        return None
+    base = base_config(dataset, "NER")
+    if base is None:
+        raise InputError(
+            f"RE goes by RE+ on the entities that the NER base predicts, but dataset {dataset.name!r} has "
+            "none; give it one, or set entities = 'gold'"
+        )
+    return _trial(dataset, fold, base, study.seeds[0])
+
+
+def _trial(dataset: DatasetSpec, fold: int | None, config: TrialConfig, seed: int) -> PlannedTrial:
+    return PlannedTrial(
+        dataset=dataset.name,
+        phase=config.phase,
+        fold=fold,
+        seed=seed,
+        spec_id=spec_id(config),
+        config=config,
     )
 
 

@@ -5,7 +5,7 @@ ledger has and the log lacks is told first; then the search stands where an unbr
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,8 +60,15 @@ class SearchSource:
         self.log = DecisionLog.resume(self._ledger, self.plan.search_id, Search(self.plan.rules))
         self._places: dict[str, _Place] = {}
         self._pending: deque[Training] = deque()
+        upstream = self._queue_upstream()
         if self.log.size == 0:
-            self.log.decide("begin", spread=ledger_spread(self._ledger, self.plan))
+            spread = ledger_spread(self._ledger, self.plan, upstream)
+            self.log.decide("begin", spread=spread, upstream=upstream)
+        if self.search.upstream != upstream:
+            raise InputError(
+                f"the search goes by the entities of NER trial {self.search.upstream}, which would be "
+                f"{upstream} now: corpus or encoder have changed; name another search.seed"
+            )
         for candidate in self.search.candidates:
             if candidate.same_as is None and candidate.trials:
                 self._catch_up(candidate)
@@ -83,7 +90,7 @@ class SearchSource:
         cap = self.plan.spec.max_concurrent
         if task is not None or self.is_spent() or (cap is not None and self.schedule.num_running >= cap):
             return task
-        while not self._pending and self._advance():
+        while not self._pending and self._is_ready and self._advance():
             pass
         if not self._pending:
             return None
@@ -92,14 +99,15 @@ class SearchSource:
 
     def is_done(self) -> bool:
         """Whether the search is over, or nothing runs and nothing new may start."""
-        return self.schedule.is_done() and (self.is_spent() or self.is_over())
+        has_failed = self.search.upstream in self.schedule.failed
+        return self.schedule.is_done() and (has_failed or self.is_spent() or self.is_over())
 
     def goes_on(self, task: Task, message: Message) -> bool:
         """Whether the config of a trial does."""
-        place = self._places[task.key]
-        candidate = self.search.candidates[place.number]
-        if place.is_confirmation:
+        place = self._places.get(task.key)
+        if place is None or place.is_confirmation:
             return True
+        candidate = self.search.candidates[place.number]
         if message.event == "epoch" and message.content["epoch"] not in candidate.epochs.get(place.seed, {}):
             self._tell_epoch(place, message.content)
         if candidate.state != "running":
@@ -109,7 +117,9 @@ class SearchSource:
     def ended(self, task: Task, message: Message) -> None:
         """Take a result or a failure that is final; a try that is to be repeated is no word yet."""
         self.schedule.ended(task, message)
-        place = self._places[task.key]
+        place = self._places.get(task.key)
+        if place is None:  # the upstream trial: facts about configs alone are told
+            return
         if task.key in self.schedule.completed:
             self._tell_done(task.key, place)
         elif task.key in self.schedule.failed and place.is_confirmation:
@@ -123,6 +133,27 @@ class SearchSource:
         """Whether neither a config nor a confirmation is left to start."""
         is_chosen = self.search.chosen == self._choice()
         return is_chosen and not self._pending and self._reason() is not None
+
+    def _queue_upstream(self) -> str | None:
+        """The NER trial whose entities RE goes by, by its id; what the ledger lacks is trained first."""
+        if self.plan.upstream is None:
+            return None
+        job = self.identify(self.plan.upstream.config, self.plan.upstream.seed)
+        self._ledger.register_trials([job.row])
+        if self._ledger.status(job.row.trial_id) != "completed":
+            training = Training(job)
+            self.jobs[training.key] = training
+            self._pending.append(training)
+        return job.row.trial_id
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether configs can be trained: the upstream trial is there, where one is needed."""
+        upstream = self.search.upstream
+        return upstream is None or upstream not in self.jobs or upstream in self.schedule.completed
+
+    def _config(self, params: Mapping[str, Any]) -> TrialConfig:
+        return self.plan.config(params, self.search.upstream)
 
     def _reason(self) -> str | None:
         return self.search.spent(self.plan.budget, self.plan.space.size)
@@ -152,7 +183,7 @@ class SearchSource:
     def _take_suggestion(self) -> None:
         params = dict(self.suggest([candidate.told() for candidate in self.search.candidates]))
         try:
-            config = self.plan.space.config(params)
+            config = self._config(params)
         except InputError:
             self.log.decide("suggest", params=params, config_id=None, trials=(), known=())
             return
@@ -203,13 +234,13 @@ class SearchSource:
         if place.is_confirmation:
             self._tell_confirmed(place.number)
             return
-        config = self.plan.space.config(self.search.candidates[place.number].params)
+        config = self._config(self.search.candidates[place.number].params)
         score = selected_score(config, self._ledger.epochs(trial_id))
         self.log.decide("done", number=place.number, seed=place.seed, score=score)
 
     def _catch_up(self, candidate: Candidate) -> None:
         """Tell what a killed driver could not, settle what it left running, queue what is missing."""
-        jobs = self._register(self.plan.space.config(candidate.params), candidate.trials)
+        jobs = self._register(self._config(candidate.params), candidate.trials)
         for seed, trial_id in candidate.trials.items():
             place = _Place(candidate.number, seed, is_confirmation=False)
             for report in self._ledger.epochs(trial_id):
@@ -236,7 +267,7 @@ class SearchSource:
                 self._tell_confirmed(number)
 
     def _confirmation_jobs(self, number: int) -> dict[int, Job]:
-        config = self.plan.space.config(self.search.candidates[number].params)
+        config = self._config(self.search.candidates[number].params)
         return self._register(config, self.search.chosen["seeds"])
 
     def _tell_confirmed(self, number: int) -> None:

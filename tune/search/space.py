@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lai_net.config import TrialConfig, active_settings, with_settings
+from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
+from lai_net.settings import with_settings
 from tune.search_section import Domain, Value
 
 GATES = (
     "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations", "input.attention_mask",
+    "input.representation", "input.text_sees_markers", "input.annotations_see_markers", "input.marker_marker",
+    "head.kind", "head.symmetric_rule",
 )  # fmt: skip
 """Settings that decide which other settings act, in an order in which they can be drawn: first."""
 
-_FIXED = ("training.epochs", "training.selection", "training.selection_averaging")
+SELECTION_ENTITIES = "training.selection_entities"
+_FIXED = ("training.epochs", "training.selection", "training.selection_averaging", SELECTION_ENTITIES)
 
 Params = dict[str, Value]
 

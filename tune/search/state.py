@@ -33,6 +33,8 @@ class Search:
     """What let no further config start; None while configs are still suggested."""
     confirmed: dict[int, Facts] = field(default_factory=dict)
     """By number: what a confirmation found, with its seeds."""
+    upstream: str | None = None
+    """The id of the NER trial whose predicted entities RE goes by; None without one."""
 
     def __post_init__(self) -> None:
         self._rungs = Rungs(self.rules.factor)
@@ -44,8 +46,9 @@ class Search:
         """Configs that are neither over nor complete."""
         return sum(candidate.state == "running" for candidate in self.candidates)
 
-    def begin(self, *, spread: Sequence[tuple[int, float, int]]) -> Facts:
+    def begin(self, *, spread: Sequence[tuple[int, float, int]], upstream: str | None = None) -> Facts:
         """Take in the ledger's spread over seeds: [epoch, sum of squares, degrees of freedom] each."""
+        self.upstream = upstream
         self._spread = Spread({epoch: (squares, freedom) for epoch, squares, freedom in spread})
         return {}
 

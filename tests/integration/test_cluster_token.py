@@ -1,0 +1,64 @@
+"""Who may join: a head that asks for no token is refused, and so are we by one whose token we lack."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lai_net.errors import InputError
+
+pytestmark = pytest.mark.ray
+
+
+def gcs(port: int, folder: str, **settings: str) -> subprocess.Popen[bytes]:
+    """A head's control store alone, which is what a driver asks first."""
+    from tune import ray_engine
+
+    server = Path(ray_engine.ray.__file__).parent / "core/src/ray/gcs/gcs_server"
+    command = [
+        str(server), f"--gcs_server_port={port}", f"--log_dir={folder}", "--config_list=e30=",
+        "--node-ip-address=127.0.0.1", f"--session-name={Path(folder).name}",
+    ]  # fmt: skip
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, env={**os.environ, **settings}, stdout=quiet, stderr=quiet)
+
+
+@pytest.fixture(params=["disabled", "token"])
+def head(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory(prefix="g", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        own = {"RAY_AUTH_MODE": request.param, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        process = gcs(port, folder, **own)
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield request.param, f"127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def test_open_head_and_wrong_token_are_refused(
+    head: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune.cluster import connection
+
+    mode, address = head
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    said = "asks for no token" if mode == "disabled" else "does not take our token"
+    with pytest.raises(InputError, match=said), connection.cluster(address):
+        pytest.fail("joined")
+    if mode == "disabled":
+        connection._check_address(address, insecure=True)

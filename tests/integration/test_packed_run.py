@@ -1,0 +1,125 @@
+"""A study whose trials share devices by measured memory, from its file to the ledger, on declared memory."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lai_net.errors import InputError
+from tune.engine import Message, Node, SerialEngine
+from tune.ledger import Ledger
+from tune.run_command import execute_study, prepare
+from tune.study import load_study
+
+STUDY = """
+name = "small"
+seeds = 2
+[[datasets]]
+name = "demo"
+corpus = "embedded"
+[datasets.ner]
+preset = "demo-ner"
+[resources]
+gpus_per_trial = "measured"
+gpus = 2
+"""
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+class Worker:
+    """Takes 0.4 of a device to train, and 0.3 in a probe."""
+
+    def __init__(self, peak: float) -> None:
+        self.peak = peak
+        self.told: list[dict] = []
+
+    def __call__(self, spec: str) -> Iterator[Message]:
+        told = json.loads(spec)
+        self.told.append(told)
+        yield Message("started", {"host": "h", "device": "declared"})
+        if told["kind"] == "probe":
+            content = {
+                "shape_id": told["shape_id"], "device_type": told["device_type"], "meter": "declared",
+                "peak_bytes": 300, "context_bytes": 20, "capacity_bytes": 1000, "step_s": 0.1,
+                "largest_step_s": 0.2, "steps_per_epoch": 5,
+            }  # fmt: skip
+            yield Message("completed", {"probe": content})
+            return
+        if self.peak > told["memory_cap"]:
+            raise OutOfMemoryError("declared")
+        yield Message("completed", {"evaluations": [], "cpu_s": 1.0, "wall_s": 1.0})
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def run(study: Path, worker: Worker) -> int:
+    with Ledger.open(study.parent / "ledger.sqlite") as ledger:
+        engine = SerialEngine(worker, poll_s=0.001)
+        return execute_study(
+            prepare(str(study), []), ledger, study.parent, lambda: contextlib.nullcontext(engine)
+        )
+
+
+def test_trial_is_measured_once_and_goes_on_after_out_of_memory_at_a_larger_share(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = Worker(peak=0.4)
+    assert run(study, worker) == 0
+    asked = [(told["kind"], told["gpus"], round(told["memory_cap"], 3)) for told in worker.told]
+    # 300 x 1.05 + 20 of 1000; the cap leaves out the 20 of the context
+    assert asked == [
+        ("probe", 1.0, 1.0), ("train", 0.335, 0.315), ("train", 0.375, 0.355), ("train", 0.5, 0.48),
+        ("train", 0.5, 0.48),
+    ]  # fmt: skip
+    assert worker.told[0]["logical_gpus"] == 2
+    with Ledger.open(study.parent / "ledger.sqlite", read_only=True) as ledger:
+        (row,) = ledger.probes().values()
+        first, second = (ledger.attempts(trial.trial_id) for trial in ledger.trials())
+    assert row.peak_bytes == 300
+    assert [attempt.status for attempt in first] == ["failed", "failed", "completed"]
+    assert [attempt.status for attempt in second] == ["completed"]
+    assert first[0].error is not None
+    assert first[0].error.endswith("OutOfMemoryError: at 0.335 of a device (logical)")
+    packing = first[2].provenance["packing"]
+    assert packing == {"shape_id": row.shape_id, "device_type": "logical", "share": 0.5}
+    assert "2 jobs completed, 0 failed" in capsys.readouterr().out
+
+
+def test_what_no_device_holds_fails_once_and_a_new_call_measures_nothing(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(study, Worker(peak=2.0)) == 1
+    assert "needs more than a whole device (logical); lower training.batch_size" in capsys.readouterr().err
+    again = Worker(peak=0.1)
+    assert run(study, again) == 0
+    assert [(told["kind"], told["gpus"]) for told in again.told] == [("train", 1.0), ("train", 1.0)]
+
+
+def test_cluster_without_gpus_is_refused(study: Path) -> None:
+    class Bare(SerialEngine):
+        def nodes(self) -> list[Node]:
+            return [Node(cpus=4)]
+
+    prepared, engine = prepare(str(study), []), Bare(Worker(0.1))
+    ledger = Ledger.open(study.parent / "ledger.sqlite")
+    with ledger, pytest.raises(InputError, match="no node has one"):
+        execute_study(prepared, ledger, study.parent, lambda: contextlib.nullcontext(engine))
+
+
+@pytest.mark.parametrize("value", ['"all"', "-1", "true", "nan"])
+def test_share_is_a_number_or_measured(study: Path, value: str) -> None:
+    study.write_text(STUDY.replace('"measured"', value))
+    with pytest.raises(
+        InputError, match=r'resources\.gpus_per_trial: must be a number from 0, or "measured"'
+    ):
+        load_study(study)

@@ -1,0 +1,126 @@
+"""What the `lai` commands say of a search."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import optuna
+import pytest
+from typer.testing import CliRunner
+
+import analysis.__main__
+from lai_net.errors import InputError
+from tests.integration.searching import GRID, HEAD, RE, drill, events, lai, run
+from tune.engine import Message
+
+pytestmark = pytest.mark.usefixtures("fast_search")
+
+
+def test_importance_and_export(search_study, finished_search, tmp_path):
+    shares = json.loads(lai("importance", search_study, "--ledger", finished_search, "--json").stdout)
+    assert set(shares) == {"training.head_lr", "graph.layers", "graph.heads"}
+    assert sum(shares.values()) == pytest.approx(1)
+    journal = tmp_path / "journal.log"
+    lai("export", search_study, journal, "--to", "optuna-journal", "--ledger", finished_search)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    read = optuna.load_study(study_name="drill", storage=storage)
+    suggested = [event for event in events(search_study, finished_search) if event.kind == "suggest"]
+    assert [trial.params for trial in read.trials] == [event.given["params"] for event in suggested]
+    complete = [trial for trial in read.trials if trial.state.name == "COMPLETE"]
+    assert len(complete) == 12
+    assert read.best_value == max(trial.value for trial in complete)
+    assert all(len(trial.intermediate_values) == 5 for trial in complete)
+    with pytest.raises(InputError, match="is there already"):
+        lai("export", search_study, journal, "--to", "optuna-journal", "--ledger", finished_search)
+
+
+def test_importance_of_too_few_is_refused(tmp_path):
+    grid, ledger = tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
+    grid.write_text(HEAD + GRID)
+    run(grid, ledger)
+    with pytest.raises(InputError, match="importance needs 10"):
+        lai("importance", grid, "--ledger", ledger)
+
+
+def test_status_and_results_of_a_search(search_study, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    assert "0 suggestions" in lai("status", search_study, "--ledger", ledger).stdout
+    run(search_study, ledger)
+    text = lai("status", search_study, "--ledger", ledger).stdout
+    assert "confirmed: dev F1" in text
+    rows = json.loads(lai("results", search_study, "--ledger", ledger, "--format", "json").stdout)
+    assert {row["status"] for row in rows} == {"completed", "pruned"}
+    assert all(row["f1"] is None for row in rows if row["status"] == "pruned")
+    assert {row["seed"] for row in rows} == {1, 2, 3, 4, 5}
+
+
+def test_plan_says_what_bounds_a_search_and_makes_up_nothing(search_study, tmp_path):
+    content = json.loads(lai("plan", search_study, "--ledger", tmp_path / "none", "--json").stdout)
+    assert content["search"]["space_size"] is None
+    assert content["search"]["budget"]["trials"] == 24
+    assert content["search"]["rungs"] == [[2, 4]]
+    assert content["search"]["confirmation_trials"] == 6
+    assert content["search"]["most_trainings"] == 24 + 6
+    assert content["estimate"]["wall_s"] is None
+    assert content["warnings"] == ["no estimate: the ledger has no finished trial like those of demo NER"]
+    assert (content["cells"], content["trials"]) == (0, 0)
+    single = search_study.read_text().replace("seeds_per_config = 2", "seeds_per_config = 1")
+    search_study.write_text(single)
+    said = lai("plan", search_study, "--ledger", tmp_path / "none").stderr
+    assert "no config will be stopped early" in said
+
+
+def test_plan_bounds_what_is_left_of_a_search_by_like_trials(tmp_path):
+    table, grid, ledger = tmp_path / "table.toml", tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
+    table.write_text(HEAD)
+    grid.write_text(HEAD + GRID)
+    run(table, ledger)
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE attempt SET cpu_s = 30, wall_s = 40")
+    content = json.loads(lai("plan", grid, "--ledger", ledger, "--json").stdout)
+    assert content["search"]["most_trainings"] == 3 * 2 + 2, "all configs with all seeds, and confirmations"
+    assert content["estimate"]["wall_s"] == 8 * 40
+    assert "at most 0.1 h one after another" in lai("plan", grid, "--ledger", ledger).stdout
+    run(grid, ledger)
+    content = json.loads(lai("plan", grid, "--ledger", ledger, "--json").stdout)
+    assert content["search"]["most_trainings"] == 0
+    assert content["estimate"]["wall_s"] == 0
+
+
+def test_status_calls_what_nobody_runs_interrupted(tmp_path):
+    grid, ledger = tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
+    grid.write_text(HEAD + GRID)
+
+    def crash(_: str) -> Iterator[Message]:
+        yield Message("started", {"device": None, "commit": None})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(grid, ledger, executor=crash)
+    assert "trials: 1 interrupted" in lai("status", grid, "--ledger", ledger).stdout
+    run(grid, ledger)
+    assert "completed" in lai("status", grid, "--ledger", ledger).stdout.splitlines()[0]
+
+
+def test_verify_trains_completed_trials_of_a_search_again(tmp_path, monkeypatch):
+    study, ledger = tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    study.write_text(RE)
+    run(study, ledger)
+    monkeypatch.setattr("tune.trainable.execute", drill.execute)
+    result = lai("verify", study, "--ledger", ledger, "--trials", "4")
+    assert result.stdout.count("identical") == 4, result.stdout
+    assert "demo RE" in result.stdout
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE epoch SET report = json_set(report, '$.dev.f1', 2.0)")
+    assert lai("verify", study, "--ledger", ledger).exit_code == 1
+
+
+def test_report_of_a_search_has_its_history_confirmations_and_importance(
+    search_study, finished_search, tmp_path
+):
+    words = ["report", search_study, "--ledger", finished_search, "--out", tmp_path / "report"]
+    CliRunner().invoke(analysis.__main__.app, [str(word) for word in words], catch_exceptions=False)
+    drawn = {path.stem for path in (tmp_path / "report").rglob("figure_*.svg")}
+    assert drawn == {"figure_search", "figure_importance"}
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("confirmed: dev F1") == 2

@@ -1,0 +1,182 @@
+"""The templates of `lai cluster`: by Ray's schema, a part of KubeRay's by hand, and a Slurm of stand-ins."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from analysis.__main__ import main
+from tune.cluster.command import TEMPLATES
+
+
+def printed(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(["cluster", name])
+    assert not end.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_asks_for_a_token_and_opens_no_dashboard(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(name, capsys)
+    assert ("RAY_AUTH_MODE=token" in text) or ("mode: token" in text)
+    assert "0.0.0.0" not in text
+    heads = [line for line in text.splitlines() if "ray start --head" in line]
+    assert all("--dashboard-host=127.0.0.1" in line or "--include-dashboard=false" in line for line in heads)
+
+
+@pytest.mark.ray
+def test_ray_up_file_is_one_that_ray_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = yaml.safe_load(printed("ray-up", capsys))
+    validate_config(prepare_config(config))
+    assert 1 + len(config["provider"]["worker_ips"]) == 3
+    with pytest.raises(Exception, match="min_worker"):  # so the schema does look
+        validate_config(prepare_config({**config, "min_worker": 2}))
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    """An object with these fields, all required, and no others."""
+    needed = [name.removesuffix("_") for name in properties if not name.endswith("_")]
+    named = {name.removesuffix("_"): schema for name, schema in properties.items()}
+    return {
+        "type": "object",
+        "properties": named,
+        "required": needed,
+        "additionalProperties": False,
+    }
+
+
+TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
+QUANTITIES = {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^[0-9]+(Gi|Mi|m)?$"}}
+POD = closed(
+    spec=closed(
+        containers={
+            "type": "array",
+            "minItems": 1,
+            "items": closed(
+                name={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+                image=TEXT,
+                resources=closed(requests=QUANTITIES, limits=QUANTITIES),
+                volumeMounts={"type": "array", "items": closed(name=TEXT, mountPath=TEXT)},
+            ),
+        },
+        volumes={
+            "type": "array",
+            "items": closed(name=TEXT, persistentVolumeClaim=closed(claimName=TEXT)),
+        },
+    )
+)
+START = {"type": "object", "additionalProperties": TEXT}
+RAY_JOB = closed(
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata=closed(name=TEXT),
+    spec=closed(
+        entrypoint=TEXT,
+        submissionMode={"enum": ["K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode"]},
+        backoffLimit=COUNT,
+        shutdownAfterJobFinishes={"type": "boolean"},
+        ttlSecondsAfterFinished=COUNT,
+        rayClusterSpec=closed(
+            rayVersion={"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
+            authOptions=closed(mode={"const": "token"}),
+            headGroupSpec=closed(serviceType={"const": "ClusterIP"}, rayStartParams=START, template=POD),
+            workerGroupSpecs={
+                "type": "array",
+                "items": closed(
+                    groupName=TEXT,
+                    replicas=COUNT,
+                    minReplicas=COUNT,
+                    maxReplicas=COUNT,
+                    rayStartParams=START,
+                    template=POD,
+                ),
+            },
+        ),
+    ),
+)
+"""The fields of KubeRay's RayJob v1 that are used, by hand: its CRD is in no package registry."""
+
+
+def test_ray_job_has_the_fields_of_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    job = yaml.safe_load(printed("kuberay", capsys))
+    assert list(Draft202012Validator(RAY_JOB).iter_errors(job)) == []
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        pod = group["template"]["spec"]
+        mounted = {item["name"] for box in pod["containers"] for item in box["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    job["spec"]["rayClusterSpec"]["authOption"] = {}
+    assert list(Draft202012Validator(RAY_JOB).iter_errors(job)) != []
+
+
+STAND_INS = {
+    "scontrol": "printf 'a\\nb\\nc\\n'",
+    "sleep": "true",
+    "hostname": "echo 127.0.0.1",
+    # a step: what it runs is told; the nodes last until they are killed
+    "srun": """
+while [[ $1 == -* ]]; do echo "$1" >> "$LOG.options"; shift; done
+echo "$*" >> "$LOG"
+case $1 in ray) exec /bin/sleep 60 ;; rm) ;; *) exec "$@" ;; esac""",
+    "lai": '[[ $1 != cluster ]] || exit "$GATE"; exit "$DRIVER"',
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the script as job 4711 on three hosts that are stand-ins; returns its exit code and its steps."""
+    script, places = tmp_path / "slurm.sh", tmp_path / "bin"
+    script.write_text(printed("slurm", capsys))
+    places.mkdir()
+    for name, body in STAND_INS.items():
+        (places / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (places / name).chmod(0o755)
+
+    def run(gate: int, driver: int) -> tuple[int, list[str]]:
+        log = tmp_path / f"log-{gate}-{driver}"
+        job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "a,b,c", "SLURM_JOB_NUM_NODES": "3"}
+        told = {"LOG": str(log), "GATE": str(gate), "DRIVER": str(driver)}
+        environment = {**os.environ, **job, **told, "PATH": f"{places}:{os.environ['PATH']}"}
+        command = ["bash", str(script), "study.toml", "ledger.sqlite", "/shared", "--budget-hours", "1"]
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=50, check=False)
+        return done.returncode, log.read_text().splitlines()
+
+    return run
+
+
+def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(slurm: Any) -> None:
+    code, steps = slurm(0, 3)
+    assert code == 3, "as the driver ended"
+    (head,) = [step for step in steps if step.startswith("ray start --head")]
+    (nodes,) = [step for step in steps if step.startswith("ray start --block")]
+    first = 10000 + 4711 % 200 * 100
+    own = [int(port) for step in (head, nodes) for port in re.findall(r"port=(\d+)", step)]
+    assert all(first <= port < first + 100 for port in own)
+    assert f"--address=127.0.0.1:{first} " in nodes
+    assert "--temp-dir=/tmp/lai-4711" in head
+    gate, driver = [step for step in steps if step.startswith("lai ")]
+    assert gate == f"lai cluster check --address 127.0.0.1:{first} --nodes 3 --storage /shared"
+    assert driver == (
+        f"lai run study.toml --ledger ledger.sqlite --storage /shared --address 127.0.0.1:{first} "
+        "--budget-hours 1"
+    )
+    assert not re.search(r"[0-9a-f]{64}", "\n".join(steps)), "the token is no word of a command"
+    assert steps[-1] == "rm -rf /tmp/lai-4711"
+
+
+def test_slurm_job_runs_nothing_if_the_gate_is_shut(slurm: Any) -> None:
+    code, steps = slurm(2, 0)
+    assert code == 2
+    assert not any(step.startswith("lai run") for step in steps)
+    assert steps[-1] == "rm -rf /tmp/lai-4711"

@@ -1,0 +1,125 @@
+"""What the trials to run will cost."""
+
+from pathlib import Path
+
+import pytest
+
+from lai_net.config import TrialConfig
+from lai_net.settings import with_settings
+from tune.estimate import Estimate, estimate, estimate_lines
+from tune.identity import spec_id
+from tune.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
+from tune.packing.shape import shape_id
+from tune.plan import PlannedTrial
+from tune.study import Resources
+
+CONFIG = with_settings(TrialConfig(phase="NER"), {"training.epochs": 4})
+
+
+def planned(count: int) -> list[PlannedTrial]:
+    return [
+        PlannedTrial(
+            dataset="d", phase="NER", fold=None, seed=seed, spec_id=spec_id(CONFIG), config=CONFIG
+        )
+        for seed in range(count)
+    ]  # fmt: skip
+
+
+def row_of(seed: int) -> TrialRow:
+    from lai_net.config import active_settings
+
+    return TrialRow(
+        trial_id=f"t{seed}", config_id="c", spec_id=spec_id(CONFIG), dataset="d", phase="NER", fold=None,
+        seed=seed, config=active_settings(CONFIG), corpus_id="corpus", encoder_id="e",
+    )  # fmt: skip
+
+
+def finished(*wall_s: float) -> list[tuple[TrialRow, AttemptRow]]:
+    return [
+        (
+            row_of(100 + number),
+            AttemptRow(
+                trial_id=f"t{100 + number}", attempt=1, provenance={}, status="completed", error=None,
+                cpu_s=seconds, wall_s=seconds, artefacts={"best": f"best{number}"}, finished=None,
+            ),
+        )
+        for number, seconds in enumerate(wall_s)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+
+def probe(ledger: Ledger, **changes) -> None:
+    ledger.register_trials([row_of(0)])
+    values = {
+        "shape_id": shape_id(CONFIG, "d", "e"), "device_type": "logical", "meter": "declared",
+        "peak_bytes": 200, "context_bytes": 0, "capacity_bytes": 1000, "step_s": 1.0, "largest_step_s": 3.0,
+        "steps_per_epoch": 900, **changes,
+    }  # fmt: skip
+    ledger.record_probe(ProbeRow(**values))
+
+
+def test_range_is_from_the_shortest_to_the_longest_like(ledger: Ledger) -> None:
+    found, unmeasured = estimate(
+        planned(8), finished(3600, 7200), ledger, Resources(gpus_per_trial=0.25, gpus=2)
+    )
+    assert unmeasured == []
+    assert found.wall_s == 8 * 5400
+    assert found.gpu_h == (2.0, 4.0)
+    assert found.wall_h == (1.0, 2.0)
+    assert found.measured == 2
+
+
+def test_probe_stands_in_where_nothing_is_finished(ledger: Ledger) -> None:
+    probe(ledger)
+    found, unmeasured = estimate(planned(10), [], ledger, Resources(gpus_per_trial="measured", gpus=1))
+    assert unmeasured == []
+    assert found.probed == 10
+    assert found.wall_s is None
+    assert found.gpu_h == pytest.approx((10 * 1.0 * 0.21, 10 * 3.0 * 0.21))
+    assert found.wall_h == pytest.approx((2.1, 6.3))
+
+
+def test_no_measure_is_said(ledger: Ledger) -> None:
+    assert estimate(planned(1), [], ledger, Resources()) == (Estimate(), ["d NER"])
+
+
+def test_unknown_number_of_gpus_gives_no_wall_clock(ledger: Ledger) -> None:
+    found, _ = estimate(planned(1), finished(3600), ledger, Resources(gpus_per_trial=1))
+    assert found.gpu_h == (1.0, 1.0)
+    assert found.wall_h is None
+
+
+def test_wall_clock_is_bounded_by_what_runs_side_by_side_and_by_the_longest(ledger: Ledger) -> None:
+    resources = Resources(gpus_per_trial=0.1, gpus=10, max_concurrent=2)
+    assert estimate(planned(8), finished(3600), ledger, resources)[0].wall_h == (4.0, 4.0)
+    assert estimate(planned(1), finished(3600), ledger, resources)[0].wall_h == (1.0, 1.0)
+    on_cpus = Resources(cpus_per_trial=4)
+    assert estimate(planned(8), finished(3600), ledger, on_cpus)[0].wall_h == (4.0, 4.0)
+
+
+def test_disk_is_by_models_of_like_trials(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "best0").mkdir()
+    (tmp_path / "best0" / "model").write_bytes(b"x" * 2**20)
+    found, _ = estimate(planned(8), finished(3600), ledger, Resources(), tmp_path)
+    assert found.disk_gib == 8 / 1024
+
+
+def test_lines() -> None:
+    assert estimate_lines(Estimate()) == []
+    lines = estimate_lines(Estimate(probed=2, gpu_h=(1.0, 2.5), wall_h=(0.5, 1.25), disk_gib=3.0))
+    assert lines == [
+        "2 trials have no finished like: by probes, without evaluation",
+        "1.0 to 2.5 GPU-hours",
+        "0.5 to 1.2 h on what [resources] give",
+        "about 3.0 GiB of models",
+    ]

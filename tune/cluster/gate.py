@@ -1,0 +1,144 @@
+"""The health gate: before anything is trained, every node shows that it runs our code and sees our files."""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lai_net.encoder_files import encoder_id
+from lai_net.errors import InputError
+from tune import ray_environment  # noqa: F401 - ray reads it at its import
+from tune.code_identity import code_identity
+
+# isort: split
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a node must have.
+
+    Attributes:
+        code: as `code_identity` tells it.
+        encoders: content id by name.
+        storage: folder of the artefacts, which all nodes share.
+        cwd: of the driver; relative names of encoders are relative to it.
+    """
+
+    code: str
+    encoders: Mapping[str, str]
+    storage: Path
+    cwd: str
+
+
+def wait_for_nodes(count: int, *, patience_s: float) -> None:
+    """Return once at least `count` nodes may get trials.
+
+    Raises:
+        InputError: they are not there in time.
+    """
+    until = time.monotonic() + patience_s
+    while (found := len(_nodes())) < count:
+        if time.monotonic() > until:
+            raise InputError(
+                f"{found} of {count} nodes came within {patience_s / 60:g} minutes; look at what starts "
+                "them, or ask for fewer"
+            )
+        time.sleep(1.0)
+
+
+def check_nodes(needs: Needs, *, patience_s: float = 120.0) -> int:
+    """Look at every node that may get a trial; returns how many there are.
+
+    Raises:
+        InputError: one line with all nodes that will not do, and why.
+    """
+    nodes = _nodes()
+    with _told(needs.storage) as word:
+        asked = {
+            _look_at(node["NodeID"], needs, word): f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+            for node in nodes
+        }
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=patience_s)
+        problems = [
+            f"{name} {problem}"
+            for ref, name in asked.items()
+            if (problem := _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s")
+        ]
+    if problems:
+        raise InputError(f"{len(problems)} of {len(nodes)} nodes cannot be used: {'; '.join(problems)}")
+    return len(nodes)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    found = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in found if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+
+
+@contextmanager
+def _told(storage: Path) -> Iterator[str]:
+    """Leave a random word in a file of that name, for as long as nodes look for it."""
+    word = secrets.token_hex(8)
+    path = storage / f".gate-{word}"
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        path.write_text(word, encoding="ascii")
+    except OSError as error:
+        raise InputError(f"{storage}: cannot be written ({error.strerror}); name another folder") from error
+    try:
+        yield word
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _look_at(node_id: str, needs: Needs, word: str) -> "ray.ObjectRef[str]":
+    code, encoders, storage, cwd = needs.code, dict(needs.encoders), str(needs.storage), needs.cwd
+
+    def look() -> str:  # travels by value, so it also says that a node lacks our code
+        try:
+            from tune.cluster.gate import problem_here
+        except ImportError as error:
+            return f"has no lai-tune like ours ({error}); install it there, or say --ship-code"
+        return problem_here(code, encoders, storage, cwd, word)
+
+    place = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(look).options(num_cpus=0, scheduling_strategy=place, max_retries=0).remote()
+
+
+def _answer(ref: "ray.ObjectRef[str]") -> str:
+    try:
+        return str(ray.get(ref))
+    except ray.exceptions.RayError as error:
+        return f"failed ({str(error).strip().splitlines()[-1]})"
+
+
+def problem_here(code: str, encoders: Mapping[str, str], storage: str, cwd: str, word: str) -> str:
+    """What this process' node lacks, or nothing."""
+    if code_identity() != code:
+        return f"runs lai-tune {code_identity()} and the driver {code}; install the same, or say --ship-code"
+    if Path(cwd).is_dir():
+        os.chdir(cwd)
+    try:
+        for name, planned in encoders.items():
+            if encoder_id(name) != planned:
+                return f"has other files of encoder {name} than the driver; give it the same"
+    except InputError as error:
+        return str(error)
+    path = Path(storage, f".gate-{word}")
+    mine = path.with_name(f"{path.name}-{socket.gethostname()}-{os.getpid()}")
+    try:
+        told = path.read_text(encoding="ascii")
+        mine.write_text(word, encoding="ascii")
+        mine.unlink()
+    except OSError as error:
+        return (
+            f"does not see {storage} as the driver does ({error.strerror}); name a folder that all nodes "
+            "share with --storage"
+        )
+    return "" if told == word else f"sees another {storage} than the driver"

@@ -1,0 +1,82 @@
+"""The workers of a run: of this machine, or of a cluster, where corpora come from Ray's object store."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune import ray_environment  # noqa: F401 - ray reads it at its import
+
+# isort: split
+import ray
+
+from lai_net.errors import InputError
+from lai_net.schema import Corpus
+from tune.cluster.connection import cluster
+from tune.cluster.gate import Needs, check_nodes
+from tune.cluster.options import Remote
+from tune.code_identity import code_identity
+from tune.engine import Executor, Message
+from tune.preparation import Prepared
+from tune.task_spec import CorpusSource
+from tune.trainable import execute
+
+
+@dataclass(frozen=True)
+class RemoteExecutor:
+    """`tune.trainable.execute` on a node that needs the driver's code, and no corpus files.
+
+    Attributes:
+        code: the driver's, as `code_identity` tells it; nodes may join after the gate.
+        corpora: each lies once in the object store of a node that uses it, and is kept by its workers.
+    """
+
+    code: str
+    corpora: Mapping[CorpusSource, "ray.ObjectRef[Corpus]"]
+
+    def __call__(self, spec: str) -> Iterator[Message]:
+        """A `tune.engine.Executor`.
+
+        Raises:
+            InputError: this node has other code.
+        """
+        if code_identity() != self.code:
+            raise InputError(
+                f"this node runs lai-tune {code_identity()} and the driver {self.code}; install the same, "
+                "or say --ship-code"
+            )
+        return execute(spec, lambda planned: _received(planned, self.corpora[planned]))
+
+
+@functools.lru_cache(maxsize=16)
+def _received(planned: CorpusSource, ref: "ray.ObjectRef[Corpus]") -> Corpus:
+    corpus: Corpus = ray.get(ref)
+    if corpus.content_id != planned.content_id:
+        raise InputError(f"corpus {planned.name}: what arrived is not what was sent; call again")
+    return corpus
+
+
+@contextlib.contextmanager
+def workers(prepared: Prepared, remote: Remote | None, storage: Path) -> Iterator[Executor]:
+    """Start a Ray of this machine, or join a cluster, look at its nodes and send them the corpora.
+
+    Args:
+        prepared: the study.
+        remote: the cluster; None is this machine.
+        storage: folder of the artefacts, which all nodes must share.
+
+    Yields:
+        What runs in the workers.
+
+    Raises:
+        InputError: the cluster or one of its nodes cannot be used.
+    """
+    if remote is None:
+        with cluster(gpus=prepared.study.resources.gpus):
+            yield execute
+        return
+    with cluster(remote.address, insecure=remote.insecure, ship_code=remote.ship_code):
+        check_nodes(Needs(code_identity(), prepared.contents.encoder_ids, storage, str(Path.cwd())))
+        sent = {source: ray.put(prepared.contents.corpora[key]) for key, source in prepared.corpora.items()}
+        yield RemoteExecutor(code_identity(), sent)

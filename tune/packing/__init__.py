@@ -1,0 +1,1 @@
+"""Trials that share a GPU by the memory they were measured to need."""
