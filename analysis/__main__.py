@@ -8,17 +8,23 @@ so `lai --help` loads neither torch nor ray.
 import argparse
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import analysis.cli
 import lai_net.cli
+import lai_net.model_commands
 import tune.cli
-from analysis.cli import DEFAULT_LEDGER
+from analysis.cli import DEFAULT_LEDGER, IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
+from tune.search.plan import SearchPlan
+from tune.search.state import Search
+from tune.study import Study
+from tune.until_decided import DECIDER, Decision
 
 INPUT_WRONG = 2
 INTERRUPTED = 3
@@ -40,13 +46,38 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _decide(ledger: Path, study: Study) -> Sequence[Decision]:
+    """A `tune.until_decided.Decider`."""
+    from analysis.decisions import decide_study
+
+    return decide_study(ledger, study)
+
+
+def _trained_model(trial_id: str, ledger: Path) -> Path:
+    """A `lai_net.model_commands.FindTrial`."""
+    from tune.trained_model import trained_model_folder
+
+    return trained_model_folder(trial_id, ledger)
+
+
+def _importances(plan: SearchPlan, search: Search) -> Mapping[str, float]:
+    """An `analysis.report.Importances`."""
+    from tune.search.optuna_view import importances
+
+    return importances(plan, search)
+
+
 @app.callback()
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Train LAI-Net, sweep over it, and turn the ledger into tables, figures and a report."""
+    context.meta[lai_net.model_commands.FIND_TRIAL] = _trained_model
+    context.meta[IMPORTANCES] = _importances
+    context.meta[DECIDER] = _decide
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.frame import Results
-from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place, places
+from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
 from tune.results import ResultRow
 
 _DIRTY = "-dirty"
@@ -14,7 +14,9 @@ _DIRTY = "-dirty"
 def cautions(results: Results) -> list[str]:
     """Failed trials, imported rows without a cell, mixed or changed code."""
     sentences = [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
-    sentences += _unmatched([place for place in places(results.study) if place.cell.config], results.imported)
+    cells = [found.place for found in results.matched if found.place.cell.config]
+    sentences += _unmatched(cells, results.imported)
+    sentences += _added_seeds(results)
     used = commits(results)
     clean = {name.removesuffix(_DIRTY) for name in used}
     if len(clean) > 1:
@@ -49,6 +51,18 @@ def failures(results: Results) -> dict[str, str]:
             cell = f"{row['dataset']} {row['phase']}, {row['factor']} {row['level']}, seed {row['seed']}"
             found.setdefault(name, f"{cell}: {error.splitlines()[-1]}")
     return found
+
+
+def _added_seeds(results: Results) -> list[str]:
+    """What `--until-decided` does to the tables' p-values, once it has added seeds."""
+    done = results.cells[results.cells["state"] == "completed"]
+    added = set(results.study.all_seeds) - set(results.study.seeds)
+    if not added & set(done["seed"]):
+        return []
+    return [
+        "Seeds were added to cells until they were decided. The p-values of the tables do not allow for "
+        "that; those of `lai plan --until-decided` do."
+    ]
 
 
 def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[str]:

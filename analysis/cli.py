@@ -1,34 +1,76 @@
 """The analysis commands of `lai`; what they need is imported when they run."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.variance_command import variance
+from lai_net.errors import InputError
+from tune.study import Interval
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analysis.paper.finding import Audit
+    from analysis.report import Report
 
 app = typer.Typer()
+app.command()(variance)
 paper_app = typer.Typer(no_args_is_help=True, help="Look at the published tables.")
 app.add_typer(paper_app, name="paper")
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
+IMPORTANCES = "lai.importances"
+"""Under this the composition root hands over what computes a search's importances, which needs Optuna."""
 _PLAIN_WIDTH = 150  # columns of a table that is written to a file or a pipe
 
 
 @app.command()
 def report(
+    context: typer.Context,
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to; made where missing.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; made where missing.")] = None,
     ledger: Annotated[Path, typer.Option(help="The ledger file.")] = DEFAULT_LEDGER,
+    speed: Annotated[
+        Path | None, typer.Option(help="CSV of `make bench`: adds Table 3 and the representations' speed.")
+    ] = None,
+    interval: Annotated[
+        Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Write nothing: show the page to this machine's browser, live.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 0,
 ) -> None:
     """Write a study's tables, figures and report page from its ledger; missing cells are shown as missing."""
-    from analysis.report import write_report
+    from analysis.report import compose_report, write_report
 
-    written = write_report(study, ledger, out)
+    if (out is None) != serve:
+        raise InputError("give either --out DIR or --serve")
+    importances = context.meta.get(IMPORTANCES)
+    if out is None:
+        compose = partial(
+            compose_report, study, ledger, speed=speed, importances=importances, interval=interval
+        )
+        _serve(compose, study, ledger, port)
+        return
+    written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
     typer.echo(written.progress)
     typer.echo(f"{len(written.files)} files in {out}; open {out / 'index.html'}")
+
+
+def _serve(compose: "Callable[..., Report]", study: str, ledger: Path, port: int) -> None:
+    from analysis.server import LiveReport, ReportServer
+    from tune.study import study_file
+
+    watched = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"))
+    live = LiveReport(partial(compose, is_live=True), watched)
+    with ReportServer(live, port) as server:
+        typer.echo(f"{live.report.progress}\n{server.address}\nCtrl-C ends it.")
+        server.run()
 
 
 @paper_app.command("audit")

@@ -42,7 +42,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
     """One sentence per dataset, task and factor, on F1; nothing where fewer than two levels have scores."""
     families: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        if row.metric == "f1" and row.mean is not None:
+        if row.metric == "f1" and row.mean is not None and row.table != "3":  # which repeats Table 1
             families.setdefault((row.dataset, row.task, row.factor), []).append(row)
     return [
         f"{dataset} {task}, {NAMES[factor]}: {_finding(levels)}"
@@ -56,7 +56,7 @@ def _finding(levels: Sequence[Row]) -> str:
     tested = [row for row in levels if row.p_adjusted is not None]
     seeds = max((row.n or 0 for row in tested), default=1)
     too_few = smallest_p(seeds, max(1, len(tested))) >= SIGNIFICANCE
-    text = f"best is “{best.level}”: F1 {_score(best)}"
+    text = f"best is “{best.level}”: F1 {score(best)}"
     if best.is_base:
         told = sum(row.mark == SIGNIFICANT for row in tested)
         verdict = f"{told} of {len(tested)} other levels can be told apart from it"
@@ -75,6 +75,7 @@ def _s(number: int) -> str:
     return "" if number == 1 else "s"
 
 
-def _score(row: Row) -> str:
+def score(row: Row) -> str:
+    """Mean, deviation and n of a row that has scores."""
     spread = "" if row.std is None else f" ± {row.std:.2f}"
     return f"{row.mean:.2f}{spread} (n = {row.n})"

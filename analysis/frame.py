@@ -15,21 +15,36 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.place import Place, factors_of, places
+from analysis.place import Place, factors_of, places, with_imported_models
 from lai_net.errors import InputError
 from tune.identity import spec_id
 from tune.ledger import Ledger
 from tune.results import SCORES, ResultRow, long_table
-from tune.study import Study, load_study
+from tune.study import Interval, Study, load_study
 
 _SHOWN_COLUMNS = ("split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
     "table", "dataset", "phase", "task", "factor", "level", "is_base", "exists", "planned_seeds",
-    *_SHOWN_COLUMNS, "seed", "state", *SCORES, "trial_ids",
+    *_SHOWN_COLUMNS, "interval", "seed", "state", *SCORES, "trial_ids",
 )  # fmt: skip
 
 Scores = tuple[ResultRow, ...]
 """The rows that make one score: one, or one a fold."""
+
+
+@dataclass(frozen=True)
+class CellResults:
+    """What was found for one cell and task.
+
+    Attributes:
+        place: the cell and task.
+        scores: the rows behind each complete seed's score, by seed.
+        unfinished: of each other planned seed its state (see `Results`) and the trials behind that.
+    """
+
+    place: Place
+    scores: Mapping[int, Scores]
+    unfinished: Mapping[int, tuple[str, Sequence[str | None]]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Results:
             spaces. `selection` and `encoder` of a completed seed are what its rows say.
         errors: of failed trials and evaluations, by trial_id.
         imported: all imported rows of the ledger, other datasets' among them.
+        matched: what `cells` was made of: the same cells and tasks with the rows of the long table.
     """
 
     study: Study
@@ -52,6 +68,7 @@ class Results:
     cells: pd.DataFrame
     errors: Mapping[str, str]
     imported: tuple[ResultRow, ...]
+    matched: tuple[CellResults, ...]
 
 
 def load(ledger: str | Path, study: str | Path) -> pd.DataFrame:
@@ -59,65 +76,76 @@ def load(ledger: str | Path, study: str | Path) -> pd.DataFrame:
     return read_results(ledger, study).cells
 
 
-def read_results(ledger: str | Path, study: str | Path) -> Results:
-    """Read a study's results from its ledger.
+def read_results(ledger: str | Path, study: str | Path, interval: Interval | None = None) -> Results:
+    """Read a study's results from its ledger; `interval` is in place of the study's own.
 
     Raises:
         InputError: the study or the ledger cannot be read, or two results claim one place.
     """
     parsed = load_study(study)
+    if interval is not None:
+        shown = parsed.report.model_copy(update={"interval": interval})
+        parsed = parsed.model_copy(update={"report": shown})
     with Ledger.open(Path(ledger), read_only=True) as opened:
-        rows = tuple(long_table(opened, parsed))
-        errors = {item.trial_id: item.error for item in opened.evaluations() if item.error}
+        errors = opened.evaluation_errors()
         errors |= {name: item.error for name, item in opened.newest_attempts().items() if item.error}
+        rows = tuple(long_table(opened, parsed))
         imported = tuple(map(ResultRow, opened.imported().values()))
-    return Results(parsed, rows, join_cells(parsed, rows), errors, imported)
+    matched = tuple(match(parsed, rows))
+    return Results(parsed, rows, to_frame(matched), errors, imported, matched)
 
 
-def join_cells(study: Study, rows: Iterable[ResultRow]) -> pd.DataFrame:
-    """The cells' frame of a study (see `Results`) from its long table."""
+def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
+    """Join the long table with the cells of a study, in the order of the tables."""
     by_spec: dict[Any, list[ResultRow]] = defaultdict(list)
     by_factors: dict[Any, list[ResultRow]] = defaultdict(list)
+    known_seeds = frozenset(study.all_seeds)
+    rows = tuple(rows)
     for row in rows:
         if row.spec_id is None:
             by_factors[factors_of(row)].append(row)
-        elif row["seed"] in study.seeds:
+        elif row["seed"] in known_seeds:
             by_spec[row["dataset"], row.spec_id].append(row)
-    records: list[dict[str, Any]] = []
-    for place in places(study):
+    for place in places(with_imported_models(study, rows)):
         found: list[ResultRow] = []
         if place.cell.config is not None:
             found += by_spec[place.cell.dataset, spec_id(place.cell.config)]
             found += by_factors[factors_of(place.values)]
+        shown = [row for row in found if place.shows(row)]
         upstream = [row for row in by_spec[place.cell.dataset, place.upstream] if row["split"] is None]
-        records += _cell_records(place, [row for row in found if place.shows(row)], upstream)
+        scores = _by_seed(place, shown)
+        missing = sorted(set(study.seeds) - scores.keys()) if place.cell.config is not None else []
+        unfinished = {seed: _unfinished(seed, shown, upstream) for seed in missing}
+        yield CellResults(place, dict(sorted(scores.items())), unfinished)
+
+
+def to_frame(cells: Iterable[CellResults]) -> pd.DataFrame:
+    """The cells' frame (see `Results`)."""
+    records = [record for cell in cells for record in _cell_records(cell)]
     frame = pd.DataFrame.from_records(records, columns=list(CELL_COLUMNS))
     return frame.astype({"seed": "Int64", **dict.fromkeys(SCORES, "float64")})
 
 
-def _cell_records(
-    place: Place, shown: Sequence[ResultRow], upstream: Sequence[ResultRow]
-) -> Iterator[dict[str, Any]]:
+def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
     """The frame's rows of one cell and task: scores by seed, then the seeds that have none yet."""
-    cell = place.cell
+    place, cell = results.place, results.place.cell
     shared = {
         "table": cell.table, "dataset": cell.dataset, "phase": cell.phase, "task": place.task,
         "factor": cell.factor, "level": str(cell.level), "is_base": cell.is_base,
         "exists": cell.config is not None, "planned_seeds": len(place.study.seeds), "trial_ids": "",
-        **{name: place.values[name] for name in _SHOWN_COLUMNS},
+        **{name: place.values[name] for name in _SHOWN_COLUMNS}, "interval": place.study.report.interval,
     }  # fmt: skip
     if cell.config is None:
         yield shared | {"state": "inapplicable"}
         return
-    scores = _by_seed(place, shown)
-    for seed, rows in sorted(scores.items()):
+    for seed, rows in results.scores.items():
         yield shared | {
             "state": "completed", "seed": seed, "selection": rows[0]["selection"],
             "encoder": rows[0]["encoder"], **{name: _mean([row[name] for row in rows]) for name in SCORES},
             "trial_ids": _join(row[name] for row in rows for name in ("trial_id", "upstream_trial_id")),
         }  # fmt: skip
-    for seed in sorted(set(place.study.seeds) - scores.keys()):
-        yield shared | {"seed": seed} | _unfinished(seed, shown, upstream)
+    for seed, (state, trials) in results.unfinished.items():
+        yield shared | {"seed": seed, "state": state, "trial_ids": _join(trials)}
 
 
 def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, Scores]:
@@ -145,7 +173,9 @@ def _complete(by_fold: Mapping[int | None, ResultRow], num_folds: int) -> Scores
     return (by_fold[None],) if None in by_fold else ()
 
 
-def _unfinished(seed: int, shown: Iterable[ResultRow], upstream: Iterable[ResultRow]) -> dict[str, str]:
+def _unfinished(
+    seed: int, shown: Iterable[ResultRow], upstream: Iterable[ResultRow]
+) -> tuple[str, Sequence[str | None]]:
     """What keeps a seed from having a score, the most telling first, and the trials behind that."""
     trials: dict[str, list[str | None]] = defaultdict(list)
     for rows, failed in ((shown, "failed"), (upstream, "blocked")):
@@ -153,7 +183,7 @@ def _unfinished(seed: int, shown: Iterable[ResultRow], upstream: Iterable[Result
             if row["seed"] == seed and row["status"] != "completed":
                 trials[failed if row["status"] == "failed" else row["status"]].append(row["trial_id"])
     state = next((name for name in ("failed", "blocked", "pruned", "running") if name in trials), "planned")
-    return {"state": state, "trial_ids": _join(trials[state])}
+    return state, trials[state]
 
 
 def _join(names: Iterable[str | None]) -> str:

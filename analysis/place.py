@@ -1,20 +1,24 @@
 """A cell and task of a study: what a result must say to be shown there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lai_net.config import active_settings
-from tune.cells import Cell, expand
+from lai_net.config import Phase, active_settings
+from tune.baseline import LAI_NET, PL_MARKER, model_of
+from tune.cells import Cell, base_config, expand
 from tune.identity import spec_id
-from tune.results import TASKS, ResultRow
-from tune.study import DatasetSpec, Study
+from tune.results import TASKS, ResultRow, representation_of
+from tune.study import DatasetSpec, Factors, Study
 
 FACTOR_COLUMNS = (
     "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",
+    "representation",
 )  # fmt: skip
 """By these an imported row joins cells."""
+_ANY_MODEL = ("dataset", "phase")
+"""The factor columns that PL-Marker has, too: it has no graph, filter, mask or annotations to compare."""
 VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
 """These must be as shown, or left open by an imported row."""
 
@@ -41,7 +45,7 @@ class Place:
         """Both kinds of columns; None for a factor that does not act, and where there is no such cell."""
         report, config = self.study.report, self.cell.config
         view = {
-            "task": self.task, "model": "LAI-Net", "split": report.split, "entities": self.entities,
+            "task": self.task, "split": report.split, "entities": self.entities,
             "protocol": report.protocol, "averaging": self.dataset.averaging,
         }  # fmt: skip
         if config is None:
@@ -55,8 +59,10 @@ class Place:
             "entity_filter": settings["filter"]["enabled"] if self.cell.phase == "NER" else None,
             "attention_mask": settings["input"]["attention_mask"],
             "annotations": settings["input"]["annotations"],
+            "representation": config.input.family,
         }
-        return factors | view | {"encoder": config.encoder.name, "selection": config.training.selection}
+        trained = {"encoder": config.encoder.name, "selection": config.training.selection}
+        return factors | view | trained | {"model": model_of(config)}
 
     @property
     def entities(self) -> str:
@@ -68,7 +74,7 @@ class Place:
     @cached_property
     def upstream(self) -> str | None:
         """`spec_id` of the NER trial whose entities are shown; None where gold ones are, and in NER."""
-        if self.cell.upstream is None or self.entities == "gold":
+        if self.cell.upstream is None or self.entities != "predicted":
             return None
         return spec_id(self.cell.upstream)
 
@@ -83,10 +89,34 @@ class Place:
         """Whether a column of a row is as here. A trial without scores stands for all tasks of its phase."""
         if column == "task" and row["status"] != "completed":
             return True
+        if column in FACTOR_COLUMNS and column not in _ANY_MODEL and _are_pl_marker(row, self.values):
+            return True
+        if column == "representation":
+            return bool(representation_of(row) == representation_of(self.values))
         is_open = row[column] is None and column in VIEW_COLUMNS
         return is_open or bool(row[column] == self.values[column])
 
 
-def factors_of(values: dict[str, Any]) -> tuple[Any, ...]:
-    """The factors of a row, or of a place's values."""
-    return tuple(values[name] for name in FACTOR_COLUMNS)
+def factors_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row, or a place's values, is joined by: its factors; of PL-Marker its model alone."""
+    if values["model"] == PL_MARKER:
+        return (PL_MARKER, *(values[name] for name in _ANY_MODEL))
+    return (*(values[name] for name in FACTOR_COLUMNS[:-1]), representation_of(values))
+
+
+def _are_pl_marker(*values: Mapping[str, Any]) -> bool:
+    return all(item["model"] == PL_MARKER for item in values)
+
+
+def with_imported_models(study: Study, rows: Iterable[ResultRow]) -> Study:
+    """The study with the factor `model` where imported rows bring a PL-Marker that it does not plan."""
+    is_brought = any(row.spec_id is None and row["model"] == PL_MARKER for row in rows)
+    if not is_brought or study.factors.model or study.search is not None:
+        return study
+    phases: tuple[Phase, ...] = ("NER", "RE")
+    bases = [base_config(dataset, phase) for dataset in study.datasets for phase in phases]
+    if any(base is not None and model_of(base) == PL_MARKER for base in bases):
+        return study
+    alone = {"method": (LAI_NET,)} if study.factors == Factors() else {}
+    factors = study.factors.model_copy(update={"model": (LAI_NET, PL_MARKER), **alone})
+    return study.model_copy(update={"factors": factors})

@@ -1,36 +1,46 @@
 """The report of a study: a folder of files that is a function of ledger and study, byte for byte.
 
-It depends on these two and the software alone, not on when or where the report is made; `long.csv` has the
-times and devices of trials, as the ledger has them. Files are written under temporary names and renamed, the
-manifest last; only files that the manifest of an earlier report lists are overwritten or removed.
+It depends on these two and the software alone, not on when or where the report is made; `long.csv` and the
+page have the times and devices of trials, as the ledger has them. Files are written under temporary names
+and renamed, the manifest last; only files that the manifest of an earlier report lists are overwritten or
+removed.
 """
 
-import base64
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from analysis.cautions import cautions, commits, failures, used_trials
-from analysis.figures.stability import FACTORS, compute_figure_a1, draw_figure_a1, render
+from analysis.evidence import EpochRecords, collect_evidence, read_epochs
+from analysis.figures.gallery import Material, draw_all
 from analysis.findings import findings, progress
 from analysis.frame import Results, read_results
-from analysis.tables.layout import LAYOUTS
+from analysis.page import Page, render_page
+from analysis.speed import Speed, read_speeds
 from analysis.tables.render import to_csv, to_latex, to_markdown
-from analysis.tables.table import Table, compute_table
+from analysis.tables.table import compute_tables
 from lai_net.errors import InputError
+from tune.checkout import code_of
 from tune.identity import IDENTITY_VERSION
+from tune.ledger import Ledger
 from tune.results import to_csv as long_to_csv
+from tune.search.plan import SearchPlan, plan_search
+from tune.search.report import read_search, result_lines
+from tune.search.state import Search
+from tune.study import Interval, Study
 
-_PACKAGES = ("lai-tune", "numpy", "pandas", "scipy", "matplotlib", "jinja2")
+Importances = Callable[[SearchPlan, Search], Mapping[str, float]]
+"""Each setting's share; raises `InputError` where a search is too small."""
+_PACKAGES = ("lai-tune", "numpy", "pandas", "scipy", "statsmodels", "matplotlib", "jinja2")
 _COMMAND = "lai report"
-_MANIFEST = "manifest.json"
+_PAGE, _MANIFEST = "index.html", "manifest.json"
+_CODE = ("analysis", "tune", "lai_net")
+"""The folders whose uncommitted changes make a report `dirty`; a report itself is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +51,124 @@ class Written:
     files: tuple[str, ...]
 
 
-def write_report(study: str, ledger: Path, out: Path) -> Written:
-    """Write the report of a study into the folder `out`.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One sentence on how far the study is, the report's files by name, and a digest of their inputs."""
+
+    progress: str
+    files: Mapping[str, bytes]
+    version: str
+
+
+def write_report(
+    study: str,
+    ledger: Path,
+    out: Path,
+    *,
+    speed: Path | None = None,
+    importances: Importances | None = None,
+    interval: Interval | None = None,
+) -> Written:
+    """Write the report of a study into the folder `out`; see `compose_report`.
 
     Files of an earlier report there that this one does not have are removed.
 
     Raises:
         InputError: the study or the ledger cannot be read, or `out` is no folder or holds other files.
     """
-    results = read_results(ledger, study)
-    numbers = [number for number in LAYOUTS if (results.cells["table"] == number).any()]
-    tables = [compute_table(results.cells, number) for number in numbers]
+    report = compose_report(study, ledger, speed=speed, importances=importances, interval=interval)
+    _write(out, report.files)
+    return Written(report.progress, tuple(report.files))
+
+
+def compose_report(
+    study: str,
+    ledger: Path,
+    *,
+    speed: Path | None = None,
+    importances: Importances | None = None,
+    interval: Interval | None = None,
+    is_live: bool = False,
+) -> Report:
+    """All files of a study's report, the manifest last, as `write_report` writes them.
+
+    Args:
+        study: a study file, or the name of a shipped study.
+        ledger: the ledger file.
+        speed: a CSV of the speed benchmark; without it there is no Table 3.
+        importances: computes those of a search's settings; without it there is no figure of them.
+        interval: of means and differences; None takes the study's.
+        is_live: whether the page asks its server for news (see `analysis.server`).
+
+    Raises:
+        InputError: the study, the ledger or the benchmark cannot be read.
+    """
+    results = read_results(ledger, study, interval)
+    epochs = read_epochs(ledger)
+    tables = compute_tables(results.cells, _speeds(results, speed))
+    rows = [row for table in tables for row in table.rows]
+    search, shares = _search(results.study, ledger, importances)
+    figures = list(draw_all(Material(results.cells, rows, epochs.filter_recall, search, shares)))
     files: dict[str, bytes] = {}
     for table in tables:
-        files[f"table{table.number}.csv"] = to_csv(table).encode()
-        files[f"table{table.number}.md"] = to_markdown(table).encode()
-        files[f"table{table.number}.tex"] = to_latex(table).encode()
-    if results.cells["factor"].isin(list(FACTORS)).any():
-        drawn = render(draw_figure_a1(compute_figure_a1(results.cells)))
-        files |= {f"figure_a1.{name}": content for name, content in drawn.items()}
+        files[f"{table.slug}.csv"] = to_csv(table).encode()
+        files[f"{table.slug}.md"] = to_markdown(table).encode()
+        files[f"{table.slug}.tex"] = to_latex(table).encode()
+    for figure in figures:
+        files |= {f"{figure.name}.{suffix}": content for suffix, content in figure.files.items()}
     files["long.csv"] = long_to_csv(results.long).encode()
-    facts = _facts(results)
-    sentence = progress(results.cells)
-    files["index.html"] = _page(results, tables, files, facts, sentence).encode()
+    facts = _facts(results, speed) | {"ledger": {"sha256": _digest_of_ledger(files["long.csv"], epochs)}}
+    page_version = _sha256(json.dumps(facts).encode())
+    done, said = progress(results.cells), [line for table in tables for line in findings(table.rows)]
+    if search is not None:
+        done, *said = result_lines(search)
+    page = Page(
+        study=results.study, progress=done, findings=said, tables=tables, figures=figures,
+        evidence=collect_evidence(results, epochs), facts=facts, files=sorted([*files, _PAGE, _MANIFEST]),
+        live_version=page_version if is_live else "",
+    )  # fmt: skip
+    files[_PAGE] = render_page(page).encode()
     manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
-    _write(out, files)
-    return Written(sentence, tuple(files))
+    return Report(page.progress, files, page_version)
 
 
-def _facts(results: Results) -> dict[str, Any]:
+def _speeds(results: Results, path: Path | None) -> tuple[Speed, ...]:
+    """The benchmark's rows; there must be some for the study."""
+    speeds = () if path is None else read_speeds(path)
+    datasets = {dataset.name for dataset in results.study.datasets}
+    if path is not None and not any(item.dataset in datasets and item.step == "inference" for item in speeds):
+        raise InputError(f"{path}: has no inference speed on {' or '.join(sorted(datasets))}; leave it out")
+    return speeds
+
+
+def _search(
+    study: Study, ledger: Path, importances: Importances | None
+) -> tuple[Search | None, Mapping[str, float]]:
+    """A search as its log leaves it, and its importances once it has enough complete configs."""
+    if study.search is None:
+        return None, {}
+    plan = plan_search(study)
+    with Ledger.open(ledger, read_only=True) as opened:
+        search = read_search(plan, opened)
+    try:
+        return search, {} if importances is None else importances(plan, search)
+    except InputError:  # too few
+        return search, {}
+
+
+def _facts(results: Results, speed: Path | None) -> dict[str, Any]:
     """Where the numbers come from, and what to know before trusting them."""
     study_file = results.study.file
+    options = "" if speed is None else f" --speed {speed.name}"
+    options += "" if results.study.report.interval == "t" else f" --interval {results.study.report.interval}"
     return {
         "study": {
             "name": results.study.name, "file": study_file.name, "sha256": _sha256(study_file.read_bytes()),
         },
-        "command": f"{_COMMAND} {study_file.name} --ledger LEDGER --out DIR",
+        "speed": None if speed is None else {"file": speed.name, "sha256": _sha256(speed.read_bytes())},
+        "command": f"{_COMMAND} {study_file.name} --ledger LEDGER --out DIR{options}",
+        "code": code_of(Path(__file__), *_CODE),
         "trials": used_trials(results),
         "failures": failures(results),
         "cautions": cautions(results),
@@ -89,25 +180,12 @@ def _facts(results: Results) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _page(
-    results: Results, tables: Iterable[Table], files: Mapping[str, bytes], facts: Mapping[str, Any], done: str
-) -> str:
-    environment = Environment(
-        loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    tables = list(tables)
-    svg = files.get("figure_a1.svg")
-    return environment.get_template("index.html").render(
-        study=results.study,
-        seeds=len(results.study.seeds),
-        progress=done,
-        findings=[sentence for table in tables for sentence in findings(table.rows)],
-        tables=tables,
-        figure=None if svg is None else base64.b64encode(svg).decode(),
-        facts=facts,
-        files=sorted([*files, _MANIFEST]),
-    )
+def _digest_of_ledger(long: bytes, epochs: EpochRecords) -> str:
+    """Of all that a report takes from the ledger: its long table and its epochs."""
+    digest = hashlib.sha256(long)
+    for values in (epochs.dev_f1, epochs.filter_recall, epochs.cpu_s):
+        digest.update(json.dumps(values, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _sha256(content: bytes) -> str:

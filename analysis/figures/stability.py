@@ -4,27 +4,21 @@ Rows are factors, columns tasks, a line a dataset; the band is ± 1 standard dev
 level without results is a gap: nothing is drawn across it.
 """
 
-import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, draw_legend, look, style
 from analysis.statistics.summary import summarise
 from lai_net.metrics.scoring import TASKS
 
 FACTORS = {"gcn_layers": "GCN layers", "gcn_heads": "Attention heads"}
-FORMATS = ("png", "pdf", "svg")
-_METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-_PANEL_INCHES = (2.4, 2.1)
+_ROW_INCHES = 1.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +73,10 @@ def compute_figure_a1(cells: pd.DataFrame) -> FigureA1:
 
 def draw_figure_a1(figure: FigureA1) -> Figure:
     """Draw it; needs no display and leaves matplotlib's settings as they were."""
-    with _style():
+    with style():
         rows, columns = max(1, len(figure.factors)), max(1, len(figure.tasks))
-        width, height = _PANEL_INCHES
-        canvas = Figure(figsize=(width * columns + 0.3, height * rows + 0.35))
+        width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
+        canvas = Figure(figsize=(width, _ROW_INCHES * rows + 0.3))
         axes = canvas.subplots(rows, columns, squeeze=False)
         for panel, ax in zip(figure.panels, axes.flat, strict=False):
             _draw_panel(ax, panel, figure.datasets)
@@ -90,19 +84,8 @@ def draw_figure_a1(figure: FigureA1) -> Figure:
             ax.set_title(task)
         for ax in axes[:, 0]:
             ax.set_ylabel("F1 (%)")
-        _draw_legend(canvas, axes.flat, figure.datasets)
+        draw_legend(canvas, axes.flat, figure.datasets)
     return canvas
-
-
-def render(canvas: Figure) -> dict[str, bytes]:
-    """The figure's bytes by format; equal figures give equal bytes."""
-    rendered = {}
-    with _style():
-        for name in FORMATS:
-            buffer = io.BytesIO()
-            canvas.savefig(buffer, format=name, metadata=_METADATA[name])
-            rendered[name] = buffer.getvalue()
-    return rendered
 
 
 def _panel(part: pd.DataFrame, factor: str, task: str) -> Panel:
@@ -127,18 +110,16 @@ def _level(level: int, rows: pd.DataFrame) -> Level:
 
 
 def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
-    cycle, palette = list(mpl.rcParams["axes.prop_cycle"]), sns.color_palette("colorblind")
     for line in panel.lines:
-        number = datasets.index(line.dataset)
-        look = cycle[number % len(cycle)] | {"color": palette[number % len(palette)]}
+        own = look(datasets.index(line.dataset))
         levels = [level.level for level in line.levels]
         low = [level.mean - level.std for level in line.levels]
         high = [level.mean + level.std for level in line.levels]
-        ax.fill_between(levels, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        ax.fill_between(levels, low, high, color=own["color"], alpha=0.18, linewidth=0)
         dots = [(level.level, score) for level in line.levels for _, score in level.by_seed]
         x, y = [level for level, _ in dots], [score for _, score in dots]
-        ax.scatter(x, y, s=7, color=look["color"], alpha=0.45, linewidths=0)
-        ax.plot(levels, [level.mean for level in line.levels], label=line.dataset, **look)
+        ax.scatter(x, y, s=7, color=own["color"], alpha=0.45, linewidths=0)
+        ax.plot(levels, [level.mean for level in line.levels], label=line.dataset, **own)
     ticks = sorted({level.level for line in panel.lines for level in line.levels})
     ax.set_xticks(ticks)
     ax.set_xlim(min(ticks, default=0) - 0.3, max(ticks, default=1) + 0.3)
@@ -147,19 +128,3 @@ def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
         ax.text(0.5, 0.5, "no results yet", transform=ax.transAxes, ha="center", color="0.4")
         ax.set_yticks([])
     ax.set_xlabel(FACTORS[panel.factor])
-
-
-def _draw_legend(canvas: Figure, axes: Iterable[Axes], datasets: Sequence[str]) -> None:
-    """One legend for all panels, above them."""
-    handles = {
-        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    shown = [name for name in datasets if name in handles]
-    if shown:
-        canvas.legend([handles[name] for name in shown], shown, loc="outside upper center", ncols=len(shown))
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with as_file(files("analysis") / "lai.mplstyle") as path, mpl.rc_context(fname=path):
-        yield

@@ -1,11 +1,23 @@
-"""Mean, standard deviation and Student-t interval of one cell's scores over seeds."""
+"""Mean, standard deviation and interval of one cell's scores over seeds.
+
+The interval is Student's t at every n unless BCa is asked for. Up to 10 scores BCa covers less than t for
+every kind of scores that was simulated, skewed ones among them; from 20 on the two differ by at most 0.03
+(`docs/statistics-figures.md`).
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
+
+from tune.study import Interval
+
+RESAMPLES = 2000
+_SEED = 0
+"""Of BCa's resampling, so that the same scores have the same interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +28,7 @@ class Summary:
         n: number of scores.
         mean: their mean; None for n = 0.
         std: sample standard deviation (ddof = 1); None for n < 2.
-        ci_low: lower end of the Student-t interval of the mean; None for n < 2.
+        ci_low: lower end of the interval of the mean; None for n < 2.
         ci_high: its upper end.
     """
 
@@ -27,7 +39,7 @@ class Summary:
     ci_high: float | None = None
 
 
-def summarise(scores: Sequence[float], confidence: float = 0.95) -> Summary:
+def summarise(scores: Sequence[float], confidence: float = 0.95, interval: Interval = "t") -> Summary:
     """Summarise scores of equally good standing (one per seed), in their own unit."""
     n = len(scores)
     if n == 0:
@@ -36,5 +48,33 @@ def summarise(scores: Sequence[float], confidence: float = 0.95) -> Summary:
     if n == 1:
         return Summary(n=1, mean=mean)
     std = float(np.std(scores, ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, df=n - 1)) * std / math.sqrt(n)
-    return Summary(n=n, mean=mean, std=std, ci_low=mean - half, ci_high=mean + half)
+    values = np.asarray(scores, dtype=float)
+    # Equal scores have no spread to resample; both intervals are then the point itself.
+    is_bca = interval == "bca" and np.ptp(values) > 0
+    low, high = (bca_interval if is_bca else t_interval)(values, confidence)
+    return Summary(n=n, mean=mean, std=std, ci_low=float(low), ci_high=float(high))
+
+
+def t_interval(
+    scores: npt.NDArray[np.float64], confidence: float = 0.95
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Student's interval of the mean of n >= 2 scores along the last axis."""
+    n = scores.shape[-1]
+    mean, std = scores.mean(axis=-1), scores.std(axis=-1, ddof=1)
+    half = stats.t.ppf((1 + confidence) / 2, df=n - 1) * std / math.sqrt(n)
+    return np.asarray(mean - half), np.asarray(mean + half)
+
+
+def bca_interval(
+    scores: npt.NDArray[np.float64], confidence: float = 0.95
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Bias-corrected and accelerated bootstrap interval of the mean of n >= 2 scores along the last axis.
+
+    Source: Efron 1987, doi 10.1080/01621459.1987.10478410; computed by scipy.
+    """
+    result = stats.bootstrap(
+        (scores,), np.mean, axis=-1, confidence_level=confidence, n_resamples=RESAMPLES, method="BCa",
+        rng=np.random.default_rng(_SEED),
+    )  # fmt: skip
+    low, high = result.confidence_interval
+    return np.asarray(low), np.asarray(high)

@@ -5,37 +5,47 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.paper import VERSION, published_encoders
-from analysis.tables.layout import NAMES, Layout
-from analysis.tables.rows import BLOCKED, FAILED, MISSING, Row
+from analysis.tables.layout import NAMES, Layout, unplanned
+from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, Row
+from tune.results import SCORES
 from tune.summary import SIGNIFICANCE, smallest_p
 
+_INTERVALS = {"t": "Student-t", "bca": "BCa bootstrap"}
 _NOT_SAID = "not said by imported rows"
+_ABSENT = {
+    "not measured": "not measured: the benchmark has no such row.",
+    "not planned": "not planned: this study trains no such model.",
+}
 _ENTITIES = {
     "predicted": "end to end (on predicted entities)",
     "gold": "on gold entities",
+    "gold_typed_by_model": "on gold spans with the model's types",
 }
 
 
-def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[str, ...]:
+def describe(
+    cells: pd.DataFrame, rows: Sequence[Row], layout: Layout, notes: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The sentences below a table.
 
     Args:
         cells: the frame's rows of this table.
-        rows: what was computed from them.
+        rows: what was computed from them, and what else the table prints.
         layout: which of them are printed, and whether with deltas.
+        notes: further sentences, on what this table alone has.
     """
     shown = [row for row in rows if row.metric in layout.metrics]
-    return tuple(
-        sentence
-        for sentence in (
-            _what(cells, layout), _seeds(shown), _test(shown, layout), _signs(shown), _paper(shown),
-        )
-        if sentence
+    ours = [row for row in shown if row.mark != PUBLISHED]
+    scores = [row for row in ours if row.metric in SCORES]
+    sentences = (
+        _what(cells, layout), _seeds(scores, cells), _test(scores, layout), *notes, _signs(ours),
+        _paper(ours),
     )  # fmt: skip
+    return tuple(filter(None, sentences))
 
 
 def _what(cells: pd.DataFrame, layout: Layout) -> str:
-    scored = "F1" if layout.metrics == ("f1",) else "Precision (P), recall (R) and F1"
+    scored = "Precision (P), recall (R) and F1" if "precision" in layout.metrics else "F1"
     relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
     how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
     done = cells[cells["state"] == "completed"].fillna(dict.fromkeys(("encoder", "selection"), _NOT_SAID))
@@ -67,14 +77,16 @@ def _by_value(values: Mapping[str, str]) -> str:
     return ", ".join(f"{value} ({', '.join(names)})" for value, names in datasets.items())
 
 
-def _seeds(rows: Sequence[Row]) -> str:
+def _seeds(rows: Sequence[Row], cells: pd.DataFrame) -> str:
     counts = sorted({row.n for row in rows if row.n})
     if not counts:
         return "No seed has completed yet."
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     spread = "Mean ± standard deviation (ddof = 1) over" if counts[-1] > 1 else "Scores of"
     alone = " (no deviation)" if counts[-1] == 1 else ""
-    return f"{spread} n = {many} seed{'s' if counts[-1] > 1 else ''}{alone}."
+    kinds = " and ".join(_INTERVALS[kind] for kind in sorted(set(cells["interval"])))
+    interval = f" a to b: 95 % {kinds} interval of the mean." if counts[-1] > 1 else ""
+    return f"{spread} n = {many} seed{'s' if counts[-1] > 1 else ''}{alone}.{interval}"
 
 
 def _test(rows: Sequence[Row], layout: Layout) -> str:
@@ -103,9 +115,15 @@ def _out_of_reach(tested: Sequence[Row]) -> str:
 
 
 def _signs(rows: Sequence[Row]) -> str:
-    signs = ["Bold: best level per dataset and task within a factor."] * any(row.best for row in rows)
+    signs = [
+        "Bold: best level per dataset and task within a factor; the paper's values are not ranked with ours."
+    ] * any(row.best for row in rows)
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
-    signs += ["missing (0/N): planned, no seed done."] * any(row.mark == MISSING for row in rows)
+    signs += ["missing (0/N): none of N seeds done."] * any(
+        row.mark == MISSING and row.planned for row in rows
+    )
+    absent = {unplanned(row.metric) for row in rows if row.mark == MISSING and not row.planned}
+    signs += [_ABSENT[name] for name in sorted(absent)]
     signs += ["failed (k/N): k of N seeds failed, none done."] * any(row.mark == FAILED for row in rows)
     signs += ["blocked (k/N): none done, for k of N seeds since the NER trial failed."] * any(
         row.mark == BLOCKED for row in rows

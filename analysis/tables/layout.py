@@ -1,8 +1,8 @@
-"""The paper's shapes of Tables 2, 4 and 5, as one pivot of the computed rows with three layouts."""
+"""The shapes of the tables, as one pivot of the computed rows with a layout each; Table 1 has its own."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
 from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
@@ -12,7 +12,9 @@ PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
 NAMES = {
     "gcn_layers": "GCN layers", "gcn_heads": "Attention heads", "entity_filter": "Entity filter",
     "method": "Method", "mask": "Mask", "precision": "P", "recall": "R", "f1": "F1",
-    "dataset": "Dataset", "task": "Task",
+    "dataset": "Dataset", "task": "Task", "metric": "Metric", "model": "Model",
+    "representation": "Representation", "sentences_per_second": "Sentences/s",
+    "peak_mib": "Peak memory (MiB)",
 }  # fmt: skip
 
 
@@ -38,9 +40,18 @@ class Layout:
 
 
 LAYOUTS = {
+    "1": Layout(
+        "LAI-Net beside other models",
+        ("dataset", "level"), ("task", "metric"), SCORES, shows_delta=False, paper_below=False,
+    ),
     "2": Layout(
         "GCN layers, attention heads and entity filter",
         ("dataset", "task"), ("factor", "level"), ("f1",), shows_delta=False, paper_below=True,
+    ),
+    "3": Layout(
+        "Inference speed",
+        ("dataset", "task", "metric"), ("level",), ("f1", "sentences_per_second"), shows_delta=True,
+        paper_below=False,
     ),
     "4": Layout(
         "The two rounds of interaction",
@@ -50,6 +61,11 @@ LAYOUTS = {
         "The attention mask",
         ("dataset", "level"), ("task",), ("f1",), shows_delta=True, paper_below=False,
     ),
+    "representations": Layout(
+        "Four ways to represent a span (Eq. 1 to 4)",
+        ("dataset", "level"), ("metric", "task"), ("f1", "sentences_per_second", "peak_mib"),
+        shows_delta=True, paper_below=False,
+    ),
 }  # fmt: skip
 
 
@@ -58,12 +74,14 @@ class Entry:
     """What is printed of one row, in pieces that each format joins in its own way.
 
     Attributes:
-        value: the mean, or what stands in its place (a dash, `missing (0/5)`, `failed (5/5)`).
+        value: the mean, or what stands in its place (a dash, `missing (0/5)`, `failed (5/5)`, `not planned`).
         spread: the standard deviation; empty for n < 2.
         mark: `*` where the difference to the base is significant.
         remarks: the difference to the base in brackets; `[2/5]` where seeds are lacking.
         best: whether the value is printed in bold.
         published: whether it is the paper's value, printed in italics.
+        cell: (dataset, task, factor, level) of the cell whose trials are behind it, where there is one; no
+            part of what is printed, so entries are equal without it.
     """
 
     value: str
@@ -72,14 +90,19 @@ class Entry:
     remarks: tuple[str, ...] = ()
     best: bool = False
     published: bool = False
+    cell: tuple[str, str, str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: labels, with those that repeat the line above left empty, and entries."""
+    """One line: labels, with those that repeat the line above left empty, and entries.
+
+    A line that `continues` the one above stays below it however a reader sorts.
+    """
 
     labels: tuple[str, ...]
     entries: tuple[Entry, ...]
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +137,10 @@ def arrange(rows: Sequence[Row], layout: Layout) -> Grid:
     for down in dict.fromkeys(down for down, _ in places):
         found = [places.get((down, column)) for column in across]
         ours = tuple(entry_of(row, shows_delta=layout.shows_delta) for row in found)
-        theirs = tuple(_published(row) for row in found)
+        theirs = tuple(published_entry(row) for row in found)
         lines.append(Line(_without_repeats(down, before), ours + theirs if beside else ours))
         if layout.paper_below and any(row is not None and row.paper is not None for row in found):
-            lines.append(Line(("",) * (len(down) - 1) + (PAPER_LABEL,), theirs))
+            lines.append(Line(("",) * (len(down) - 1) + (PAPER_LABEL,), theirs, continues=True))
         before = down
     groups = Counter(column[0] for column in across) if len(layout.across) > 1 else Counter()
     if beside:
@@ -135,15 +158,18 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
     """What to print of a row; None is a cell that does not exist."""
     if row is None or row.mark == DASH:
         return Entry("–")
+    cell = (row.dataset, row.task, row.factor, row.level) if row.metric in SCORES else None
     if row.mark == FAILED:
-        return Entry(f"failed ({row.num_failed}/{row.planned})")
+        return Entry(f"failed ({row.num_failed}/{row.planned})", cell=cell)
     if row.mark == BLOCKED:
-        return Entry(f"blocked ({row.num_blocked}/{row.planned})")
+        return Entry(f"blocked ({row.num_blocked}/{row.planned})", cell=cell)
     if row.mark == MISSING or row.mean is None or row.n is None:
-        return Entry(f"missing (0/{row.planned})")
-    remarks = []
+        return Entry(f"missing (0/{row.planned})", cell=cell) if row.planned else Entry(unplanned(row.metric))
+    remarks = [row.note] if row.note else []
+    if row.ci_low is not None and row.ci_high is not None:
+        remarks.append(f"{row.ci_low:.2f} to {row.ci_high:.2f}")
     if shows_delta and row.delta is not None:
-        remarks.append(f"({signed(row.delta)})")
+        remarks.append(_change(row))
     if row.n < row.planned:
         remarks.append(f"[{row.n}/{row.planned}]")
     if row.num_failed:
@@ -156,17 +182,33 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
         mark="*" if row.mark == SIGNIFICANT else "",
         remarks=tuple(remarks),
         best=row.best,
+        cell=cell,
     )
 
 
-def _published(row: Row | None) -> Entry:
+def published_entry(row: Row | None) -> Entry:
+    """The paper's value; a dash where it has none."""
     return Entry("–" if row is None or row.paper is None else f"{row.paper:.2f}", published=True)
+
+
+def unplanned(metric: str) -> str:
+    """What stands where a study asks for no seed: of a model that it does not have, or of a speed."""
+    return "not planned" if metric in SCORES else "not measured"
 
 
 def signed(value: float) -> str:
     """Two decimals with a sign; what prints as zero has none."""
     text = f"{value:+.2f}".replace("-", "−")
     return text[1:] if float(f"{value:.2f}") == 0 else text
+
+
+def _change(row: Row) -> str:
+    """The difference to the base in points; of a speed, as in the paper, in percent of the base's."""
+    if row.delta is None or row.mean is None:
+        return ""
+    if row.metric in SCORES:
+        return f"({signed(row.delta)})"
+    return f"({signed(100 * row.delta / (row.mean - row.delta))} %)"
 
 
 def _labels(row: Row, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import Table
 
 MOST_WIDE_COLUMNS = 8
-"""More columns than this are set narrow in LaTeX: deviations below the means."""
+"""More columns than this are set narrow in LaTeX: deviations below the means, too."""
+_NUMBERS = r"\providecommand{\num}[1]{#1}\providecommand{\sisetup}[1]{}\sisetup{detect-all}"
+"""Holds within the table; `detect-all` lets siunitx keep bold and italics."""
+_NUMBER = re.compile(r"\d+\.\d+")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|])")
 _TEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -41,18 +44,19 @@ def to_markdown(table: Table) -> str:
     for line in grid.lines:
         lines.append(_pipes([*map(_escape_markdown, line.labels), *map(_markdown_entry, line.entries)]))
     caption = _escape_markdown(" ".join(table.caption))
-    return f"## Table {table.number}. {table.title}\n\n" + "\n".join(lines) + f"\n\n{caption}\n"
+    return f"## {table.heading}\n\n" + "\n".join(lines) + f"\n\n{caption}\n"
 
 
 def to_latex(table: Table) -> str:
-    r"""A `table*` to `\input`; needs booktabs alone."""
+    r"""A `table*` to `\input`, for booktabs and siunitx; without siunitx numbers are set as plain text."""
     grid = table.grid
     columns = "l" * len(grid.stubs) + "r" * len(grid.columns)
     body = "\n".join(_latex_body(grid))
     caption = " ".join([f"{table.title}.", *table.caption]).translate(_TEX)
     return (
-        "% \\usepackage{booktabs}\n"
-        "\\begin{table*}\n\\centering\n\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}\n\\setlength{\\belowcaptionskip}{4pt}\n"
+        "% \\usepackage{booktabs,siunitx}\n"
+        "\\begin{table*}\n" + _NUMBERS + "\n\\centering\n\\scriptsize\n"
+        "\\setlength{\\tabcolsep}{2.5pt}\n\\setlength{\\belowcaptionskip}{4pt}\n"
         f"\\caption{{{caption}}}\n\\label{{tab:lai-{table.number}}}\n"
         f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n{body}\n\\bottomrule\n"
         "\\end{tabular}\n\\end{table*}\n"
@@ -108,15 +112,24 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def _latex_entry(entry: Entry, *, is_narrow: bool) -> str:
-    """The pieces side by side, or, where there are many columns, one below the other."""
-    value = entry.value.translate(_TEX)
+    """Value and deviation, what else there is in small type below; narrow columns have a piece a line."""
+    value = _latex_number(entry.value)
     if entry.best or entry.published:
         value = f"\\{'textbf' if entry.best else 'textit'}{{{value}}}"
-    spread = f"$\\pm$ {entry.spread}" if entry.spread else ""
-    pieces = [value + entry.mark, spread, *(remark.translate(_TEX) for remark in entry.remarks)]
-    if not is_narrow:
-        return " ".join(filter(None, pieces))
-    below = [*pieces[0].split(" "), *(f"\\tiny {piece}" for piece in pieces[1:] if piece)]
-    if len(below) == 1:
-        return below[0]
-    return r"\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join(below) + r"\end{tabular}"
+    if entry.mark:
+        value += f"\\rlap{{{entry.mark}}}" if is_narrow else entry.mark
+    spread = f"$\\pm$ {_latex_number(entry.spread)}" if entry.spread else ""
+    remarks = [remark.translate(_TEX) for remark in entry.remarks]
+    if is_narrow:
+        parts = [part for remark in remarks for part in remark.replace(" to ", " to\n").split("\n")]
+        lines, small = value.split(" "), [spread, *parts]
+    else:
+        lines, small = [" ".join(filter(None, [value, spread]))], [" ".join(remarks)]
+    lines += [f"\\tiny {piece}" for piece in small if piece]
+    if len(lines) == 1:
+        return lines[0]
+    return r"\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+
+
+def _latex_number(text: str) -> str:
+    return f"\\num{{{text}}}" if _NUMBER.fullmatch(text) else text.translate(_TEX)

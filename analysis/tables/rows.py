@@ -1,7 +1,10 @@
 """The computed rows of a table: one per cell, task and metric. Scores are in percent from here on."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +16,7 @@ from tune.results import SCORES
 from tune.summary import SIGNIFICANCE
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
+PUBLISHED = "published"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 SeedScores = Mapping[int, float]
@@ -27,13 +31,15 @@ class Row:
         delta: mean difference to the base over the seeds that both have; None for the base itself.
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
         mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
-            `failed` or `blocked`.
+            `failed` or `blocked`; `published` is what only the paper has.
         paper: the published value, where the study shows what the paper does: the test split, end to end.
         is_base: whether the level is the base's.
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
         num_blocked: seeds whose relations have no entities, since the NER trial failed.
-        best: whether no other level's mean prints higher; False where there is nothing to compare.
+        best: whether no other level's mean prints better; False where there is nothing to compare.
+        encoder: behind the numbers, where the table prints it.
+        note: printed beside the number.
     """
 
     table: str
@@ -60,14 +66,42 @@ class Row:
     num_failed: int = 0
     num_blocked: int = 0
     best: bool = False
+    encoder: str = ""
+    note: str = ""
 
 
 _FIELDS = tuple(item.name for item in fields(Row))
 CSV_COLUMNS = _FIELDS[: _FIELDS.index("paper") + 1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell of one task as plain values: its shared columns, its seeds by state, its scores by metric."""
+
+    shared: Mapping[str, Any]
+    states: Mapping[str, int]
+    scores: Mapping[str, SeedScores]
+
+    @classmethod
+    def of(cls, cell: pd.DataFrame) -> "_Cell":
+        """From the cell's rows of the frame; they are read once, since pandas takes its time."""
+        shared = {str(name): value for name, value in cell.iloc[0].items()}
+        columns = {name: cell[name].tolist() for name in ("state", "seed", *SCORES)}
+        is_done = [state == "completed" for state in columns["state"]]
+        seeds = columns["seed"]
+        scores = {
+            metric: {
+                int(seed): 100 * score
+                for seed, score, done in zip(seeds, columns[metric], is_done, strict=True)
+                if done and not math.isnan(score)
+            }
+            for metric in SCORES
+        }
+        return cls(shared, Counter(columns["state"]), scores)
+
+
 def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
-    """The rows of table `2`, `4` or `5`, in the order of the frame's cells.
+    """The rows of the cells of table `1`, `2`, `4`, `5` or `representations`, in the order of the frame.
 
     Args:
         cells: the frame that `analysis.frame.load` gives.
@@ -76,22 +110,18 @@ def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
     rows: list[Row] = []
     part = cells[cells["table"] == table]
     for _, family in part.groupby(["dataset", "task", "factor"], sort=False):
-        levels = {str(level): cell for level, cell in family.groupby("level", sort=False)}
+        levels = [_Cell.of(cell) for _, cell in family.groupby("level", sort=False)]
         by_metric = [_family_rows(levels, metric) for metric in SCORES]
         rows.extend(row for same_level in zip(*by_metric, strict=True) for row in same_level)
     return tuple(rows)
 
 
-def _family_rows(levels: Mapping[str, pd.DataFrame], metric: str) -> list[Row]:
+def _family_rows(levels: Sequence[_Cell], metric: str) -> list[Row]:
     """One metric of all levels of a factor, which are compared with their base and among each other."""
-    scores = {level: _scores_by_seed(cell, metric) for level, cell in levels.items()}
-    base = next((level for level, cell in levels.items() if cell["is_base"].iloc[0]), None)
-    rows = [
-        _row(cell, metric, scores[level], scores[base] if base not in (None, level) else {})
-        for level, cell in levels.items()
-    ]
+    base = next((cell.scores[metric] for cell in levels if cell.shared["is_base"]), {})
+    rows = [_row(cell, metric, {} if cell.shared["is_base"] else base) for cell in levels]
     adjusted = holm([row.p for row in rows])
-    return _with_best(
+    return with_best(
         [
             replace(row, p_adjusted=p, mark=SIGNIFICANT if p is not None and p < SIGNIFICANCE else row.mark)
             for row, p in zip(rows, adjusted, strict=True)
@@ -99,45 +129,39 @@ def _family_rows(levels: Mapping[str, pd.DataFrame], metric: str) -> list[Row]:
     )
 
 
-def _scores_by_seed(cell: pd.DataFrame, metric: str) -> dict[int, float]:
-    done = cell[(cell["state"] == "completed") & cell[metric].notna()]
-    return {int(seed): 100 * float(score) for seed, score in zip(done["seed"], done[metric], strict=True)}
-
-
-def _row(cell: pd.DataFrame, metric: str, scores: SeedScores, base: SeedScores) -> Row:
-    first = cell.iloc[0]
-    dataset, task, factor, level = (str(first[name]) for name in ("dataset", "task", "factor", "level"))
-    own = summarise(list(scores.values()))
+def _row(cell: _Cell, metric: str, base: SeedScores) -> Row:
+    shared, scores = cell.shared, cell.scores[metric]
+    dataset, task, factor, level = (str(shared[name]) for name in ("dataset", "task", "factor", "level"))
+    own = summarise(list(scores.values()), interval=shared["interval"])
     deltas = paired_deltas(scores, base)
-    difference = summarise(deltas)
-    exists = bool(first["exists"])
-    num_failed, num_blocked = (int((cell["state"] == state).sum()) for state in (FAILED, BLOCKED))
-    as_published = all(first[name] == value for name, value in _PAPERS_VIEW.items())
+    difference = summarise(deltas, interval=shared["interval"])
+    num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
+    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items())
     return Row(
-        table=str(first["table"]), dataset=dataset, task=task, factor=factor, level=level,
-        metric=metric, split=str(first["split"]),
-        n=own.n if exists else None,
+        table=str(shared["table"]), dataset=dataset, task=task, factor=factor, level=level,
+        metric=metric, split=str(shared["split"]),
+        n=own.n if shared["exists"] else None,
         mean=own.mean, std=own.std, ci_low=own.ci_low, ci_high=own.ci_high,
         delta=difference.mean, delta_ci_low=difference.ci_low, delta_ci_high=difference.ci_high,
         p=sign_flip_p(deltas),
         mark=_mark(cell, own),
         paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
-        is_base=bool(first["is_base"]),
-        planned=max(int(first["planned_seeds"]), own.n + num_failed + num_blocked),
+        is_base=bool(shared["is_base"]),
+        planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
         num_failed=num_failed, num_blocked=num_blocked,
     )  # fmt: skip
 
 
-def _mark(cell: pd.DataFrame, own: Summary) -> str:
-    if not cell["exists"].iloc[0]:
+def _mark(cell: _Cell, own: Summary) -> str:
+    if not cell.shared["exists"]:
         return DASH
     if own.n:
         return ""
-    states = set(cell["state"])
-    return next((state for state in (FAILED, BLOCKED) if state in states), MISSING)
+    return next((state for state in (FAILED, BLOCKED) if state in cell.states), MISSING)
 
 
-def _with_best(rows: Sequence[Row]) -> list[Row]:
+def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:
+    """The rows of one metric and place with the highest mean, or the lowest, marked as best."""
     printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None}
-    top = max(printed.values()) if len(printed) > 1 else None
+    top = (min if lowest else max)(printed.values()) if len(printed) > 1 else None
     return [replace(row, best=top is not None and printed.get(row.level) == top) for row in rows]

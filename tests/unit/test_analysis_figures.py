@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.stability import compute_figure_a1, draw_figure_a1, render
+from analysis.figures.drawing import render
+from analysis.figures.stability import compute_figure_a1, draw_figure_a1
 
 STUDY = """
 name = "s"

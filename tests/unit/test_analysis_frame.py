@@ -69,6 +69,25 @@ def test_an_imported_row_joins_every_cell_with_its_factors(imported: Any, result
     assert seeds_of(cells, "RE", "gcn_layers", "2") == {}
 
 
+def test_a_row_of_pl_marker_joins_the_cell_of_that_model_alone(imported: Any, result_row: Any) -> None:
+    bare = {"gcn_layers": 0, "gcn_heads": "", "annotations": "false", "entity_filter": "false"}
+    rows = [result_row(0.6), result_row(0.5, model="PL-Marker", **bare), result_row(0.4, seed=2, **bare)]
+    study = STUDY.format(folds=1).replace("[factors]", '[factors]\nmodel = ["LAI-Net", "PL-Marker"]')
+    cells = imported(study, rows).cells
+    assert seeds_of(cells, "NER", "model", "LAI-Net") == {1: 0.6}
+    assert seeds_of(cells, "NER", "model", "PL-Marker") == {1: 0.5}
+    assert set(cells[cells["factor"] == "model"]["table"]) == {"1"}
+
+
+def test_what_is_shown_may_be_gold_spans_that_the_model_types(imported: Any, result_row: Any) -> None:
+    study = STUDY.format(folds=1) + '[report]\nentities = "gold_typed_by_model"'
+    rows = [
+        result_row(0.3 + 0.1 * number, task="RE+", entities=entities, **RE)
+        for number, entities in enumerate(("predicted", "gold", "gold_typed_by_model"))
+    ]
+    assert seeds_of(imported(study, rows).cells, "RE+", "gcn_layers", "2") == {1: 0.5}
+
+
 @pytest.mark.parametrize(
     "change",
     [{"split": "dev"}, {"protocol": "plmarker"}, {"averaging": "macro"}, {"selection": "test"},

@@ -44,8 +44,9 @@ def make_paths(imported: Any, result_row: Any) -> Any:
 
 
 @pytest.fixture
-def paths(make_paths: Any) -> Any:
-    """Without a figure, which takes most of the time."""
+def paths(make_paths: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Without figures, which take most of the time."""
+    monkeypatch.setattr("analysis.report.draw_all", lambda _: ())
     return make_paths(METHODS)
 
 
@@ -99,12 +100,26 @@ def test_manifest_names_every_file_and_where_it_came_from(paths: Any, tmp_path: 
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
     assert manifest["imported_rows"] == 6
     assert manifest["trials"] == []
+    assert manifest["code"].keys() == {"commit", "dirty"}
+    assert manifest["speed"] is None
+
+
+def test_the_manifest_follows_what_was_read_of_the_ledger(paths: Any, tmp_path: Path) -> None:
+    digests = []
+    for _ in range(2):
+        write_report(str(paths.study), paths.ledger, tmp_path / "out")
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+        digests.append(manifest["ledger"]["sha256"])
+        with Ledger.open(paths.ledger) as ledger:
+            ((key, row), *_) = ledger.imported().items()
+            ledger.record_imported({key: row | {"f1": 0.123}})
+    assert digests[0] != digests[1]
 
 
 def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path) -> None:
     write_report(str(paths.study), paths.ledger, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
     assert "http://" not in page
     assert "https://" not in page
@@ -212,4 +227,9 @@ def test_the_notebook_functions_give_the_same_numbers(make_paths: Any, tmp_path:
     cells = analysis.load(paths.ledger, paths.study)
     written = pd.read_csv(tmp_path / "out" / "table2.csv", dtype={"table": str, "level": str})
     assert analysis.table2(cells)["mean"].tolist() == pytest.approx(written["mean"].tolist(), nan_ok=True)
-    assert len(analysis.figure_a1(cells).axes) == 3
+    axes = analysis.figure_a1(cells)
+    assert [ax.get_title() for ax in axes[0]] == ["NER", "RE", "RE+"]
+    assert axes.shape == (1, 3)
+    overall = analysis.table1(cells)
+    ours = overall[(overall["level"] == "LAI-Net") & (overall["task"] == "NER") & (overall["metric"] == "f1")]
+    assert ours["mean"].item() == pytest.approx(100 * (0.6012345 + 0.5898765 + 0.61) / 3)

@@ -13,7 +13,7 @@ from analysis.paper import published_encoders, published_values
 from analysis.tables.layout import LAYOUTS, Entry, arrange, signed
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
-from analysis.tables.table import Table, compute_table
+from analysis.tables.table import Table, compute_table, compute_tables
 
 STUDY = """
 name = "s"
@@ -139,10 +139,10 @@ def test_table_2_has_the_papers_shape(cells: Any) -> None:
         ("", "RE+"), ("", "paper, preprint v1"),
     ]  # fmt: skip
     assert grid.lines[0].entries == (
-        Entry("67.25", "15.22", best=True),
-        Entry("62.00", "2.00"),
+        Entry("67.25", "15.22", remarks=("43.03 to 91.47",), best=True),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97",)),
         Entry("missing (0/3)"),
-        Entry("62.00", "2.00"),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97",)),
         Entry("missing (0/3)"),
     )
     assert [entry.value for entry in grid.lines[1].entries] == ["69.40", "69.94", "69.47", "69.94", "69.76"]
@@ -169,7 +169,9 @@ def test_a_corpus_that_the_paper_lacks_has_no_paper_columns(cells: Any) -> None:
 def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.6), result_row(0.7, seed=2), result_row("", seed=3, status="failed")]
     grid = compute_table(imported(STUDY, rows).cells, "4").grid
-    assert grid.lines[0].entries[2] == Entry("65.00", "7.07", remarks=("[2/3]", "[1 failed]"))
+    assert grid.lines[0].entries[2] == Entry(
+        "65.00", "7.07", remarks=("1.47 to 128.53", "[2/3]", "[1 failed]")
+    )
 
 
 def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_row: Any) -> None:
@@ -243,15 +245,26 @@ def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
 def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
     text = to_latex(nasty)
     assert r"a\_b \& \textless{}c\textgreater{} 100\%\textbar{}x{*}{[}y]" in text
-    assert r"\textbf{67.25} $\pm$ 15.22" in text
+    assert r"\textbf{\num{67.25}} $\pm$ \num{15.22}" in text
+    assert r"\tiny 43.03 to 91.47\end{tabular}" in text
     assert r"\multicolumn{3}{c}{GCN layers}" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-def test_latex_compiles_with_booktabs_alone(nasty: Table, cells: Any, tmp_path: Path) -> None:
-    body = "\n".join([to_latex(nasty), to_latex(compute_table(cells(), "4"))])
-    source = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+def has_package(name: str) -> bool:
+    return shutil.which("kpsewhich") is not None and not subprocess.call(
+        ["kpsewhich", f"{name}.sty"], stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("packages", ["booktabs", "booktabs,siunitx"])
+def test_latex_compiles(nasty: Table, cells: Any, tmp_path: Path, packages: str) -> None:
+    """Table 1 has narrow columns, Table 4 wide ones; without siunitx numbers are plain text."""
+    for name in packages.split(","):
+        if shutil.which("pdflatex") is None or not has_package(name):
+            pytest.skip(f"no pdflatex with {name} here")
+    body = "\n".join(to_latex(table) for table in (nasty, *compute_tables(cells())))
+    source = f"\\documentclass{{article}}\\usepackage{{{packages}}}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "tables.tex").write_text(source, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

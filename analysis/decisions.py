@@ -1,0 +1,81 @@
+"""Which levels of a study are told from their base: `analysis.statistics.sequential` on a ledger.
+
+This is what `lai plan --until-decided` and `lai run --until-decided` ask; see `tune.until_decided`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.frame import match, to_frame
+from analysis.statistics.sequential import Design, decide
+from tune.cells import expand
+from tune.ledger import Ledger
+from tune.results import long_table
+from tune.study import Study, with_all_seeds
+from tune.summary import SIGNIFICANCE
+from tune.until_decided import Decision, look_counts
+
+_SETTLED = ("completed", "failed", "blocked", "pruned")
+"""States after which no score is to come unless somebody runs the trial again."""
+
+
+def decide_study(ledger: Path, study: Study) -> list[Decision]:
+    """Replay the looks at every comparison of a study that has `[decide]`.
+
+    Scores are F1 in percent, as the tables show them; seeds that are neither the study's nor added by
+    `[decide]` (of imported rows) do not count.
+    """
+    whole = with_all_seeds(study)
+    planned = {(cell.dataset, cell.phase, cell.factor, cell.level) for cell in expand(study)}
+    with Ledger.read_or_empty(ledger) as opened:
+        found = list(match(whole, long_table(opened, whole)))
+    places = [(item.place.cell, item) for item in found]
+    # What imported rows alone bring is compared in the tables, but nobody here can train more of it.
+    own = [item for cell, item in places if (cell.dataset, cell.phase, cell.factor, cell.level) in planned]
+    return list(decide_cells(to_frame(own), study))
+
+
+def decide_cells(cells: pd.DataFrame, study: Study) -> Iterator[Decision]:
+    """The same from the cells' frame of the study with all its seeds."""
+    if study.decide is None:
+        return
+    existing = cells[cells["exists"]]
+    for (dataset, task, factor), family in existing.groupby(["dataset", "task", "factor"], sort=False):
+        bases = family.loc[family["is_base"], "level"]
+        if bases.empty:
+            continue
+        base = str(bases.iloc[0])
+        levels = {str(level): cell for level, cell in family.groupby("level", sort=False)}
+        design = Design(
+            seeds=study.all_seeds,
+            looks=look_counts(study, len(levels) - 1),
+            alpha=SIGNIFICANCE,
+            min_effect=study.decide.min_effect,
+        )
+        verdicts, base_missing = decide(
+            {level: _scores(cell) for level, cell in levels.items()},
+            {level: _settled(cell) for level, cell in levels.items()},
+            base,
+            design,
+        )
+        for level, verdict in verdicts.items():
+            is_open = verdict.state == "open"
+            yield Decision(
+                dataset=str(dataset), phase=str(family["phase"].iloc[0]), task=str(task), factor=str(factor),
+                level=level, base_level=base, looks=design.looks, state=verdict.state, look=verdict.look,
+                n=verdict.n, delta=verdict.delta, ci_low=verdict.ci_low, ci_high=verdict.ci_high,
+                p_adjusted=verdict.p_adjusted, missing=verdict.missing,
+                base_missing=base_missing if is_open else (),
+            )  # fmt: skip
+
+
+def _scores(cell: pd.DataFrame) -> Mapping[int, float]:
+    done = cell[cell["state"] == "completed"]
+    return {int(seed): 100 * float(f1) for seed, f1 in zip(done["seed"], done["f1"], strict=True)}
+
+
+def _settled(cell: pd.DataFrame) -> frozenset[int]:
+    over: Iterable[int] = cell.loc[cell["state"].isin(_SETTLED), "seed"]
+    return frozenset(map(int, over))

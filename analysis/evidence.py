@@ -1,0 +1,230 @@
+"""The trials behind the cells: config, seeds, scores, learning curves, where they ran, how to run them again.
+
+Cells that share a config share their trials, so there is one `Evidence` a config (with, for end-to-end
+relations, the NER config whose entities they take); all cells that it fills point to it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.frame import CellResults, Results
+from analysis.place import Place
+from analysis.retrain import train_command
+from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
+from lai_net.config import active_settings
+from tune.cells import base_config
+from tune.explanation import differences, flat
+from tune.identity import digest, spec_id
+from tune.ledger import Ledger
+from tune.results import SCORES, ResultRow
+
+CellKey = tuple[str, str, str, str]
+"""dataset, task, factor, level"""
+Curve = tuple[tuple[int, float], ...]
+"""(epoch, F1 on dev in percent)"""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecords:
+    """What a ledger has of trials' epochs by trial_id: F1 and filter recall on dev (0-1), CPU seconds."""
+
+    dev_f1: Mapping[str, Sequence[tuple[int, float]]]
+    filter_recall: Mapping[str, Sequence[tuple[int, float]]]
+    cpu_s: Mapping[str, Sequence[tuple[int, float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A trial behind a cell, an imported row, or a planned seed that has no trial yet.
+
+    Attributes:
+        state: see `analysis.frame.Results`.
+        scores: precision, recall and F1 in percent by task; empty without an evaluation.
+        values: a row of the long table; all None for a seed without a trial.
+        error: the last line of what a failed trial said.
+        cpu_s: of all epochs; None where the ledger does not know.
+    """
+
+    seed: int
+    fold: int | None
+    state: str
+    scores: Mapping[str, tuple[float | None, ...]]
+    values: ResultRow
+    error: str = ""
+    curve: Curve = ()
+    cpu_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Seed and fold in words."""
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known of one config of a study.
+
+    Attributes:
+        anchor: its name on the page, which depends on the dataset's name and the configs alone.
+        title: dataset, phase and factors in words.
+        settings: what acts, by dotted name, as the study plans it.
+        changed: those that differ from the base, with the base's value; `-` for none.
+        command: trains the first of the runs once more.
+        upstream: anchor of the NER config whose predicted entities it takes; empty without one.
+        cells: keys of those that it fills.
+        runs: by seed and fold.
+    """
+
+    anchor: str
+    title: str
+    dataset: str
+    tasks: tuple[str, ...]
+    settings: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    command: str
+    upstream: str
+    cells: tuple[CellKey, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether rows from elsewhere are among its runs."""
+        return any(run.values["origin"] == "imported" for run in self.runs)
+
+
+def read_epochs(ledger: Path) -> EpochRecords:
+    """Read the learning curves of all trials of a ledger.
+
+    Raises:
+        InputError: the ledger cannot be read.
+    """
+    with Ledger.open(ledger, read_only=True) as opened:
+        return EpochRecords(*(opened.epoch_values(name) for name in ("dev.f1", "filter_recall", "cpu_s")))
+
+
+def collect_evidence(results: Results, epochs: EpochRecords) -> list[Evidence]:
+    """The evidence of every config that the study's cells have, in the order of the tables."""
+    groups: dict[str, list[CellResults]] = {}
+    for found in results.matched:
+        if found.place.cell.config is not None:
+            own = spec_id(found.place.cell.config)
+            groups.setdefault(_anchor(found.place, own, found.place.upstream), []).append(found)
+    by_trial = {row["trial_id"]: row for row in reversed(results.long) if row["trial_id"]}
+    return [_evidence(anchor, group, results, epochs, by_trial) for anchor, group in groups.items()]
+
+
+def _anchor(place: Place, own: str, upstream: str | None) -> str:
+    return f"trials-{digest([place.cell.dataset, own, upstream])[:10]}"
+
+
+def _evidence(
+    anchor: str,
+    group: Sequence[CellResults],
+    results: Results,
+    epochs: EpochRecords,
+    by_trial: Mapping[str, ResultRow],
+) -> Evidence:
+    place = group[0].place
+    config, base = place.cell.config, base_config(place.dataset, place.cell.phase)
+    if config is None or base is None:
+        raise ValueError("a cell without a config has no evidence")
+    by_task: dict[str, CellResults] = {}
+    for found in group:
+        by_task.setdefault(found.place.task, found)
+    settings = flat(active_settings(config))
+    runs = tuple(_runs(by_task, results, epochs, by_trial))
+    first = runs[0]
+    fold = place.dataset.fold_numbers[0] if first.fold is None else first.fold
+    return Evidence(
+        anchor=anchor,
+        title=_title(place),
+        dataset=place.cell.dataset,
+        tasks=tuple(by_task),
+        settings=settings,
+        changed=_changed(settings, flat(active_settings(base))),
+        command=train_command(place.dataset, config, seed=first.seed, fold=fold),
+        upstream="" if place.upstream is None else _anchor(place, place.upstream, None),
+        cells=tuple(key for found in group for key in _keys(found.place)),
+        runs=runs,
+    )
+
+
+def _changed(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The base's values where they differ, of settings that act."""
+    return {name: was for name, (_, was) in differences(settings, base).items() if name in settings}
+
+
+def _keys(place: Place) -> Iterator[CellKey]:
+    """By what names the tables know a cell: its own, and those under which other tables show it again."""
+    cell = place.cell
+    yield cell.dataset, place.task, cell.factor, cell.level
+    if cell.is_base:
+        yield cell.dataset, place.task, "model", "LAI-Net"
+    if cell.factor == "method" and cell.level in REPRESENTATION_OF_METHOD:
+        yield cell.dataset, place.task, "representation", REPRESENTATION_OF_METHOD[cell.level]
+
+
+def _title(place: Place) -> str:
+    values, cell = place.values, place.cell
+    parts = [f"{values['gcn_layers']} GCN layer{'' if values['gcn_layers'] == 1 else 's'}"]
+    if values["gcn_heads"] is not None:
+        parts.append(f"{values['gcn_heads']} head{'' if values['gcn_heads'] == 1 else 's'}")
+    if values["entity_filter"] is not None:
+        parts.append(f"{'with' if values['entity_filter'] else 'without'} filter")
+    parts.append(f"mask {values['attention_mask']}")
+    if not values["annotations"]:
+        parts.append("without annotations")
+    return f"{cell.dataset} {cell.phase}, {', '.join(parts)}"
+
+
+def _runs(
+    by_task: Mapping[str, CellResults],
+    results: Results,
+    epochs: EpochRecords,
+    by_trial: Mapping[str, ResultRow],
+) -> Iterator[Run]:
+    """By seed: a run a fold, or what keeps the seed from having any."""
+    for seed in sorted({seed for found in by_task.values() for seed in (*found.scores, *found.unfinished)}):
+        folds: dict[int | None, dict[str, ResultRow]] = {}
+        for task, found in by_task.items():
+            for row in found.scores.get(seed, ()):
+                folds.setdefault(row["fold"], {})[task] = row
+        for fold, rows in sorted(folds.items(), key=lambda item: -1 if item[0] is None else item[0]):
+            scores = {task: tuple(_percent(row[name]) for name in SCORES) for task, row in rows.items()}
+            yield _run(seed, fold, "completed", scores, next(iter(rows.values())), epochs)
+        if folds:
+            continue
+        state, trials = next(iter(by_task.values())).unfinished[seed]
+        for name in sorted({name for name in trials if name}) or [""]:
+            values = by_trial.get(name, ResultRow({}))
+            error = results.errors.get(name, "").strip().splitlines()[-1:]
+            yield _run(seed, values["fold"], state, {}, values, epochs, *error)
+
+
+def _run(
+    seed: int,
+    fold: int | None,
+    state: str,
+    scores: Mapping[str, tuple[float | None, ...]],
+    values: ResultRow,
+    epochs: EpochRecords,
+    error: str = "",
+) -> Run:
+    name = values["trial_id"] or ""
+    seconds = [spent for _, spent in epochs.cpu_s.get(name, ())]
+    return Run(
+        seed=seed,
+        fold=fold,
+        state=state,
+        scores=scores,
+        values=values,
+        error=error,
+        curve=tuple((epoch, 100 * f1) for epoch, f1 in epochs.dev_f1.get(name, ())),
+        cpu_s=sum(seconds) if seconds else None,
+    )
+
+
+def _percent(score: float | None) -> float | None:
+    return None if score is None else 100 * score

@@ -1,0 +1,104 @@
+"""How a mean settles: the base's F1 and its interval after 2, 3, … n seeds.
+
+Seeds enter in ascending order, so a point is what the study would have said with fewer seeds. The interval at
+two seeds is too wide to be of use (Student's t at one degree of freedom is 12.7) and runs out of the panel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, look, style
+from analysis.statistics.summary import Summary, summarise
+from lai_net.metrics.scoring import TASKS
+
+FEWEST_SEEDS = 3
+"""Fewer show nothing that settles."""
+_ROW_INCHES = 1.75
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """A base's F1 in percent over its first 1, 2, … seeds."""
+
+    dataset: str
+    task: str
+    steps: tuple[Summary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """All bases that have enough seeds; `tasks` are those that any of them has."""
+
+    tasks: tuple[str, ...]
+    datasets: tuple[str, ...]
+    lines: tuple[Settling, ...]
+
+
+def compute_convergence(cells: pd.DataFrame) -> Convergence | None:
+    """From the cells' frame (see `analysis.frame`); None where no base has `FEWEST_SEEDS` seeds."""
+    done = cells[cells["is_base"] & (cells["state"] == "completed")]
+    lines = []
+    for (dataset, task), part in done.groupby(["dataset", "task"], sort=False):
+        scores = (100 * part.drop_duplicates("seed").sort_values("seed")["f1"]).tolist()
+        if len(scores) >= FEWEST_SEEDS:
+            steps = tuple(summarise(scores[:n]) for n in range(1, len(scores) + 1))
+            lines.append(Settling(str(dataset), str(task), steps))
+    if not lines:
+        return None
+    tasks = {line.task for line in lines}
+    return Convergence(
+        tasks=tuple(task for task in TASKS if task in tasks),
+        datasets=tuple(dict.fromkeys(line.dataset for line in lines)),
+        lines=tuple(lines),
+    )
+
+
+def draw_convergence(figure: Convergence) -> Figure:
+    """Draw it, a row a dataset, a column a task."""
+    with style():
+        rows, columns = len(figure.datasets), len(figure.tasks)
+        width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
+        canvas = Figure(figsize=(width, 0.3 + _ROW_INCHES * rows))
+        axes = canvas.subplots(rows, columns, squeeze=False)
+        places = [(dataset, task) for dataset in figure.datasets for task in figure.tasks]
+        for ax, place in zip(axes.flat, places, strict=True):
+            line = next((line for line in figure.lines if (line.dataset, line.task) == place), None)
+            ax.set_visible(line is not None)
+            if line is not None:
+                _draw_panel(ax, line)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("Mean F1 (%)")
+        for ax in axes[-1]:
+            ax.set_xlabel("Seeds")
+    return canvas
+
+
+def _draw_panel(ax: Axes, line: Settling) -> None:
+    own = look(0)
+    counts = [step.n for step in line.steps]
+    low = [math.nan if step.ci_low is None else step.ci_low for step in line.steps]
+    high = [math.nan if step.ci_high is None else step.ci_high for step in line.steps]
+    ax.fill_between(counts, low, high, color=own["color"], alpha=0.18, linewidth=0)
+    ax.plot(counts, [step.mean or math.nan for step in line.steps], **own | {"markersize": 3.5})
+    ax.set_ylim(_limits(line))
+    ax.set_xlim(0.5, len(line.steps) + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_title(f"{line.dataset} {line.task}")
+
+
+def _limits(line: Settling) -> tuple[float, float]:
+    """Of the axis: the intervals from `FEWEST_SEEDS` seeds on, with some room."""
+    ends = [
+        end
+        for step in line.steps
+        for end in ((step.ci_low, step.ci_high) if step.n >= FEWEST_SEEDS else (step.mean,))
+        if end is not None
+    ]
+    room = 0.06 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - room, max(ends) + room

@@ -1,0 +1,129 @@
+"""Every figure that a study has data for, drawn."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.convergence import compute_convergence, draw_convergence
+from analysis.figures.deltas import compute_deltas, draw_deltas
+from analysis.figures.drawing import render
+from analysis.figures.drawn import DrawnFigure
+from analysis.figures.filter_recall import Recalls, compute_filter_recall, draw_filter_recall
+from analysis.figures.search import (
+    compute_importance,
+    compute_search_history,
+    draw_importance,
+    draw_search_history,
+)
+from analysis.figures.speed import compute_speed, draw_speed
+from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
+from analysis.tables.rows import Row
+from tune.search.state import Search
+
+
+@dataclass(frozen=True)
+class Material:
+    """What figures are made of.
+
+    Attributes:
+        cells: the frame (see `analysis.frame`).
+        rows: of all tables.
+        filter_recalls: by trial_id (see `analysis.figures.filter_recall`).
+        search: as its log leaves it; None in a study of tables.
+        importances: share by setting; empty where it is not known.
+    """
+
+    cells: pd.DataFrame
+    rows: Sequence[Row]
+    filter_recalls: Recalls = field(default_factory=dict)
+    search: Search | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    name: str
+    title: str
+    caption: str
+    alt: str
+    compute: Callable[[Material], Any]
+    draw: Callable[[Any], Figure]
+
+
+def draw_all(material: Material) -> Iterator[DrawnFigure]:
+    """The figures that have data, in the order of a report."""
+    for kind in _KINDS:
+        computed = kind.compute(material)
+        if computed is not None:
+            files = render(kind.draw(computed))
+            yield DrawnFigure(
+                name=kind.name, title=kind.title, caption=kind.caption, alt=kind.alt, files=files
+            )
+
+
+def _figure_a1(material: Material) -> FigureA1 | None:
+    has_factors = bool(material.cells["factor"].isin(list(FACTORS)).any())
+    return compute_figure_a1(material.cells) if has_factors else None
+
+
+_KINDS = (
+    _Kind(
+        "figure_a1", "Figure A1. Stability over seeds",
+        "Mean F1 in percent against the number of GCN layers and attention heads; the band is ± 1 standard "
+        "deviation over seeds (ddof = 1), each dot a seed. A level without results is a gap. Same view as "
+        "Table 2.",
+        "F1 against GCN layers and attention heads, one panel per task, one line per dataset; the numbers "
+        "are in Table 2.",
+        _figure_a1, draw_figure_a1,
+    ),
+    _Kind(
+        "figure_deltas", "Differences to the base",
+        "Mean difference in F1 to the base of the factor, paired by seed, with its 95 % interval as in "
+        "the tables; an arrow marks an interval that goes on beyond the axis. Filled: p < 0.05, sign-flip "
+        "permutation test, Holm-adjusted over the levels of the factor. The numbers are the tables'.",
+        "Forest plot: a line per level of each factor, a panel per task, differences in F1 to the base with "
+        "intervals; the numbers are in the tables' CSV files.",
+        lambda material: compute_deltas(material.rows), draw_deltas,
+    ),
+    _Kind(
+        "figure_convergence", "How the mean settles with seeds",
+        "F1 of the base over its first 2, 3, … seeds, in ascending order: mean and 95 % Student-t interval. "
+        "The interval at two seeds runs out of the panel.",
+        "Mean F1 of the base and its interval against the number of seeds, one panel per task.",
+        lambda material: compute_convergence(material.cells), draw_convergence,
+    ),
+    _Kind(
+        "figure_filter_recall", "Recall of the entity filter",
+        "Share of gold entities of the dev split that pass the filter, by epoch, in the base NER trials: a "
+        "thin line per seed, a thick one for their mean.",
+        "Filter recall on dev against the epoch, one thin line per seed.",
+        lambda material: compute_filter_recall(material.cells, material.filter_recalls), draw_filter_recall,
+    ),
+    _Kind(
+        "figure_speed", "Speed against F1",
+        "Mean F1 with its 95 % interval over seeds as in the tables, against sentences per second of CPU "
+        "time at inference (benchmark, see Table 3).",
+        "F1 against inference speed, one panel per task, one point per model or representation; the numbers "
+        "are in Table 3 and in the table of representations.",
+        lambda material: compute_speed(material.rows), draw_speed,
+    ),
+    _Kind(
+        "figure_search", "History of the search",
+        "Left: what each config came to, mean dev F1 over its seeds at full budget, or at the rung that "
+        "stopped it. Right: the learning curves behind them and the rungs. What was stopped is censored: its "
+        "score is that of fewer epochs.",
+        "Dev F1 of every config of the search in the order of suggestion, and learning curves with rungs.",
+        lambda material: None if material.search is None else compute_search_history(material.search),
+        draw_search_history,
+    ),
+    _Kind(
+        "figure_importance", "Which settings mattered",
+        "PED-ANOVA over the complete configs: each setting's share in reaching the best tenth, or the best "
+        "five where that is more.",
+        "Bar chart of the importance of each setting of the search.",
+        lambda material: compute_importance(material.importances), draw_importance,
+    ),
+)  # fmt: skip

@@ -1,0 +1,99 @@
+"""Table 1: what the paper prints of other models, as printed, then LAI-Net and PL-Marker of this study.
+
+LAI-Net is the base of each dataset and phase. A study without the factor `model` has no cells of PL-Marker,
+so the table says that they are not planned.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis.paper import VERSION, baselines, published_values
+from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
+from analysis.tables.rows import PUBLISHED, Row, compute_rows
+from lai_net.metrics.scoring import TASKS
+from tune.results import SCORES
+
+NUMBER = "1"
+MODELS = ("LAI-Net", "PL-Marker")
+_FACTOR = "model"
+_OURS = "this study"
+NOTE = (
+    f"In italics: the scores that the {VERSION} prints, those of other models among them, with the encoders "
+    "that it names, a dash where it has none; they are no results of this project."
+)
+
+
+def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
+    """The paper's other models, then LAI-Net and PL-Marker of each dataset and task, all three metrics."""
+    cells = model_cells(cells)
+    encoders = {
+        (str(dataset), str(level)): " and ".join(sorted(set(part["encoder"].dropna().astype(str))))
+        for (dataset, level), part in cells.groupby(["dataset", "level"], sort=False)
+    }
+    ours = [
+        replace(row, encoder=encoders.get((row.dataset, row.level), ""))
+        for row in compute_rows(cells, NUMBER)
+    ]
+    rows: list[Row] = []
+    for dataset in dict.fromkeys(row.dataset for row in ours):
+        rows += _baseline_rows(dataset)
+        rows += [row for row in ours if row.dataset == dataset]
+    return tuple(rows)
+
+
+def model_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """The frame's cells of the factor `model`; where there are none, the bases and PL-Markers not planned."""
+    own = cells[cells["table"] == NUMBER]
+    if len(own):
+        return own
+    bases = cells[cells["is_base"]]
+    first = bases.groupby(["dataset", "phase"], sort=False)["factor"].transform("first")
+    ours = bases[bases["factor"] == first].assign(table=NUMBER, factor=_FACTOR, level=MODELS[0])
+    theirs = ours.drop_duplicates(["dataset", "task"]).assign(
+        level=MODELS[1], is_base=False, state="planned", planned_seeds=0, trial_ids="", encoder=None,
+        **dict.fromkeys(SCORES, float("nan")),
+    )  # fmt: skip
+    return pd.concat([ours, theirs]) if len(theirs) else ours
+
+
+def _baseline_rows(dataset: str) -> Iterator[Row]:
+    values = published_values()
+    for model in baselines():
+        if model.dataset != dataset or model.model in MODELS:
+            continue
+        for task in TASKS:
+            for metric in SCORES:
+                yield Row(
+                    table=NUMBER, dataset=dataset, task=task, factor=_FACTOR, level=model.model,
+                    metric=metric, split="test", mark=PUBLISHED, encoder=model.backbone,
+                    paper=values.get((dataset, task, _FACTOR, model.model, metric)),
+                )  # fmt: skip
+
+
+def arrange_overall(rows: Sequence[Row]) -> Grid:
+    """A line a model: the paper's in its order, then ours."""
+    tasks = [task for task in TASKS if any(row.task == task for row in rows)]
+    columns = [(task, metric) for task in tasks for metric in SCORES]
+    places = {(row.dataset, row.level, row.task, row.metric): row for row in rows}
+    lines: list[Line] = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own: list[Line] = []
+        for model in baselines():
+            found = [places.get((dataset, model.model, *column)) for column in columns]
+            if model.dataset == dataset and any(row is not None and row.paper is not None for row in found):
+                name = f"{model.label}, paper" if model.model in MODELS else model.label
+                own.append(Line((dataset, name, model.backbone), tuple(map(published_entry, found))))
+        for level in MODELS:
+            found = [places.get((dataset, level, *column)) for column in columns]
+            encoder = next((row.encoder for row in found if row is not None and row.encoder), "")
+            entries = tuple(entry_of(row, shows_delta=False) for row in found)
+            own.append(Line((dataset, f"{level}, {_OURS}", encoder), entries))
+        lines += [replace(line, labels=("", *line.labels[1:])) if n else line for n, line in enumerate(own)]
+    return Grid(
+        stubs=("Dataset", "Model", "Encoder"),
+        groups=tuple((task, len(SCORES)) for task in tasks),
+        columns=tuple(NAMES[metric] for _, metric in columns),
+        lines=tuple(lines),
+    )

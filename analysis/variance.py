@@ -1,0 +1,242 @@
+"""The variance study: what seeds, levels, corpora and test documents each contribute to F1.
+
+All scores are F1 in percent as the tables show them; a study with `[decide]` includes the seeds added by it.
+Random numbers come from one fixed generator a cell or family, so the same ledger gives the same numbers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.decisions import decide_study
+from analysis.documents import read_documents
+from analysis.frame import CellResults, match
+from analysis.statistics.bootstrap import DocumentInterval, document_interval
+from analysis.statistics.components import Component, components
+from analysis.statistics.convergence import Step, converge
+from analysis.statistics.multiplicity import holm
+from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
+from analysis.statistics.power import required_seeds
+from analysis.statistics.ranking import Ranking, rank
+from analysis.statistics.summary import Summary, summarise
+from lai_net.errors import InputError
+from tune.ledger import Ledger
+from tune.results import long_table
+from tune.study import Decide, Study
+from tune.until_decided import Decision
+
+POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A level against its base on shared seeds.
+
+    Attributes:
+        delta: mean, std and 95 % Student interval of the differences.
+        p: two-sided sign-flip p; `p_adjusted` Holm's over the factor's levels.
+        effect: Hedges' g of the paired differences.
+        seeds_needed: to mark a true difference of `min_effect` with probability 0.8, at this spread and with
+            this family's correction; None where 10,000 are not enough or the spread is unknown.
+    """
+
+    delta: Summary
+    p: float | None
+    p_adjusted: float | None
+    effect: float | None
+    seeds_needed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpread:
+    """One cell and task.
+
+    Attributes:
+        seeds: mean, std and 95 % Student interval over seeds.
+        documents: the same mean under resampled documents of the split; None where counts per document were
+            not recorded.
+        convergence: one step a seed.
+        comparison: None for the base.
+    """
+
+    level: str
+    is_base: bool
+    seeds: Summary
+    documents: DocumentInterval | None
+    convergence: tuple[Step, ...]
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilySpread:
+    """A factor's levels in one dataset and task.
+
+    Attributes:
+        ranked: levels that have scores.
+        shared: seeds that all of these have, on which ranking and components rest.
+        ranking: in the order of `ranked`; None for fewer than two shared seeds or levels.
+        components: of seed, level and seed:level (with whatever is left); empty like `ranking`.
+    """
+
+    dataset: str
+    task: str
+    factor: str
+    cells: tuple[CellSpread, ...]
+    ranked: tuple[str, ...]
+    shared: int
+    ranking: Ranking | None
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorporaSpread:
+    """A factor's levels over all datasets that have them: components of corpus, level and seed."""
+
+    task: str
+    factor: str
+    datasets: tuple[str, ...]
+    levels: tuple[str, ...]
+    shared: int
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceStudy:
+    """All of a study; `decisions` are of the study's `[decide]`, without one of no added seeds."""
+
+    study: str
+    min_effect: float
+    families: tuple[FamilySpread, ...]
+    corpora: tuple[CorporaSpread, ...]
+    decisions: tuple[Decision, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+Scores = Mapping[int, float]
+
+
+def study_variance(ledger: Path, study: Study) -> VarianceStudy:
+    """Compute the variance study of a study with tables.
+
+    Raises:
+        InputError: there is no such ledger, two results claim one place, or the study is a search.
+    """
+    if study.search is not None:
+        raise InputError(f"{study.file}: a search has no cells to compare; name a study with tables")
+    decide = study.decide or Decide(max_seeds=max(2, len(study.seeds)))
+    deciding = study.model_copy(update={"decide": decide})
+    with Ledger.open(ledger, read_only=True) as opened:
+        groups: dict[tuple[str, str, str], list[CellResults]] = {}
+        for cell in match(study, long_table(opened, study)):
+            if cell.place.cell.config is not None:
+                place = cell.place
+                groups.setdefault((place.cell.dataset, place.task, place.cell.factor), []).append(cell)
+        families = tuple(_family(opened, key, cells, decide.min_effect) for key, cells in groups.items())
+    return VarianceStudy(
+        study=study.name,
+        min_effect=decide.min_effect,
+        families=families,
+        corpora=tuple(_corpora(groups)),
+        decisions=tuple(decide_study(ledger, deciding)),
+    )
+
+
+def _family(
+    ledger: Ledger, key: tuple[str, str, str], cells: Sequence[CellResults], min_effect: float
+) -> FamilySpread:
+    scores = [_scores(cell) for cell in cells]
+    base = next((own for cell, own in zip(cells, scores, strict=True) if cell.place.cell.is_base), {})
+    deltas = [
+        [] if cell.place.cell.is_base else paired_deltas(own, base)
+        for cell, own in zip(cells, scores, strict=True)
+    ]
+    adjusted = holm([sign_flip_p(values) for values in deltas])
+    compared = sum(not cell.place.cell.is_base for cell in cells)
+    spreads = tuple(
+        CellSpread(
+            level=str(cell.place.cell.level),
+            is_base=cell.place.cell.is_base,
+            seeds=summarise(list(own.values())),
+            documents=_documents(ledger, cell),
+            convergence=converge(list(own.values()), np.random.default_rng(0)),
+            comparison=None if cell.place.cell.is_base else _comparison(values, p, min_effect, compared),
+        )
+        for cell, own, values, p in zip(cells, scores, deltas, adjusted, strict=True)
+    )
+    ranked = {str(cell.place.cell.level): own for cell, own in zip(cells, scores, strict=True) if own}
+    matrix = _shared(list(ranked.values()))
+    is_enough = min(matrix.shape) > 1
+    dataset, task, factor = key
+    return FamilySpread(
+        dataset=dataset, task=task, factor=factor, cells=spreads, ranked=tuple(ranked),
+        shared=matrix.shape[0],
+        ranking=rank(matrix, np.random.default_rng(0)) if is_enough else None,
+        components=components(matrix, ("seed", "level")) if is_enough else (),
+    )  # fmt: skip
+
+
+def _comparison(
+    deltas: Sequence[float], p_adjusted: float | None, min_effect: float, comparisons: int
+) -> Comparison:
+    found = summarise(deltas)
+    needed = None
+    if found.std is not None:
+        needed = required_seeds(min_effect, found.std, power=POWER, comparisons=comparisons)
+    return Comparison(
+        delta=found,
+        p=sign_flip_p(deltas),
+        p_adjusted=p_adjusted,
+        effect=hedges_g(deltas),
+        seeds_needed=needed,
+    )
+
+
+def _documents(ledger: Ledger, cell: CellResults) -> DocumentInterval | None:
+    folds = read_documents(ledger, cell)
+    if not folds:
+        return None
+    found = document_interval(folds, cell.place.dataset.averaging, np.random.default_rng(0))
+    percent = {name: 100 * getattr(found, name) for name in ("score", "error", "low", "high")}
+    return DocumentInterval(documents=found.documents, **percent)
+
+
+def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> Iterator[CorporaSpread]:
+    """One item for each task and factor that two datasets share, over the levels and seeds of both."""
+    for task, factor in dict.fromkeys((task, factor) for _, task, factor in groups):
+        found = {
+            dataset: {str(cell.place.cell.level): _scores(cell) for cell in cells}
+            for (dataset, *rest), cells in groups.items()
+            if rest == [task, factor]
+        }
+        levels = [
+            level for level in next(iter(found.values())) if all(level in own for own in found.values())
+        ]
+        if len(found) < 2 or len(levels) < 2:
+            continue
+        cells = _shared([own[level] for own in found.values() for level in levels])
+        if len(cells) < 2:
+            continue
+        cube = cells.reshape(len(cells), len(found), len(levels))
+        yield CorporaSpread(
+            task=task, factor=factor, datasets=tuple(found), levels=tuple(levels), shared=len(cells),
+            components=components(cube, ("seed", "corpus", "level")),
+        )  # fmt: skip
+
+
+def _scores(cell: CellResults) -> Scores:
+    return {
+        seed: 100 * float(np.mean([row["f1"] for row in rows])) for seed, rows in sorted(cell.scores.items())
+    }
+
+
+def _shared(scores: Sequence[Scores]) -> npt.NDArray[np.float64]:
+    """[seeds, cells] of the seeds that all cells have."""
+    seeds = sorted(set.intersection(*(set(own) for own in scores))) if scores else []
+    return np.array([[own[seed] for own in scores] for seed in seeds]).reshape(len(seeds), len(scores))

@@ -1,0 +1,127 @@
+"""`lai variance`: the variance study as tables on the terminal, or as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from analysis.statistics.components import Component
+    from analysis.statistics.summary import Summary
+    from analysis.variance import CellSpread, FamilySpread, VarianceStudy
+
+_PLAIN_WIDTH = 170  # columns of a table that is written to a file or a pipe
+_LEDGER = Path("runs/ledger.sqlite")
+
+
+def variance(
+    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = _LEDGER,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
+    from analysis.variance import study_variance
+    from tune.study import load_study
+
+    result = study_variance(ledger, load_study(study))
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), indent=1, allow_nan=False))
+    else:
+        _print(result)
+
+
+def _print(result: "VarianceStudy") -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _PLAIN_WIDTH)
+    for family in result.families:
+        if not any(cell.seeds.n for cell in family.cells):
+            continue
+        console.print(_family_table(family, result))
+        if family.ranking is not None:
+            console.print(_ranking_sentence(family), soft_wrap=True)
+            console.print(_components_sentence(family.components), soft_wrap=True)
+    for corpora in result.corpora:
+        console.print(
+            f"{corpora.task}, {corpora.factor} over {', '.join(corpora.datasets)} ({corpora.shared} seeds): "
+            f"{_components_sentence(corpora.components)}",
+            soft_wrap=True,
+        )
+    if not any(cell.seeds.n for family in result.families for cell in family.cells):
+        console.print("no cell has a score yet")
+
+
+def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
+    from rich.table import Table
+
+    table = Table(
+        "level", "n", "mean", "std", "95 % interval", "documents ±", "half-width at n/2", "delta", "p adj.",
+        "g", f"seeds for {result.min_effect:g}", "P(best)", "verdict",
+        title=f"{family.dataset} {family.task}, {family.factor} (F1 in percent)",
+    )  # fmt: skip
+    states = {
+        item.level: item.state
+        for item in result.decisions
+        if (item.dataset, item.task, item.factor) == (family.dataset, family.task, family.factor)
+    }
+    ranking = family.ranking
+    best = {} if ranking is None else dict(zip(family.ranked, ranking.best, strict=True))
+    for cell in family.cells:
+        versus = cell.comparison
+        table.add_row(
+            f"{cell.level} (base)" if cell.is_base else cell.level,
+            str(cell.seeds.n),
+            _number(cell.seeds.mean),
+            _number(cell.seeds.std),
+            _interval(cell.seeds),
+            "" if cell.documents is None else _number(cell.documents.error),
+            _half_width(cell),
+            ""
+            if versus is None
+            else f"{_number(versus.delta.mean, '+')} {_interval(versus.delta, '+')}".strip(),
+            "" if versus is None or versus.p_adjusted is None else f"{versus.p_adjusted:.3g}",
+            "" if versus is None else _number(versus.effect, "+"),
+            "" if versus is None or versus.seeds_needed is None else str(versus.seeds_needed),
+            "" if cell.level not in best else f"{best[cell.level]:.2f}",
+            states.get(cell.level, ""),
+        )
+    return table
+
+
+def _ranking_sentence(family: "FamilySpread") -> str:
+    ranking = family.ranking
+    if ranking is None:
+        return ""
+    top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])
+    return (
+        f"on {family.shared} shared seeds: “{family.ranked[top]}” is best with probability "
+        f"{ranking.best[top]:.2f}; the whole order of the means is right with {ranking.order:.2f}"
+    )
+
+
+def _components_sentence(found: Sequence["Component"]) -> str:
+    """Standard deviations, as they are in the unit of the scores; a negative variance is about 0."""
+    parts = (f"{item.source} {max(0.0, item.variance) ** 0.5:.2f}" for item in found)
+    return f"standard deviation by source, in points: {', '.join(parts)}"
+
+
+def _half_width(cell: "CellSpread") -> str:
+    """Of the interval at half the seeds, on average, beside which the one at all seeds shows the gain."""
+    half = len(cell.convergence) // 2
+    return _number(cell.convergence[half - 1].typical_half_width) if half > 1 else ""
+
+
+def _interval(summary: "Summary", sign: str = "") -> str:
+    if summary.ci_low is None:
+        return ""
+    return f"[{_number(summary.ci_low, sign)}, {_number(summary.ci_high, sign)}]"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.2f}"

@@ -1,0 +1,151 @@
+"""The report's page in a real browser: nothing leaves it, it is accessible, it sorts, opens and prints."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report import write_report
+from tune.ledger import Ledger
+from tune.result_import import import_csv
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REPORT = Path(__file__).parents[2] / "reports" / "scierc-first"
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, for instance Debian's package")
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Today's page of the committed study, from its long table."""
+    folder = tmp_path_factory.mktemp("page")
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        import_csv(REPORT / "long.csv", ledger)
+    write_report("scierc-first", folder / "ledger.sqlite", folder / "report")
+    return folder / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that is open, what it asked for and what it complained about."""
+
+    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1100, "height": 800}, **options)
+        self.page = self.context.new_page()
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(file.as_uri())
+
+    def column(self, table: str, number: int) -> list[str]:
+        """What the first line of each group says in a column of a table."""
+        bodies = self.page.locator(f"section:has(#{table}) tbody")
+        return [
+            body.locator("tr").first.locator("th, td").nth(number).inner_text().split("\n")[0].strip()
+            for body in bodies.all()
+        ]
+
+
+@pytest.fixture
+def visit(browser: Any, page_file: Path) -> Iterator[Visit]:
+    visit = Visit(browser, page_file)
+    yield visit
+    assert not visit.complaints
+    assert [url for url in visit.requests if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in visit.requests if url.startswith("file:")] == [page_file.as_uri()]
+    visit.context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])
+def test_axe_finds_nothing_serious(visit: Visit, scheme: Any, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit.page.emulate_media(color_scheme=scheme)
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    visit.page.evaluate("document.querySelectorAll('details').forEach((part, n) => { part.open = n < 3; })")
+    found = Axe().run(visit.page).response["violations"]
+    assert [
+        (item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in ("serious", "critical")
+    ] == []
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_column_sorts_by_keyboard_and_back(visit: Visit) -> None:
+    heads = visit.page.locator("section:has(#table4) thead tr").last.locator("th")
+    names = heads.all_inner_texts()
+    column = names.index("F1")
+    before = visit.column("table4", column)
+    head = heads.nth(column)
+    head.locator("button").focus()
+    for key, direction in (("Enter", "descending"), ("Space", "ascending"), ("Enter", "none")):
+        visit.page.keyboard.press(key)
+        assert head.get_attribute("aria-sort") == direction
+        scores = visit.column("table4", column)
+        if direction == "none":
+            assert scores == before
+        else:
+            assert scores == sorted(before, key=float, reverse=direction == "descending")
+        labels = visit.column("table4", 1)
+        assert set(labels) == {"NER", "RE", "RE+"}, "each line says its task, wherever it stands"
+
+
+def test_a_line_of_the_paper_stays_below_ours(visit: Visit) -> None:
+    visit.page.locator("section:has(#table2) thead button").nth(2).click()
+    bodies = visit.page.locator("section:has(#table2) tbody").all()
+    assert len(bodies) == 3
+    for body in bodies:
+        ours, paper = body.locator("tr").all()
+        assert "published" not in (ours.locator("td").first.get_attribute("class") or "")
+        assert "paper" in paper.inner_text()
+
+
+def test_a_cell_opens_its_trials_by_keyboard(visit: Visit) -> None:
+    link = visit.page.locator("section:has(#table4) td a").nth(2)
+    target = (link.get_attribute("href") or "").removeprefix("#")
+    details = visit.page.locator(f"details:has(#{target})")
+    assert details.get_attribute("open") is None
+    link.focus()
+    visit.page.keyboard.press("Enter")
+    details.locator("pre").wait_for(state="visible")
+    assert visit.page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    shown = details.inner_text()
+    assert f"NER {link.inner_text()} ± " in shown, "its F1"
+    assert "lai train ner --corpus CORPUS --preset first-ner --seed 0" in shown
+    visit.page.keyboard.press("Enter")
+    assert details.get_attribute("open") is None
+
+
+def test_without_scripts_it_reads_and_opens_all_the_same(browser: Any, page_file: Path) -> None:
+    visit = Visit(browser, page_file, java_script_enabled=False)
+    assert visit.page.locator("th button").count() == 0
+    link = visit.page.locator("td a").first
+    target = (link.get_attribute("href") or "").removeprefix("#")
+    link.click()
+    visit.page.locator(f"#{target} pre").wait_for(state="visible")
+    visit.context.close()
+
+
+def test_print_has_the_trials_of_every_cell(visit: Visit) -> None:
+    closed = visit.page.pdf()
+    assert closed.startswith(b"%PDF")
+    assert visit.page.locator("details[open]").count() == 0, "as it was before"
+    visit.page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    opened = visit.page.pdf()
+    visit.page.evaluate("document.querySelectorAll('details').forEach(part => part.remove())")
+    without = visit.page.pdf()
+    pages, pages_opened, pages_without = (
+        content.count(b"/Type /Page\n") for content in (closed, opened, without)
+    )
+    assert pages == pages_opened > pages_without > 0

@@ -1,0 +1,98 @@
+"""The whole report of ten thousand trials: seconds, memory and bytes."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tune.ledger import Ledger
+from tune.result_import import import_csv
+
+pytestmark = pytest.mark.slow
+
+MOST_CPU_SECONDS, MOST_MIB, MOST_PAGE_MIB = 40, 600, 10
+STUDY = """
+name = "large"
+seeds = 200
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[[datasets]]
+name = "CoNLL04"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[factors]
+gcn_layers = [0, 1, 2, 3, 4, 5]
+gcn_heads = [1, 2, 3, 4, 6]
+entity_filter = ["with", "without"]
+method = ["LAI-Net", "w/o 2nd", "w/o 1st"]
+mask = ["Inv.", "Vis.", "Full"]
+"""
+
+
+def test_ten_thousand_trials_take_seconds_and_repeat_byte_for_byte(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    num_trials = _write_rows(tmp_path / "rows.csv")
+    assert num_trials >= 10_000
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        import_csv(tmp_path / "rows.csv", ledger)
+    used = [_report(tmp_path, tmp_path / name) for name in ("first", "second")]
+    print(f"{num_trials} trials: CPU s and MiB {used}")  # noqa: T201 - the figures that one wants to see
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "second")
+    )
+    assert first == second
+    assert max(seconds for seconds, _ in used) <= MOST_CPU_SECONDS
+    assert max(mib for _, mib in used) <= MOST_MIB
+    assert len(first["index.html"]) <= MOST_PAGE_MIB * 2**20
+
+
+def _report(folder: Path, out: Path) -> tuple[float, float]:
+    """CPU seconds and peak MiB of `lai report` in a process of its own."""
+    command = [sys.executable, "-m", "analysis", "report", "study.toml", "--ledger", "ledger.sqlite"]
+    process = subprocess.Popen([*command, "--out", str(out)], cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def _write_rows(path: Path) -> int:
+    """Scores for every config of the study: one row a trial and task. Returns the number of trials."""
+    rng = random.Random(0)
+    num_trials = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        columns = "trial_id dataset phase task split seed gcn_layers gcn_heads entity_filter attention_mask"
+        columns += " annotations precision recall f1 epochs wall_s device commit"
+        writer = csv.writer(file)
+        writer.writerow(columns.split())
+        for dataset, phase, seed in product(("SciERC", "CoNLL04"), ("NER", "RE"), range(200)):
+            for factors in _configs(phase):
+                num_trials += 1
+                for task in ("NER",) if phase == "NER" else ("RE", "RE+"):
+                    f1 = round(rng.gauss(0.6, 0.01), 6)
+                    name = f"{num_trials:020x}"
+                    trial = [name, dataset, phase, task, "test", seed, *factors]
+                    writer.writerow([*trial, f1, f1, f1, 20, 312.5, "cpu", "a" * 40])
+    return num_trials
+
+
+def _configs(phase: str) -> list[tuple[object, ...]]:
+    """Layers, heads, filter, mask, annotations of each of the phase's configs, as the demo has them."""
+    layers, heads = (1, 4) if phase == "NER" else (2, 4)
+    filtered = "true" if phase == "NER" else ""
+    configs = [(n, heads if n else "", filtered, "inv", "true") for n in range(6)]
+    configs += [(layers, n, filtered, "inv", "true") for n in (1, 2, 3, 6)]
+    configs += [(layers, heads, "false", "inv", "true")] * (phase == "NER")
+    configs += [(0, "", filtered, "inv", "false")]
+    return configs + [(layers, heads, filtered, mask, "true") for mask in ("vis", "full")]

@@ -1,0 +1,188 @@
+"""The numbers of the figures beside Figure A1, computed before anything is drawn; all can be drawn."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.__main__ import app
+from analysis.figures import gallery
+from analysis.figures.convergence import compute_convergence
+from analysis.figures.deltas import compute_deltas
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
+from analysis.figures.filter_recall import compute_filter_recall
+from analysis.figures.search import (
+    COMPLETE,
+    PRUNED,
+    compute_importance,
+    compute_search_history,
+    draw_importance,
+    draw_search_history,
+)
+from analysis.figures.speed import compute_speed
+from analysis.tables.rows import Row
+from analysis.tables.table import compute_tables
+from lai_net.errors import InputError
+from tune.ledger import Ledger
+from tune.search.candidate import Rules
+from tune.search.plan import SearchPlan
+from tune.search.state import Search
+
+STUDY = """
+name = "s"
+seeds = [1, 2, 3]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[factors]
+gcn_layers = [0, 1, 2]
+"""
+
+
+@pytest.fixture
+def cells(imported: Any, result_row: Any) -> Any:
+    """Base 60, 62, 64 (seeds 1 to 3); 0 layers 58, 61, 60; 2 layers not run."""
+    rows = [result_row(f1, seed=seed, trial_id=f"b{seed}") for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62))]
+    none = {"gcn_layers": 0, "gcn_heads": ""}
+    rows += [result_row(f1, seed=seed, **none) for seed, f1 in ((1, 0.58), (2, 0.61), (3, 0.60))]
+    return imported(STUDY, rows).cells
+
+
+def row(metric: str, level: str, mean: float | None, **changes: Any) -> Row:
+    values = {"table": "3", "dataset": "D", "task": "RE", "factor": "model", "split": "test", "n": 2}
+    return Row(**values | {"metric": metric, "level": level, "mean": mean} | changes)
+
+
+@pytest.fixture
+def search() -> Search:
+    """One rung after epoch 1; config 0 is complete with 0.5, config 1 stopped at 0.2, config 2 runs on."""
+    machine = Search(Rules(seeds=(1,), factor=2.0, rungs=((1,),)))
+    machine.begin(spread=[])
+    for number, scores in enumerate(([0.4, 0.5], [0.2], [0.45])):
+        machine.suggest(params={"x": number}, config_id=f"c{number}", trials=[(1, f"t{number}")], known=[])
+        for epoch, score in enumerate(scores, start=1):
+            machine.epoch(number=number, seed=1, epoch=epoch, score=score, wall_s=1.0)
+        if number == 0:
+            machine.done(number=0, seed=1, score=0.5)
+    return machine
+
+
+def test_forest_plot_has_the_deltas_of_the_tables(cells: Any) -> None:
+    figure = compute_deltas([row for table in compute_tables(cells) for row in table.rows])
+    assert figure is not None
+    assert (figure.tasks, figure.datasets, figure.lines) == (("NER",), ("SciERC",), (("gcn_layers", "0"),))
+    (delta,) = figure.deltas
+    half = 4.302652729696142 * 1.5275252316519465 / 3**0.5  # Student's t; -2, -1, -4
+    assert (delta.delta, delta.is_significant) == (pytest.approx(-7 / 3), False)
+    assert (delta.low, delta.high) == (pytest.approx(-7 / 3 - half), pytest.approx(-7 / 3 + half))
+    assert figure.reach == pytest.approx(1.08 * (7 / 3 + half))
+
+
+def test_an_interval_that_dwarfs_the_differences_does_not_set_the_axis() -> None:
+    wide = row("f1", "a", 1.0, table="2", task="NER", delta=0.5, delta_ci_low=-50.0, delta_ci_high=51.0)
+    figure = compute_deltas([wide])
+    assert figure is not None
+    assert figure.reach == 1.5
+
+
+def test_convergence_is_the_summary_of_the_first_seeds(cells: Any) -> None:
+    figure = compute_convergence(cells)
+    assert figure is not None
+    (line,) = figure.lines
+    assert [step.n for step in line.steps] == [1, 2, 3]
+    assert [step.mean for step in line.steps] == pytest.approx([60.0, 61.0, 62.0])
+    assert line.steps[0].ci_low is None
+    assert line.steps[1].ci_high == pytest.approx(61 + 12.706204736174694)  # t of 1 degree, std / sqrt(2) = 1
+    assert compute_convergence(cells[cells["seed"] != 2]) is None
+
+
+def test_filter_recall_is_that_of_the_base_trials(cells: Any) -> None:
+    recalls = {"b1": [(1, 0.9), (2, 0.95)], "b2": [(1, 0.8)], "other": [(1, 0.1)]}
+    figure = compute_filter_recall(cells, recalls)
+    assert figure is not None
+    (line,) = figure.lines
+    assert line.trials == (((1, 90.0), (2, 95.0)), ((1, 80.0),))
+    assert line.mean == ((1, pytest.approx(85.0)),)
+    assert compute_filter_recall(cells, {"other": [(1, 0.1)]}) is None
+
+
+def test_speed_joins_a_phase_with_its_f1() -> None:
+    rows = [
+        row("f1", "LAI-Net", 60.0, task="RE+", ci_low=58.0, ci_high=62.0),
+        row("sentences_per_second", "LAI-Net", 15.0),
+        row("f1", "PL-Marker", 59.0, task="RE+"),
+        row("sentences_per_second", "PL-Marker", None),
+    ]
+    figure = compute_speed(rows)
+    assert figure is not None
+    (point,) = figure.points
+    assert (point.task, point.level, point.speed, point.f1, point.low) == ("RE+", "LAI-Net", 15.0, 60.0, 58.0)
+    assert compute_speed(rows[1:]) is None
+
+
+def test_search_history_has_what_ended_and_the_rungs(search: Search) -> None:
+    figure = compute_search_history(search)
+    assert figure is not None
+    assert [(curve.number, curve.state, curve.score) for curve in figure.curves] == [
+        (0, COMPLETE, 50.0), (1, PRUNED, 20.0),
+    ]  # fmt: skip
+    assert figure.curves[0].points == ((1, 40.0), (2, 50.0))
+    assert (figure.best, figure.rungs) == (((0, 50.0),), (1,))
+    assert compute_search_history(Search(Rules(seeds=(1,)))) is None
+
+
+def test_importance_is_in_order() -> None:
+    figure = compute_importance({"a": 0.2, "b": 0.7, "c": 0.1})
+    assert figure is not None
+    assert figure.shares == (("b", 0.7), ("a", 0.2), ("c", 0.1))
+    assert compute_importance({}) is None
+
+
+def test_a_figure_appears_only_with_its_data(cells: Any) -> None:
+    rows = [row for table in compute_tables(cells) for row in table.rows]
+    drawn = list(gallery.draw_all(gallery.Material(cells, rows, {"b1": [(1, 0.9), (2, 0.95)]})))
+    assert [figure.name for figure in drawn] == [
+        "figure_a1", "figure_deltas", "figure_convergence", "figure_filter_recall",
+    ]  # fmt: skip
+    for figure in drawn:
+        assert set(figure.files) == {"png", "pdf", "svg"}
+        assert b"/Type3" not in figure.files["pdf"]
+        assert b"CreationDate" not in figure.files["pdf"]
+        assert figure.alt
+        assert figure.caption
+    again = gallery.draw_all(gallery.Material(cells, rows, {"b1": [(1, 0.9), (2, 0.95)]}))
+    assert [figure.files for figure in again] == [figure.files for figure in drawn]
+
+
+def test_a_searchs_figures_fit_a_page(search: Search) -> None:
+    history, importance = compute_search_history(search), compute_importance({"a": 0.2, "b": 0.7})
+    assert draw_search_history(history).get_size_inches()[0] == TWO_COLUMNS
+    canvas = draw_importance(importance)
+    assert canvas.get_size_inches()[0] == ONE_COLUMN
+    assert b"/FontFile2" in render(canvas)["pdf"]  # TrueType, embedded
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_the_report_of_a_search_has_its_figures(
+    search: Search, is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importance comes from the composition root, which has Optuna; a small search has none."""
+
+    def importances(plan: SearchPlan, found: Search) -> dict[str, float]:
+        assert (plan.study.name, found) == ("search-demo", search)
+        if is_large:
+            return {"x": 1.0}
+        raise InputError("9 configs of the search are complete; importance needs 10 or more")
+
+    monkeypatch.setattr("analysis.report.read_search", lambda plan, ledger: search)
+    monkeypatch.setattr("tune.search.optuna_view.importances", importances)
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    arguments = ["search-demo", "--ledger", str(tmp_path / "ledger.sqlite"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "figure_search.pdf" in names
+    assert ("figure_importance.pdf" in names) == is_large
+    assert not any(name.startswith("table") for name in names)

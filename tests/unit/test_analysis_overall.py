@@ -1,0 +1,113 @@
+"""Table 1: published baselines as such, LAI-Net from the base, PL-Marker planned, imported or missing."""
+
+from typing import Any
+
+import pytest
+
+from analysis.paper import baselines
+from analysis.tables.layout import Entry
+from analysis.tables.render import to_csv
+from analysis.tables.rows import Row
+from analysis.tables.table import Table, compute_table
+
+STUDY = """
+name = "s"
+seeds = [1, 2, 3]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[factors]
+gcn_layers = [0, 1, 2]
+"""
+OF_PL_MARKER = {
+    "model": "PL-Marker",
+    "gcn_layers": "",
+    "gcn_heads": "",
+    "entity_filter": "",
+    "annotations": "",
+}
+
+
+def row_of(table: Table, level: str, task: str = "NER", metric: str = "f1") -> Row:
+    (found,) = [row for row in table.rows if (row.level, row.task, row.metric) == (level, task, metric)]
+    return found
+
+
+@pytest.fixture
+def base(result_row: Any) -> list[dict[str, Any]]:
+    """LAI-Net 60, 62, 64."""
+    return [result_row(f1, seed=seed) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
+
+
+def test_a_study_without_pl_marker_says_that_it_is_not_planned(imported: Any, base: Any) -> None:
+    table = compute_table(imported(STUDY, base).cells, "1")
+    ours, theirs = row_of(table, "LAI-Net"), row_of(table, "PL-Marker")
+    assert (ours.n, ours.mean, ours.std) == (3, pytest.approx(62.0), pytest.approx(2.0))
+    assert (ours.ci_low, ours.paper) == (pytest.approx(62 - 4.302652729696142 * 2 / 3**0.5), 69.94)
+    assert (theirs.n, theirs.mean, theirs.mark, theirs.paper) == (0, None, "missing", 69.90)
+    assert table.grid.lines[-1].labels == ("", "PL-Marker, this study", "")
+    assert table.grid.lines[-1].entries[2] == Entry("not planned")
+    assert "not planned: this study trains no such model." in " ".join(table.caption)
+
+
+def test_imported_pl_marker_is_shown_in_a_study_that_does_not_plan_it(
+    imported: Any, result_row: Any, base: Any
+) -> None:
+    """Whatever its factor columns say: it has no graph, filter or annotations."""
+    theirs = [result_row(f1, seed=seed, **OF_PL_MARKER) for seed, f1 in ((1, 0.59), (2, 0.60), (4, 0.7))]
+    table = compute_table(imported(STUDY, base + theirs).cells, "1")
+    found = row_of(table, "PL-Marker")
+    assert (found.n, found.mean) == (3, pytest.approx(63.0))
+    assert found.delta == pytest.approx(-1.5)  # seeds 1 and 2: -1 and -2
+    assert row_of(table, "LAI-Net").mean == pytest.approx(62.0)
+    assert [row.level for row in table.rows if row.best and row.metric == "f1"] == ["PL-Marker"]
+
+
+def test_baselines_stand_as_published_and_are_not_ranked(imported: Any, base: Any) -> None:
+    table = compute_table(imported(STUDY, base).cells, "1")
+    spert = row_of(table, "Spert", "RE+")
+    assert (spert.mark, spert.n, spert.mean, spert.paper) == ("published", None, None, 50.84)
+    assert spert.paper is not None
+    assert spert.paper > 50
+    assert row_of(table, "Spert", "RE").paper is None
+    lines = {line.labels[1]: line for line in table.grid.lines}
+    assert list(lines) == [
+        "DyGIE++ (2019)", "Spert (2019)", "UniRE (2021)", "PURE (2021)", "PL-Marker (2022), paper",
+        "HIORE (2023)", "Mirror (2023)", "ChatGPT (2023)", "InstructUIE (2023)", "SET (2023)", "ATG (2024)",
+        "BiDArtER (2024)", "LAI-Net, paper", "LAI-Net, this study", "PL-Marker, this study",
+    ]  # fmt: skip
+    assert table.grid.groups == (("NER", 3), ("RE", 3), ("RE+", 3))
+    assert lines["UniRE (2021)"].labels[2] == "SciBert"
+    assert [entry.value for entry in lines["UniRE (2021)"].entries] == [
+        "65.80", "71.10", "68.40", "–", "–", "–", "37.30", "36.60", "36.90",
+    ]  # fmt: skip
+    assert all(entry.published for entry in lines["LAI-Net, paper"].entries)
+
+
+def test_csv_has_each_place_once(imported: Any, base: Any) -> None:
+    table = compute_table(imported(STUDY, base).cells, "1")
+    places = [(row.dataset, row.task, row.factor, row.level, row.metric) for row in table.rows]
+    assert len(places) == len(set(places)) == 13 * 3 * 3  # eleven others, PL-Marker, LAI-Net
+    assert "\n1,SciERC,NER,model,Spert,f1,test,,,,,,,,,,,published,70.33\n" in to_csv(table)
+
+
+def test_a_corpus_that_the_paper_lacks_has_ours_alone(imported: Any, result_row: Any) -> None:
+    study = STUDY.replace("SciERC", "mine")
+    table = compute_table(imported(study, [result_row(0.6, dataset="mine")]).cells, "1")
+    assert [line.labels[1] for line in table.grid.lines] == ["LAI-Net, this study", "PL-Marker, this study"]
+
+
+def test_values_of_another_view_do_not_stand_beside_the_papers(imported: Any, base: Any) -> None:
+    table = compute_table(imported(f'{STUDY}[report]\nsplit = "dev"\n', base).cells, "1")
+    labels = [line.labels[1] for line in table.grid.lines]
+    assert "LAI-Net, paper" not in labels
+    assert "UniRE (2021)" in labels
+
+
+def test_baselines_end_with_lai_net() -> None:
+    assert [model.model for model in baselines() if model.dataset == "ADE"] == [
+        "Spert", "Table-Sequence", "SPAN", "LAI-Net",
+    ]  # fmt: skip

@@ -1,0 +1,176 @@
+"""The variance study and the decisions on imported scores with known numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from analysis.cli import app
+from analysis.decisions import decide_study
+from analysis.documents import read_documents
+from analysis.frame import match, read_results
+from analysis.statistics.summary import summarise
+from analysis.tables.table import compute_table
+from analysis.variance import study_variance
+from lai_net.config import TrialConfig, active_settings
+from lai_net.errors import InputError
+from tune.identity import evaluation_id, spec_id
+from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.plan import make_plan
+from tune.results import long_table
+from tune.study import load_study
+
+STUDY = """
+name = "s"
+seeds = 8
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[factors]
+gcn_layers = [0, 1, 2]
+"""
+DECIDE = "[decide]\nmax_seeds = 16\nstep = 8\n"
+BASE = [0.60, 0.62, 0.58, 0.61, 0.59, 0.60, 0.63, 0.57]
+
+
+@pytest.fixture
+def rows(result_row: Any) -> list[dict[str, Any]]:
+    """The base; no layers, 3 points below it; two layers, 0.1 points above or below."""
+    made = []
+    for seed, f1 in enumerate(BASE):
+        made += [
+            result_row(round(score, 6), seed=seed, gcn_layers=layers, gcn_heads=heads)
+            for layers, heads, score in (
+                (0, "", f1 - 0.03), (1, 4, f1), (2, 4, f1 + (0.001 if seed % 2 else -0.001)),
+            )
+        ]  # fmt: skip
+    return made
+
+
+def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    result = study_variance(paths.ledger, load_study(paths.study))
+    (family,) = result.families
+    zero, base, two = family.cells
+    assert [cell.seeds.n for cell in family.cells] == [8, 8, 8]
+    assert base.seeds.mean == pytest.approx(100 * np.mean(BASE))
+    assert base.comparison is None
+    assert zero.comparison is not None
+    assert zero.comparison.delta.mean == pytest.approx(-3)
+    assert (zero.comparison.p, zero.comparison.p_adjusted) == (2 / 2**8, 4 / 2**8)
+    assert zero.comparison.effect is None, "equal differences have no spread"
+    assert two.comparison is not None
+    assert two.comparison.p == 1.0
+    assert [len(cell.convergence) for cell in family.cells] == [8, 8, 8]
+    assert family.ranking is not None
+    assert family.ranking.best[0] == 0
+    assert family.ranking.best[1] == pytest.approx(0.5, abs=0.02)
+    sources = {item.source: item.variance for item in family.components}
+    assert sources["seed"] == pytest.approx(np.var(np.multiply(BASE, 100), ddof=1), rel=0.02)
+    assert result.corpora == ()
+    assert [item.state for item in result.decisions] == ["different", "equivalent"]
+
+
+def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any) -> None:
+    second = [row | {"dataset": "Other", "f1": row["f1"] + 0.1} for row in rows if row["seed"] < 5]
+    study = STUDY.replace(
+        "[factors]", '[[datasets]]\nname = "Other"\n[datasets.ner]\npreset = "demo-ner"\n[factors]'
+    )
+    paths = imported(study, rows + second)
+    (corpora,) = study_variance(paths.ledger, load_study(paths.study)).corpora
+    assert (corpora.datasets, corpora.levels, corpora.shared) == (("SciERC", "Other"), ("0", "1", "2"), 5)
+    sources = {item.source: item.variance for item in corpora.components}
+    assert len(sources) == 7
+    assert sources["corpus"] == pytest.approx(10**2 / 2)  # ± 5 points around the mean
+    assert sources["corpus:level"] == pytest.approx(0, abs=1e-9)
+
+
+def test_an_open_level_asks_for_the_seeds_of_the_next_look(imported: Any, rows: Any) -> None:
+    shaken = [row | {"f1": row["f1"] + (0.02 if row["seed"] % 3 else -0.02) * (row["gcn_layers"] == 2)}
+              for row in rows]  # fmt: skip
+    paths = imported(STUDY + DECIDE, shaken)
+    zero, two = decide_study(paths.ledger, load_study(paths.study))
+    assert (zero.state, zero.look, zero.missing) == ("different", 1, ())
+    assert zero.p_adjusted == pytest.approx(2 / 2**8 * 2 * 2)  # two comparisons, two looks
+    assert (two.state, two.n, two.missing, two.base_missing) == (
+        "open", 8, tuple(range(8, 16)), tuple(range(8, 16))
+    )  # fmt: skip
+    assert decide_study(paths.ledger.with_name("none"), load_study(paths.study))[0].missing == tuple(range(8))
+
+
+def test_seeds_that_were_added_are_in_the_frame(tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY + DECIDE)
+    trial = next(item for item in make_plan(load_study(study)).trials if item.config.graph.layers == 1)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        for seed in (7, 8, 16):
+            record(ledger, f"t{seed}", trial.config, seed, [[3, 3, 2], [1, 1, 1]])
+        for text, seeds in ((STUDY, [7]), (STUDY + DECIDE, [7, 8])):
+            study.write_text(text)
+            parsed = load_study(study)
+            cells = {cell.place.cell.level: cell for cell in match(parsed, long_table(ledger, parsed))}
+            assert list(cells["1"].scores) == seeds
+        (counts,) = read_documents(ledger, cells["1"])
+        assert counts.tolist() == [[[[3, 3, 2]], [[1, 1, 1]]]] * 2
+        assert read_documents(ledger, cells["0"]) == ()
+    (family,) = study_variance(tmp_path / "ledger.sqlite", parsed).families
+    documents = family.cells[1].documents
+    assert documents is not None
+    assert (documents.documents, documents.score) == (2, 75.0)
+
+
+def record(ledger: Ledger, trial_id: str, config: TrialConfig, seed: int, counts: list[list[int]]) -> None:
+    row = TrialRow(
+        trial_id=trial_id, config_id="config", spec_id=spec_id(config), dataset="SciERC", phase="NER",
+        fold=None, seed=seed, config=active_settings(config), corpus_id="corpus", encoder_id="encoder",
+    )  # fmt: skip
+    score = {"task": "NER", "protocol": "pure", "averaging": "micro", "precision": 0.75, "recall": 0.75}
+    evaluation = EvaluationRow(
+        evaluation_id=evaluation_id(trial_id, None, "test", "predicted"), trial_id=trial_id,
+        upstream_trial_id=None, split="test", entities="predicted", scores=[score | {"f1": 0.75}],
+        documents=[{"task": "NER", "protocol": "pure", "labels": ["X"], "counts": counts}],
+    )  # fmt: skip
+    ledger.register_trials([row])
+    ledger.start_attempt(trial_id, 1, {})
+    ledger.finish_attempt(trial_id, 1, "completed", evaluations=[evaluation])
+
+
+def test_the_command_prints_tables_or_json(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    for part in ("1 (base)", "60.00", "2.00", "equivalent", "standard deviation by source", "8 shared seeds"):
+        assert part in text
+    first, again = (CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False) for _ in range(2))
+    assert first.stdout == again.stdout
+    content = json.loads(first.stdout)
+    assert content["families"][0]["cells"][1]["seeds"]["mean"] == pytest.approx(60)
+
+
+def test_intervals_of_tables_are_those_asked_for(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    scores = [100 * score for score in BASE]
+    for interval, said in ((None, "Student-t"), ("bca", "BCa bootstrap")):
+        table = compute_table(read_results(paths.ledger, paths.study, interval).cells, "2")
+        (row,) = (row for row in table.rows if (row.level, row.metric) == ("1", "f1"))
+        expected = summarise(scores, interval=interval or "t")
+        assert (row.ci_low, row.ci_high) == pytest.approx((expected.ci_low, expected.ci_high))
+        assert said in " ".join(table.caption)
+    paths.study.write_text(STUDY + '[report]\ninterval = "bca"\n')
+    assert set(paths.cells["interval"]) == {"bca"}
+
+
+def test_a_search_has_no_variance_study(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    with pytest.raises(InputError, match="name a study with tables"):
+        study_variance(tmp_path / "ledger.sqlite", load_study("search-demo"))
+
+
+def test_nothing_done_yet_is_said(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, [rows[0] | {"dataset": "Elsewhere"}])
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    assert "no cell has a score yet" in CliRunner().invoke(app, words, catch_exceptions=False).stdout
