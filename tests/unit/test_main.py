@@ -40,7 +40,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_package_contributes_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("--help") == 0
     shown = capsys.readouterr().out
-    for name in ("corpus", "train", "predict", "score", "plan", "run", "status", "why", "results", "import",
+    for name in ("corpus", "train", "predict", "save", "score", "plan", "run", "status", "why", "results", "import",
                  "report", "verify"):  # fmt: skip
         assert f" {name} " in shown
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tune.provenance import code_of, provenance, wait_for_orphans
+from tune.checkout import code_of
+from tune.provenance import provenance, wait_for_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -36,6 +37,10 @@ def test_commit_and_changes_are_those_of_now(tmp_path):
     assert (len(first["commit"]), first["dirty"]) == (40, False)
     file.write_text("2")
     assert code_of(file) == first | {"dirty": True}
+    assert code_of(file, "docs") == first
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "new.md").write_text("3")
+    assert code_of(file, "docs") == first | {"dirty": True}
     git("commit", "-am", "second")
     assert code_of(file)["commit"] != first["commit"]
 

@@ -1,0 +1,106 @@
+"""`make bench`: what PL-Marker's padded shapes cost, and what ours do, measured in one run."""
+
+import argparse
+import datetime as dt
+import gc
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from lai_net.config import Precision
+from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket, memory_cases, speed_cases, strata
+from tests.benchmarks.measuring import cpu_seconds, operations, peak_mib
+from tests.benchmarks.page import Row, page, processor, slug, write_rows
+from tune.checkout import code_of
+
+_PADDED = "padded"
+_NUM_SENTENCES = {
+    ("NER", "inference"): 8,
+    ("RE", "inference"): 4,
+    ("NER", "training"): 2,
+    ("RE", "training"): 3,
+}
+_BATCH, _MEMORY_BATCH = 16, 8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write `<date>-<processor>.csv` and `.md`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--encoders", nargs="+", default=["bert-base-shape", "minilm"])
+    parser.add_argument("--quick", action="store_true", help="a tiny encoder, one repetition")
+    parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if _has_bf16() else ["fp32"])
+    given = parser.parse_args(arguments)
+    counts = _NUM_SENTENCES
+    if given.quick:
+        given.encoders, given.repetitions, counts = ["tiny"], 1, dict.fromkeys(_NUM_SENTENCES, 1)
+        given.precisions = ["fp32"]
+    torch.set_num_threads(1)
+    cases = [] if given.no_memory else memory_cases(given.encoders[0])
+    # First, while this process is small: a padded training step takes what memory there is.
+    peaks = {case: peak_mib(case, batch_size=2 if given.quick else _MEMORY_BATCH) for case in cases}
+    rows = list(_rows(given.encoders, given.precisions, counts, given.repetitions, peaks))
+    given.out.mkdir(parents=True, exist_ok=True)
+    target = given.out / f"{rows[0].date}-{slug(rows[0].processor)}"
+    write_rows(target.with_suffix(".csv"), rows)
+    target.with_suffix(".md").write_text(page(rows, counts), encoding="utf-8")
+    sys.stdout.write(f"{target}.csv\n{target}.md\n")
+
+
+def _rows(
+    encoders: Sequence[str],
+    precisions: Sequence[Precision],
+    counts: Mapping[tuple[str, str], int],
+    repetitions: int,
+    peaks: Mapping[Case, float],
+) -> Iterator[Row]:
+    corpus = benchmark_corpus()
+    code = code_of(Path(__file__).parents[2] / "lai_net" / "config.py")
+    commit = f"{(code['commit'] or 'unknown')[:12]}{'+' if code['dirty'] else ''}"
+
+    def build(case: Case, num_layers: int | None = None) -> Workload:
+        choice = strata if case.step == "inference" else bucket
+        count = counts[case.phase, case.step]
+        sentences = choice(corpus.sentences("test"), case.phase, count)
+        return Workload(case, corpus, sentences, batch_size=_BATCH, num_layers=num_layers)
+
+    for _, group in groupby(speed_cases(encoders, precisions), key=lambda case: case.group):
+        workloads = {case: build(case) for case in group}
+        gflops = {case: operations(case, run.num_layers, build) / 1e9 for case, run in workloads.items()}
+        seconds = cpu_seconds(workloads, repetitions)
+        padded = next(case for case in workloads if case.variant == _PADDED)
+        for case in workloads:
+            num_sentences = counts[case.phase, case.step]
+            row = Row(
+                dataset=corpus.name,
+                **asdict(case),
+                sentences_per_cpu_second=num_sentences / seconds[case],
+                ratio=seconds[padded] / seconds[case],
+                gflop_per_sentence=gflops[case] / num_sentences,
+                peak_mib=peaks.get(case),
+                threads=torch.get_num_threads(),
+                repetitions=repetitions,
+                processor=processor(),
+                date=dt.datetime.now(dt.UTC).date().isoformat(),
+                commit=commit,
+            )
+            sys.stderr.write(f"{' '.join(case.group)} {case.model} {case.representation} {case.variant}: ")
+            sys.stderr.write(f"{row.sentences_per_cpu_second:.3f} sentences/CPU s, {row.ratio:.2f}x\n")
+            yield row
+        workloads.clear()  # each holds weights, in training gradients and moments, too
+        gc.collect()
+
+
+def _has_bf16() -> bool:
+    flags = torch.cpu.get_capabilities()
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
+
+
+if __name__ == "__main__":
+    main()

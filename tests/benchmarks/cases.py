@@ -1,0 +1,229 @@
+"""What is measured: a model in one arrangement of its computation, on some sentences."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BertConfig, BertModel
+
+from lai_net.config import EncoderConfig, Phase, Precision, TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.inputs.tokenization import word_tokenizer
+from lai_net.model.encoder import EncoderSource, TwoPassEncoder, encoder_source
+from lai_net.schema import Corpus, Sentence
+from lai_net.settings import with_settings
+from lai_net.streams import Streams
+from lai_net.training.loop import training_step
+from lai_net.training.ner_task import NerTask
+from lai_net.training.optimizer import build_optimizer
+from lai_net.training.re_task import ReTask
+from tests.benchmarks.padded import PL_MARKER, PaddedFirstRound
+
+SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
+_SHAPES: dict[str, dict[str, Any]] = {  # random weights: time does not depend on what is in them
+    "bert-base-shape": {},
+    "tiny": {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96},
+}
+# By rank, so that as many candidates survive as with trained weights (decision 0011).
+_LAI_NET = {"filter.ratio": 0.75, "filter.threshold": 0.0, "filter.cold_epochs": 0}
+_PL_MARKER = {
+    "input.annotations": False,
+    "filter.enabled": False,
+    "graph.layers": 0,
+    "head.kind": "linear",
+    "head.object_typing": "types",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row of the benchmark.
+
+    Attributes:
+        representation: of a span: `vanilla`, `marker`, `enumerate` or `annotate` (Eq. 1 to 4).
+        variant: `padded` (PL-Marker's shapes, one dense pass), `dense` (one pass without padding),
+            `two-pass`, `early-filter` (two passes, markers for survivors of the filter alone), or two passes
+            in training with `checkpointing` or in `micro-batches` of one example.
+        step: `inference` or `training` (forward, backward and update).
+        encoder: `minilm`, or a shape with random weights.
+    """
+
+    phase: Phase
+    model: str
+    representation: str
+    variant: str
+    step: str
+    encoder: str
+    precision: Precision
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Cases of a group are measured in turns, and against its padded case."""
+        return self.phase, self.step, self.encoder, self.precision
+
+    def config(self, batch_size: int) -> TrialConfig:
+        """The settings of the model."""
+        settings: dict[str, Any] = {"training.batch_size": batch_size, "training.precision": self.precision}
+        if self.model == "PL-Marker":
+            settings |= _PL_MARKER
+        else:
+            settings |= _LAI_NET
+            settings["input.representation"] = self.representation
+        if self.variant == "early-filter":
+            settings["filter.stage"] = "text"
+        elif self.variant == "two-pass, checkpointing":
+            settings["training.activation_checkpointing"] = True
+        elif self.variant == "two-pass, micro-batches":
+            settings["training.micro_batch_tokens"] = 1
+        elif self.variant == "padded":
+            settings["input.max_candidates"] = PL_MARKER[self.phase].pairs
+        return with_settings(TrialConfig(phase=self.phase), settings)
+
+
+def speed_cases(encoders: Sequence[str], precisions: Sequence[Precision]) -> Iterator[Case]:
+    """Every case whose speed is measured, group by group."""
+    for encoder in encoders:
+        for precision in precisions:
+            for phase in ("NER", "RE"):
+                for step in ("inference", "training"):
+                    yield from _group(phase, step, encoder, precision)
+
+
+def _group(phase: Phase, step: str, encoder: str, precision: Precision) -> Iterator[Case]:
+    """What is compared with one another; what saves memory only where memory is measured."""
+
+    def case(model: str, representation: str, variant: str) -> Case:
+        return Case(
+            phase=phase, model=model, representation=representation, variant=variant, step=step,
+            encoder=encoder, precision=precision,
+        )  # fmt: skip
+
+    yield case("PL-Marker", "enumerate", "padded")
+    yield case("PL-Marker", "enumerate", "two-pass")
+    yield case("LAI-Net", "annotate", "two-pass")
+    if (step, precision) == ("inference", "fp32"):
+        yield case("LAI-Net", "annotate", "dense")
+    if phase == "NER":
+        yield case("LAI-Net", "annotate", "early-filter")
+    if (phase, step, precision) == ("NER", "training", "fp32"):
+        yield case("LAI-Net", "annotate", "two-pass, checkpointing")
+        yield case("LAI-Net", "annotate", "two-pass, micro-batches")
+    if step == "inference":
+        yield case("LAI-Net", "vanilla", "dense")
+        yield case("LAI-Net", "marker", "early-filter" if phase == "NER" else "dense")
+        yield case("LAI-Net", "enumerate", "early-filter" if phase == "NER" else "two-pass")
+
+
+def memory_cases(encoder: str) -> Iterator[Case]:
+    """Every case whose peak memory is measured."""
+    for case in speed_cases([encoder], ["fp32"]):
+        if case.variant == "padded" or (case.representation == "annotate" and case.variant != "dense"):
+            yield case
+
+
+def benchmark_corpus() -> Corpus:
+    """SciERC where it is, else the generated corpus."""
+    if SCIERC.is_dir():
+        return load_corpus(str(SCIERC), name="SciERC")
+    return load_corpus("embedded", name="embedded")
+
+
+def strata(sentences: Sequence[Sentence], phase: Phase, count: int) -> list[Sentence]:
+    """The middle sentence of each of `count` equal strata by size."""
+    ordered = _by_size(sentences, phase)
+    return [ordered[(2 * stratum + 1) * len(ordered) // (2 * count)] for stratum in range(count)]
+
+
+def bucket(sentences: Sequence[Sentence], phase: Phase, count: int) -> list[Sentence]:
+    """`count` neighbours by size around the median, such as length buckets bring into one training step."""
+    ordered = _by_size(sentences, phase)
+    first = max(0, (len(ordered) - count) // 2)
+    return ordered[first : first + count]
+
+
+def _by_size(sentences: Sequence[Sentence], phase: Phase) -> list[Sentence]:
+    """By words; in RE by entities, then words, and of sentences with two or more alone: no other is read."""
+    sizes = [(len({entity.span for entity in s.entities}), len(s.words), s) for s in sentences]
+    if phase == "NER":
+        return [sentence for _, _, sentence in sorted(sizes, key=lambda size: size[1])]
+    return [s for entities, _, s in sorted(sizes, key=lambda size: size[:2]) if entities > 1]
+
+
+class Workload:
+    """A case's model with its sentences, ready to be run.
+
+    Args:
+        case: what is built.
+        corpus: for its labels.
+        sentences: that a run goes through once.
+        batch_size: in training; sentences (NER) or subjects (RE).
+        num_layers: keep so many of the encoder's layers; None keeps all.
+        has_dropout: as its config says, or none at all.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        corpus: Corpus,
+        sentences: Sequence[Sentence],
+        *,
+        batch_size: int,
+        num_layers: int | None = None,
+        has_dropout: bool = True,
+    ) -> None:
+        self.case = case
+        self.sentences = sentences
+        config = case.config(batch_size)
+        kind = NerTask if case.phase == "NER" else ReTask
+        streams = Streams(0, torch.device("cpu"))
+        training = sentences if case.step == "training" else ()
+        self.task = kind(config, corpus.labels, streams, torch.device("cpu"), training, _source(case.encoder))
+        model = self.task.model
+        if case.variant == "padded":
+            model.first_round = PaddedFirstRound.of(model.first_round, PL_MARKER[case.phase])
+        elif (case.representation, case.variant) == ("annotate", "dense"):
+            model.first_round.two_pass = False
+        if num_layers is not None:
+            model.first_round.encoder.layers = model.first_round.encoder.layers[:num_layers]
+        if not has_dropout:
+            model.apply(_without_dropout)
+        self.num_layers = len(model.first_round.encoder.layers)
+        self._optimizer = build_optimizer(model, config.training)
+
+    def hold_moments(self) -> None:
+        """Make the optimizer's moments, which every step but the first finds made."""
+        for parameter in self.task.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def __call__(self) -> None:
+        """Predict the sentences one by one, or train on them for an epoch."""
+        if self.case.step == "inference":
+            for sentence in self.sentences:
+                self.task.predict([sentence])
+            return
+        self.task.model.train()
+        self.task.streams.start_epoch(1)
+        for losses in self.task.steps(1):
+            training_step(self.task.model, self._optimizer, losses, self.task.config.training.clip)
+
+
+@lru_cache(maxsize=1)
+def _source(encoder: str) -> EncoderSource:
+    if encoder not in _SHAPES:
+        return encoder_source(EncoderConfig(name=encoder))
+    torch.manual_seed(0)
+    return EncoderSource(
+        word_tokenizer("minilm"), BertModel(BertConfig(**_SHAPES[encoder]), add_pooling_layer=False)
+    )
+
+
+def _without_dropout(module: torch.nn.Module) -> None:
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0
+    if isinstance(module, TwoPassEncoder):
+        module.attention_dropout = 0.0

@@ -1,0 +1,93 @@
+"""CPU seconds in turns, floating point operations, and peak memory in a process of its own."""
+
+import argparse
+import ctypes
+import gc
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket, memory_cases
+
+
+def cpu_seconds(workloads: Mapping[Case, Workload], repetitions: int) -> dict[Case, float]:
+    """Median CPU seconds of this process a run of each; every repetition takes each in turn."""
+    times: dict[Case, list[float]] = {case: [] for case in workloads}
+    for _ in range(repetitions):
+        for case, workload in workloads.items():
+            gc.collect()
+            begin = time.process_time()
+            workload()
+            times[case].append(time.process_time() - begin)
+    return {case: statistics.median(seconds) for case, seconds in times.items()}
+
+
+def operations(case: Case, num_layers: int, build: Callable[[Case, int], Workload]) -> int:
+    """Floating point operations of the matrix products in one run, those inside attention among them.
+
+    Counted with one and with two layers of the encoder: what each further layer adds is the same.
+    """
+    one, two = (_counted(build(case, layers)) for layers in (1, 2))
+    return one + (num_layers - 1) * (two - one)
+
+
+def _counted(workload: Workload) -> int:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        workload()
+    return int(counter.get_total_flops())
+
+
+def peak_mib(case: Case, *, batch_size: int) -> float:
+    """Growth of peak memory in MiB while a new process runs a case's first and only batch."""
+    command = [sys.executable, "-m", __name__, str(list(memory_cases(case.encoder)).index(case))]
+    command += [case.encoder, str(batch_size)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _grown(run: Workload) -> float:
+    """The kernel's high-water mark of resident memory, reset just before the run, less what was there."""
+    if run.case.step == "training":
+        run.hold_moments()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc: what is free is no part of what was there
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    run()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(name)]
+    return int(line.split()[1])
+
+
+def memory_workload(case: Case, batch_size: int) -> Workload:
+    """One sentence, or a batch to train on; without dropout: the masks of the padded shape would not fit."""
+    corpus = benchmark_corpus()
+    count = 1 if case.step == "inference" else batch_size if case.phase == "NER" else batch_size // 2
+    sentences = bucket(corpus.sentences("test"), case.phase, count)
+    return Workload(case, corpus, sentences, batch_size=batch_size, has_dropout=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the growth of one case."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("number", type=int)
+    parser.add_argument("encoder")
+    parser.add_argument("batch_size", type=int)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    workload = memory_workload(list(memory_cases(given.encoder))[given.number], given.batch_size)
+    sys.stdout.write(f"{_grown(workload):.0f}\n")
+
+
+if __name__ == "__main__":
+    main()

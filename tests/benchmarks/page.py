@@ -1,0 +1,150 @@
+"""The benchmark's rows as CSV and as a page with the bars of issue 3."""
+
+import csv
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+
+import torch
+import transformers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured case; `peak_mib` is None where it was not measured."""
+
+    dataset: str
+    phase: str
+    model: str
+    representation: str
+    variant: str
+    step: str
+    encoder: str
+    precision: str
+    sentences_per_cpu_second: float
+    ratio: float
+    gflop_per_sentence: float
+    peak_mib: float | None
+    threads: int
+    repetitions: int
+    processor: str
+    date: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What issue 3 asks for, and what was measured; None where it was not."""
+
+    text: str
+    bound: float
+    value: float | None
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        if self.value is None:
+            return f"| {self.text} | {sign} {self.bound:g} | not measured | |"
+        met = self.value <= self.bound if self.at_most else self.value >= self.bound
+        verdict = "met" if met else "**missed**"
+        return f"| {self.text} | {sign} {self.bound:g} | {self.value:.2f} | {verdict} |"
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """One line a row, with a header."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [item.name for item in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            numbers = {
+                name: float(f"{value:.4g}") for name, value in asdict(row).items() if isinstance(value, float)
+            }
+            writer.writerow(asdict(row) | numbers)
+
+
+def page(rows: Sequence[Row], counts: Mapping[tuple[str, str], int]) -> str:
+    """Hardware and versions, the bars, and a table a phase and step; `counts` are sentences of each."""
+    first = rows[0]
+    parts = [
+        f"# Speed, {first.date}, {first.processor}",
+        "",
+        f"`make bench` at commit {first.commit}; torch {torch.__version__}, transformers "
+        f"{transformers.__version__}, Python {platform.python_version()}; threads: {first.threads}; other "
+        "work ran beside. Sentences per second of CPU time: medians of repetitions in which the arrangements "
+        f"of a group take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
+        "",
+        f"- Inference: one by one, the middle sentences of {counts['NER', 'inference']} strata by length "
+        f"(NER) and of {counts['RE', 'inference']} by gold entities, two or more (RE).",
+        f"- Training: a step on {counts['NER', 'training']} (NER) or {counts['RE', 'training']} (RE) "
+        "neighbours around the median; forward, backward and update.",
+        "- GFLOP are those of matrix products, attention's among them.",
+        "- Memory: growth of the peak, over weights and the optimizer's moments, in a process of its own; "
+        "inference on one sentence, a training step at batch 8 without dropout (its masks in the padded "
+        "shape would not fit).",
+        "- `padded` is PL-Marker's model in PL-Marker's shapes (1,024 tokens in NER, 288 in RE, one dense "
+        "pass) in our code; ratios are against it. bert-base-shape has random weights. No GPU was used.",
+        "",
+        "| bar | wanted | measured | |",
+        "| --- | --- | --- | --- |",
+        *map(str, bars(rows)),
+    ]
+    groups = list(dict.fromkeys((row.encoder, row.precision, row.phase, row.step) for row in rows))
+    for group in groups:
+        parts += ["", f"## {group[2]} {group[3]}, {group[0]}, {group[1]}", "", *_table(rows, group)]
+    return "\n".join(parts) + "\n"
+
+
+def bars(rows: Sequence[Row]) -> Iterator[Bar]:
+    """Issue 3's bars, on the first encoder."""
+    own = [row for row in rows if row.encoder == rows[0].encoder]
+    ours = {(r.phase, r.step, r.variant, r.precision): r for r in own if r.representation == "annotate"}
+    theirs = {
+        (r.phase, r.step, r.variant): r for r in own if r.model == "PL-Marker" and r.precision == "fp32"
+    }
+    for phase, variant, bound in (
+        ("NER", "two-pass", 3.5),
+        ("RE", "two-pass", 4.5),
+        ("NER", "early-filter", 12),
+    ):
+        row = ours[phase, "inference", variant, "fp32"]
+        yield Bar(f"{phase} inference, {variant} against padded", bound, row.ratio)
+    for phase in ("NER", "RE"):
+        row, padded = ours[phase, "training", "two-pass", "fp32"], theirs[phase, "training", "padded"]
+        yield Bar(f"{phase} training step, two-pass against padded", 3, row.ratio)
+        memory = row.peak_mib / padded.peak_mib if row.peak_mib and padded.peak_mib else None
+        yield Bar(f"{phase} training step, peak memory against padded", 0.5, memory, at_most=True)
+    for phase, step in product(("NER", "RE"), ("inference", "training")):
+        row = ours[phase, step, "two-pass", "fp32"]
+        time = theirs[phase, step, "two-pass"].ratio / row.ratio
+        yield Bar(f"{phase} {step}, time of LAI-Net against PL-Marker, two-pass", 1.1, time, at_most=True)
+    for phase, step in product(("NER", "RE"), ("inference", "training")):
+        row, half = ours[phase, step, "two-pass", "fp32"], ours.get((phase, step, "two-pass", "bf16"))
+        gain = half.sentences_per_cpu_second / row.sentences_per_cpu_second if half else None
+        yield Bar(f"{phase} {step}, two-pass, bf16 against fp32", 2, gain)
+
+
+def _table(rows: Sequence[Row], group: tuple[str, str, str, str]) -> Iterator[str]:
+    yield "| model | representation | arrangement | sentences/CPU s | ratio | GFLOP/sentence | peak MiB |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        if (row.encoder, row.precision, row.phase, row.step) == group:
+            peak = "" if row.peak_mib is None else f"{row.peak_mib:,.0f}"
+            yield (
+                f"| {row.model} | {row.representation} | {row.variant} | {row.sentences_per_cpu_second:.3g} "
+                f"| {row.ratio:.2f} | {row.gflop_per_sentence:.3g} | {peak} |"
+            )
+
+
+def processor() -> str:
+    """Its name and the instructions that decide bf16's speed."""
+    flags = torch.cpu.get_capabilities()
+    bf16 = [name for name in ("avx512_bf16", "amx_bf16") if flags.get(name)]
+    return " ".join([str(flags.get("cpu_name") or platform.machine()), *bf16])
+
+
+def slug(name: str) -> str:
+    """Letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

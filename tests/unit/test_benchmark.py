@@ -1,0 +1,103 @@
+"""The benchmark measures what it says: the same logits in every arrangement."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from analysis.speed import read_speeds
+from lai_net.corpora.loading import load_corpus
+from lai_net.schema import Corpus
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.cases import Case, Workload, bucket, speed_cases, strata
+from tests.benchmarks.page import Bar, slug
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus("embedded", name="embedded")
+
+
+CASES = list(speed_cases(["tiny"], ["fp32"]))
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_padding_changes_no_score_and_no_loss(phase: str, corpus: Corpus) -> None:
+    (padded, two_pass) = (
+        next(case for case in CASES if (case.phase, case.step, case.variant) == (phase, "training", variant))
+        for variant in ("padded", "two-pass")
+    )
+    assert padded.model == two_pass.model == "PL-Marker"
+    sentences = strata(corpus.sentences("train"), "RE", 3)
+    losses, scores = [], []
+    for case in (padded, two_pass):
+        workload = Workload(case, corpus, sentences, batch_size=50, has_dropout=False)
+        ((loss,),) = workload.task.steps(1)
+        losses.append(loss.item())
+        found = workload.task.predict(sentences).sentences
+        scores.append([score for item in found for _, score in (*item.entities, *item.relations)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert len(scores[0]) > 3
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_the_padded_shapes_are_pl_markers(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {}
+    for phase in ("NER", "RE"):
+        case = next(case for case in CASES if case.phase == phase and case.variant == "padded")
+        workload = Workload(case, corpus, corpus.sentences("train")[:1], batch_size=50)
+        encoder = workload.task.model.first_round.encoder
+        encode, seen = encoder.encode, set[tuple[int, ...]]()
+
+        def noting(ids: Any, positions: Any, mask: Any, seen: Any = seen, encode: Any = encode) -> Any:
+            seen.add(mask.shape[1:])
+            return encode(ids, positions, mask)
+
+        monkeypatch.setattr(encoder, "encode", noting)
+        workload()
+        lengths[phase] = seen
+    assert lengths == {"NER": {(1024, 1024)}, "RE": {(288, 288)}}
+
+
+def test_strata_and_buckets(corpus: Corpus) -> None:
+    sentences = corpus.sentences("train")
+    words = sorted(len(sentence.words) for sentence in sentences)
+    low, high = (len(sentence.words) for sentence in strata(sentences, "NER", 2))
+    assert (low, high) == (words[len(words) // 4], words[3 * len(words) // 4])
+    neighbours = [len(sentence.words) for sentence in bucket(sentences, "NER", 3)]
+    assert max(neighbours) - min(neighbours) <= 1
+    assert all(len(sentence.entities) > 1 for sentence in strata(sentences, "RE", 5))
+
+
+def test_each_group_is_led_by_its_padded_case() -> None:
+    groups: dict[tuple[str, ...], list[Case]] = {}
+    for case in CASES:
+        groups.setdefault(case.group, []).append(case)
+    assert len(groups) == 4
+    assert all([case.variant for case in group].count("padded") == 1 for group in groups.values())
+
+
+def test_a_bar_tells_whether_it_is_met() -> None:
+    assert str(Bar("speed", 3.5, 3.6)).endswith("| 3.60 | met |")
+    assert str(Bar("speed", 3.5, 3.4)).endswith("**missed** |")
+    assert str(Bar("memory", 0.5, 0.4, at_most=True)).endswith("met |")
+    assert "not measured" in str(Bar("memory", 0.5, None))
+    assert slug("AMD EPYC avx512_bf16") == "amd-epyc-avx512-bf16"
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_rows_that_the_analysis_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = torch.get_num_threads()
+    try:
+        main(["--quick", "--out", str(tmp_path)])
+    finally:
+        torch.set_num_threads(threads)
+    table, text = map(Path, capsys.readouterr().out.split())
+    rows = read_speeds(table)
+    assert len(rows) == len(CASES)
+    assert {row.variant for row in rows} >= {"padded", "dense", "two-pass", "early-filter"}
+    assert any(row.peak_mib is not None for row in rows)
+    assert "NER inference, two-pass against padded | ≥ 3.5" in text.read_text(encoding="utf-8")
