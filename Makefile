@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help setup test test-all lint types contracts format demo readme-image clean
+.PHONY: help setup test test-all lint types contracts format demo bench bench-driver bench-search search-truth drill readme-image statistics-figures clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,11 +40,26 @@ demo: setup  ## all tables and the figure on the embedded corpus
 	$(BIN)/lai run demo --ledger $(DEMO)/ledger.sqlite
 	$(BIN)/lai report demo --ledger $(DEMO)/ledger.sqlite --out $(DEMO)/report
 
-readme-image:  ## Table 4 of the committed report as the README shows it; needs chromium
-	chromium --headless --no-sandbox --disable-gpu --window-size=1100,2300 \
-	  --screenshot=$(CURDIR)/docs/images/page.png file://$(CURDIR)/reports/scierc-first/index.html
-	$(BIN)/python -c "from PIL import Image; Image.open('docs/images/page.png').convert('RGB').crop((10, 1088, 680, 1602)).save('docs/images/table4.png', optimize=True)"
-	rm docs/images/page.png
+bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (a quarter of an hour of CPU time)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks
+
+bench-driver: setup  ## what the driver adds to its trials, beside bare Ray Tune, into docs/benchmarks (a quarter of an hour)
+	$(BIN)/python -m tests.benchmarks.driver
+
+bench-search: setup  ## epochs that each way to search needs, replayed on a table, into docs/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.search
+
+search-truth: setup  ## that table, trained anew (a quarter of an hour of CPU time; resumes)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks.search --ledger runs/search-truth/ledger.sqlite
+
+drill: setup  ## 60 random schedules of kills over driver, worker and node, into docs/benchmarks (a quarter of an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.drills --out docs/benchmarks
+
+readme-image: setup  ## Table 4 of the committed report as the README shows it; needs chromium
+	$(BIN)/python docs/images/shoot.py reports/scierc-first/index.html table4 docs/images/table4.png
+
+statistics-figures: setup  ## docs/statistics-figures.md: coverage, level and power by simulation
+	OMP_NUM_THREADS=1 $(BIN)/python tests/property/theory.py > docs/statistics-figures.md
 
 clean:  ## remove .venv and the demo
 	rm -rf $(VENV) $(DEMO)
