@@ -55,9 +55,10 @@ def test_plan_json_is_alone_on_stdout_and_has_the_contracts_keys(path: Path) -> 
         "cells", "seeds", "runs", "trials", "folded", "done", "to_run", "estimate", "warnings",
     ]  # fmt: skip
     assert [content[key] for key in list(content)[:7]] == [36, 2, 72, 54, 18, 1, 53]
-    assert content["estimate"] == dict.fromkeys(
-        ("cpu_s", "wall_s", "gpu_h", "wall_h", "disk_gib")
-    ) | {"measured": 1, "probed": 0}
+    assert content["estimate"] == dict.fromkeys(("cpu_s", "wall_s", "gpu_h", "wall_h", "disk_gib")) | {
+        "measured": 1,
+        "probed": 0,
+    }
 
 
 def test_plan_needs_and_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

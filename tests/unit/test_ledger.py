@@ -315,3 +315,11 @@ def test_event_number_is_taken_once(ledger: Ledger) -> None:
     ledger.record_search_event(event)
     with pytest.raises(sqlite3.IntegrityError):
         ledger.record_search_event(event)
+
+
+def test_evaluations_come_by_trial_and_those_that_failed_by_their_error(ledger: Ledger) -> None:
+    ledger.start_attempt("t1", 1, {})
+    assert ledger.finish_attempt("t1", 1, "completed", evaluations=[EVALUATION])
+    ledger.record_evaluation(dataclasses.replace(EVALUATION, evaluation_id="a0", scores=[], error="boom"))
+    assert [item.evaluation_id for item in ledger.each_evaluation(by_trial=True)] == ["a0", "e1"]
+    assert ledger.evaluation_errors() == {"t1": "boom"}

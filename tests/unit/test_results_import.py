@@ -139,7 +139,12 @@ def test_completed_run_replaces_what_was_not_completed(tmp_path: Path, ledger: L
 
 @pytest.mark.parametrize(
     ("header", "old", "new"),
-    [("trial_id", "a", "b"), ("encoder", "", "bert"), ("selection", "dev", ""), ("representation", "", "annotate")],
+    [
+        ("trial_id", "a", "b"),
+        ("encoder", "", "bert"),
+        ("selection", "dev", ""),
+        ("representation", "", "annotate"),
+    ],
 )
 def test_second_result_for_a_cell_and_seed_is_refused_at_the_import(
     tmp_path: Path, ledger: Ledger, header: str, old: str, new: str
