@@ -208,9 +208,7 @@ def _partner(pairs: Tensor) -> Tensor:
     return torch.unflatten(pairs, 2, (-1, 2)).flip(3).flatten(2, 3)
 
 
-def build_encoder(
-    config: EncoderConfig, *, mask_id: int, entity_id: int, bert: Any = None
-) -> TwoPassEncoder:
+def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int, bert: Any = None) -> TwoPassEncoder:
     """A fresh encoder with pretrained weights, frozen as the config says.
 
     Marker embeddings draw from torch's global generator. `bert` is copied; None takes the one that the

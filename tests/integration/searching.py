@@ -1,4 +1,4 @@
-"""What tests of a search share: studies, and a `lai run` whose trainings are the drill's. Not a test itself."""
+"""What tests of a search share: studies, and a `lai run` whose trainings are the drill's. No test itself."""
 
 import contextlib
 import importlib.util

@@ -40,7 +40,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_package_contributes_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("--help") == 0
     shown = capsys.readouterr().out
-    names = "corpus train predict save score plan run status why results import report verify cluster variance"
+    names = "corpus train predict save score plan run status why results import report verify variance"
     for name in names.split():
         assert f" {name} " in shown
 
