@@ -17,6 +17,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_happens_unarmed() -> None:
     for point in POINTS:
         reach(point)
+    assert fault_points._visits == 0
 
 
 def test_the_armed_point_acts_at_its_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
