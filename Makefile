@@ -10,7 +10,7 @@ help:  ## what there is
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tracking]'
 	touch $@
 
 setup: $(VENV)/installed  ## make .venv with the pinned packages
@@ -40,7 +40,7 @@ demo: setup  ## all tables and the figure on the embedded corpus
 	$(BIN)/lai run demo --ledger $(DEMO)/ledger.sqlite
 	$(BIN)/lai report demo --ledger $(DEMO)/ledger.sqlite --out $(DEMO)/report
 
-bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (a quarter of an hour of CPU time)
+bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (twenty minutes of CPU time)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks
 
 bench-driver: setup  ## what the driver adds to its trials, beside bare Ray Tune, into docs/benchmarks (a quarter of an hour)
