@@ -18,9 +18,10 @@ import analysis.cli
 import lai_net.cli
 import lai_net.model_commands
 import tune.cli
-from analysis.cli import DEFAULT_LEDGER, IMPORTANCES
+from analysis.cli import IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
+from tune.ledger_file import DEFAULT_LEDGER
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
 from tune.study import Study

@@ -22,7 +22,9 @@ def cautions(results: Results) -> list[str]:
     if len(clean) > 1:
         sentences.append(f"The numbers come from {len(clean)} commits of the code.")
     if any(name.endswith(_DIRTY) for name in used):
-        sentences.append(f"Some numbers come from code with uncommitted changes ({_DIRTY} in `commit`).")
+        sentences.append(
+            f"Some numbers come from code with uncommitted changes (“{_DIRTY}” after the commit)."
+        )
     return sentences
 
 

@@ -9,6 +9,7 @@ import typer
 
 from analysis.variance_command import variance
 from lai_net.errors import InputError
+from tune.ledger_file import DEFAULT_LEDGER
 from tune.study import Interval
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ app.command()(variance)
 paper_app = typer.Typer(no_args_is_help=True, help="Look at the published tables.")
 app.add_typer(paper_app, name="paper")
 
-DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 IMPORTANCES = "lai.importances"
 """Under this the composition root hands over what computes a search's importances, which needs Optuna."""
-_PLAIN_WIDTH = 150  # columns of a table that is written to a file or a pipe
 
 
 @app.command()
@@ -43,19 +42,23 @@ def report(
     serve: Annotated[
         bool, typer.Option("--serve", help="Write nothing: show the page to this machine's browser, live.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of --serve; without it a free one is taken.")
+    ] = None,
 ) -> None:
     """Write a study's tables, figures and report page from its ledger; missing cells are shown as missing."""
     from analysis.report import compose_report, write_report
 
     if (out is None) != serve:
         raise InputError("give either --out DIR or --serve")
+    if port is not None and not serve:
+        raise InputError("--port is of --serve, which is not given; leave it out")
     importances = context.meta.get(IMPORTANCES)
     if out is None:
         compose = partial(
             compose_report, study, ledger, speed=speed, importances=importances, interval=interval
         )
-        _serve(compose, study, ledger, port)
+        _serve(compose, study, ledger, port or 0)
         return
     written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
     typer.echo(written.progress)
@@ -92,10 +95,11 @@ def paper_audit(
 
 
 def _print_audit(result: "Audit") -> None:
-    """Print one line a deviation, the worst first, and the counts."""
-    from rich.console import Console
+    """Print one line a deviation, the worst first, the counts, and what no check reaches."""
     from rich.markup import escape
     from rich.table import Table
+
+    from tune.console import table_console
 
     table = Table("place", "what", "printed", "computed", "explained by", "note")
     for found in result.deviations:
@@ -108,10 +112,14 @@ def _print_audit(result: "Audit") -> None:
             found.note,
         )
         table.add_row(*(escape(str(field)) for field in row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PLAIN_WIDTH)
+    console = table_console()
     if table.rows:
         console.print(table)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     console.print(f"{len(result.findings)} numbers recomputed: {counts}", soft_wrap=True)
+    tables = ", ".join(f"{count} in Table {table}" for table, count in result.unchecked_by_table.items())
+    console.print(
+        f"{len(result.unchecked)} of {result.printed} printed numbers stand for themselves, with nothing to "
+        f"be checked against: a slip there cannot be seen{f' ({tables})' if tables else ''}",
+        soft_wrap=True,
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.tables.layout import NAMES, signed
-from analysis.tables.rows import SIGNIFICANT, Row
+from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row
 from tune.summary import SIGNIFICANCE, smallest_p
 
 _CELL = ["dataset", "phase", "factor", "level"]
@@ -39,16 +39,42 @@ def _failed(cells: pd.DataFrame) -> str:
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
-    """One sentence per dataset, task and factor, on F1; nothing where fewer than two levels have scores."""
+    """One sentence on F1 per dataset, task and factor of which two levels have scores.
+
+    A dataset and task in which nothing is compared has one on its base.
+
+    Args:
+        rows: of all tables of a study.
+    """
     families: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        if row.metric == "f1" and row.mean is not None and row.table != "3":  # which repeats Table 1
+        if row.metric == "f1" and row.mark != PUBLISHED and row.table != "3":  # which repeats Table 1
             families.setdefault((row.dataset, row.task, row.factor), []).append(row)
+    places: dict[tuple[str, str], list[str]] = {}
+    bases: dict[tuple[str, str], Row] = {}
+    for (dataset, task, factor), levels in families.items():
+        base = next((row for row in levels if row.is_base), None)
+        if base is None:
+            continue  # another table's scores, shown again
+        if base.mean is not None:
+            bases.setdefault((dataset, task), base)
+        said = places.setdefault((dataset, task), [])
+        scored = [row for row in levels if row.mean is not None]
+        if len(scored) > 1:
+            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(scored)}")
     return [
-        f"{dataset} {task}, {NAMES[factor]}: {_finding(levels)}"
-        for (dataset, task, factor), levels in families.items()
-        if len(levels) > 1
+        sentence
+        for place, said in places.items()
+        for sentence in said or ([_alone(bases[place])] if place in bases else [])
     ]
+
+
+def _alone(base: Row) -> str:
+    """A base that is compared with nothing."""
+    text = f"{base.dataset} {base.task}, the base alone: F1 {score(base)}"
+    if base.ci_low is None or base.ci_high is None:
+        return f"{text}; one seed says nothing about the spread over seeds."
+    return f"{text}; 95 % interval of the mean {base.ci_low:.2f} to {base.ci_high:.2f}."
 
 
 def _finding(levels: Sequence[Row]) -> str:

@@ -17,15 +17,16 @@ import pandas as pd
 
 from analysis.place import Place, factors_of, places, with_imported_models
 from lai_net.errors import InputError
+from tune.failures import headline
 from tune.identity import spec_id
 from tune.ledger import Ledger
 from tune.results import SCORES, ResultRow, long_table
-from tune.study import Interval, Study, load_study
+from tune.study import Interval, Study, load_study, with_interval
 
 _SHOWN_COLUMNS = ("split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
     "table", "dataset", "phase", "task", "factor", "level", "is_base", "exists", "planned_seeds",
-    *_SHOWN_COLUMNS, "interval", "seed", "state", *SCORES, "trial_ids",
+    *_SHOWN_COLUMNS, "interval", "seed", "state", *SCORES, "trial_ids", "config",
 )  # fmt: skip
 
 Scores = tuple[ResultRow, ...]
@@ -57,8 +58,9 @@ class Results:
         cells: `CELL_COLUMNS`, one row per cell, task and seed (scores 0-1). `state` is completed, failed,
             blocked (relations whose NER trial failed), pruned, running, planned, or `inapplicable` (one row
             without seed) where there is no such cell. `trial_ids` are those behind the state, separated by
-            spaces. `selection` and `encoder` of a completed seed are what its rows say.
-        errors: of failed trials and evaluations, by trial_id.
+            spaces. `selection` and `encoder` of a completed seed are what its rows say. `config` is what was
+            trained, or is to be (a `TrialConfig`); None where imported rows do not say all of it.
+        errors: of failed trials and evaluations, in a line each, by trial_id.
         imported: all imported rows of the ledger, other datasets' among them.
         matched: what `cells` was made of: the same cells and tasks with the rows of the long table.
     """
@@ -72,7 +74,7 @@ class Results:
 
 
 def load(ledger: str | Path, study: str | Path) -> pd.DataFrame:
-    """The cells' frame of `Results` for a notebook: `analysis.load("runs/ledger.sqlite", "demo")`."""
+    """The cells' frame of `Results`."""
     return read_results(ledger, study).cells
 
 
@@ -82,13 +84,14 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
     Raises:
         InputError: the study or the ledger cannot be read, or two results claim one place.
     """
-    parsed = load_study(study)
-    if interval is not None:
-        shown = parsed.report.model_copy(update={"interval": interval})
-        parsed = parsed.model_copy(update={"report": shown})
+    parsed = with_interval(load_study(study), interval)
     with Ledger.open(Path(ledger), read_only=True) as opened:
-        errors = opened.evaluation_errors()
-        errors |= {name: item.error for name, item in opened.newest_attempts().items() if item.error}
+        errors = {row.trial_id: headline(row.error, row.failure) for row in opened.failed_evaluations()}
+        errors |= {
+            name: headline(item.error, item.failure)
+            for name, item in opened.newest_attempts().items()
+            if item.error
+        }
         rows = tuple(long_table(opened, parsed))
         imported = tuple(map(ResultRow, opened.imported().values()))
     matched = tuple(match(parsed, rows))
@@ -134,15 +137,21 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
         "factor": cell.factor, "level": str(cell.level), "is_base": cell.is_base,
         "exists": cell.config is not None, "planned_seeds": len(place.study.seeds), "trial_ids": "",
         **{name: place.values[name] for name in _SHOWN_COLUMNS}, "interval": place.study.report.interval,
+        "config": cell.config,
     }  # fmt: skip
     if cell.config is None:
         yield shared | {"state": "inapplicable"}
         return
+    # A config_id tells an imported row's settings where a run of this cell has the same.
+    own_ids = {
+        row["config_id"] for rows in results.scores.values() for row in rows if row.spec_id is not None
+    }
     for seed, rows in results.scores.items():
         yield shared | {
             "state": "completed", "seed": seed, "selection": rows[0]["selection"],
             "encoder": rows[0]["encoder"], **{name: _mean([row[name] for row in rows]) for name in SCORES},
             "trial_ids": _join(row[name] for row in rows for name in ("trial_id", "upstream_trial_id")),
+            "config": cell.config if all(row["config_id"] in own_ids for row in rows) else None,
         }  # fmt: skip
     for seed, (state, trials) in results.unfinished.items():
         yield shared | {"seed": seed, "state": state, "trial_ids": _join(trials)}

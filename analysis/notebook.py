@@ -4,17 +4,38 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from matplotlib.axes import Axes
 
 from analysis.figures.stability import compute_figure_a1, draw_figure_a1
-from analysis.frame import load
+from analysis.frame import CELL_COLUMNS, read_results
 from analysis.speed import Speed, read_speeds
+from analysis.tables.efficiency import REPRESENTATION_TABLE
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
+from lai_net.errors import InputError
+from tune.ledger import Ledger
+from tune.results import LONG_COLUMNS, long_table
 
-__all__ = ["figure_a1", "load", "table1", "table2", "table3", "table4", "table5"]
+__all__ = [
+    "figure_a1", "load", "table1", "table2", "table3", "table4", "table5", "table_representations",
+]  # fmt: skip
+
+
+def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
+    """A ledger as a frame.
+
+    With a study (a file, or the name of one that ships) its cells: one row per cell, task and seed, scores in
+    0-1, which is what the tables and the figure below take. Without one the long results table: one row per
+    evaluation and task of every trial that the ledger holds, in the contract's columns, scores in 0-1.
+
+    Raises:
+        InputError: the ledger or the study cannot be read, or two results claim one place.
+    """
+    if study is not None:
+        return read_results(ledger, study).cells
+    with Ledger.open(Path(ledger), read_only=True) as opened:
+        return pd.DataFrame(long_table(opened), columns=list(LONG_COLUMNS))
 
 
 def table1(cells: pd.DataFrame) -> pd.DataFrame:
@@ -23,7 +44,11 @@ def table1(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def table2(cells: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 of the frame that `load` gives, in the contract's columns; scores in percent."""
+    """Table 2 of the frame that `load` gives for a study, in the contract's columns; scores in percent.
+
+    Raises:
+        InputError: the frame is a ledger's without a study, which says which cells there are.
+    """
     return _table(cells, "2")
 
 
@@ -46,13 +71,33 @@ def table5(cells: pd.DataFrame) -> pd.DataFrame:
     return _table(cells, "5")
 
 
-def figure_a1(cells: pd.DataFrame) -> NDArray[np.object_]:
-    """The axes of Figure A1 of the frame that `load` gives: (factors, tasks); each has the `figure`."""
-    computed = compute_figure_a1(cells)
-    shape = max(1, len(computed.factors)), max(1, len(computed.tasks))
-    return np.array(draw_figure_a1(computed).axes, dtype=object).reshape(shape)
+def table_representations(cells: pd.DataFrame, speed: str | Path | None = None) -> pd.DataFrame:
+    """The four representations; with a CSV of `make bench` their speed and memory, too. See `table2`.
+
+    Raises:
+        InputError: the benchmark cannot be read.
+    """
+    return _table(cells, REPRESENTATION_TABLE, () if speed is None else read_speeds(Path(speed)))
+
+
+def figure_a1(cells: pd.DataFrame) -> Axes:
+    """Figure A1 of the frame that `load` gives for a study: the axes of its first panel.
+
+    The whole is `.figure`, with its panels in `.figure.axes`, row by row: factors, and in each row tasks.
+
+    Raises:
+        InputError: as for `table2`.
+    """
+    _check(cells)
+    return draw_figure_a1(compute_figure_a1(cells)).axes[0]
 
 
 def _table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> pd.DataFrame:
+    _check(cells)
     rows = [dataclasses.asdict(row) for row in compute_table(cells, number, speeds).rows]
     return pd.DataFrame(rows, columns=list(CSV_COLUMNS))
+
+
+def _check(cells: pd.DataFrame) -> None:
+    if not set(CELL_COLUMNS) <= set(cells.columns):
+        raise InputError("the frame has no cells; load(ledger, study) gives a study's")

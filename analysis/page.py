@@ -7,6 +7,7 @@ the templates' escaping.
 
 import base64
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +21,10 @@ from analysis.evidence import CellKey, Evidence
 from analysis.figures.drawn import DrawnFigure
 from analysis.findings import score
 from analysis.learning_curves import HEIGHT, WIDTH, draw_learning_curves
-from analysis.tables.layout import NAMES, Entry, Grid
+from analysis.tables.layout import NAMES, Entry, Grid, signed
 from analysis.tables.rows import Row
 from analysis.tables.table import Table
+from analysis.trained import Trained
 from tune.results import SCORES
 from tune.study import Study
 
@@ -45,8 +47,11 @@ class Page:
     """All that the page shows.
 
     Attributes:
+        description: what the study's file says of it.
+        trained: the settings of its bases.
         progress: one sentence on how far the study is.
         findings: what it came to, in plain words.
+        left_out: tables and figures that would show nothing, with the reason.
         facts: the manifest's content, without the files' hashes.
         files: names of the files beside the page.
         live_version: of its content, to ask its server whether there is a newer one (see `analysis.server`);
@@ -54,10 +59,13 @@ class Page:
     """
 
     study: Study
+    description: str
+    trained: Sequence[Trained]
     progress: str
     findings: Sequence[str]
     tables: Sequence[Table]
     figures: Sequence[DrawnFigure]
+    left_out: Sequence[str]
     evidence: Sequence[Evidence]
     facts: Mapping[str, Any]
     files: Sequence[str]
@@ -81,7 +89,7 @@ def render_page(page: Page) -> str:
     scripts = [own["page.js"], own["live.js"]] if page.live_version else [own["page.js"]]
     rows = {_key(row): row for table in page.tables for row in table.rows if row.metric == "f1"}
     anchors = {key: item.anchor for item in page.evidence for key in item.cells}
-    return environment.get_template("index.html").render(
+    pieces = environment.get_template("index.html").generate(
         page=page,
         study=page.study,
         facts=page.facts,
@@ -90,9 +98,14 @@ def render_page(page: Page) -> str:
         policy=_policy(own["page.css"], scripts, is_live=bool(page.live_version)),
         anchors=anchors,
         fills=_fills(page.tables, anchors),
+        notes=list(dict.fromkeys(note for table in page.tables for note in table.notes)),
         headlines={item.anchor: _headline(item, rows) for item in page.evidence},
+        differences={item.anchor: list(_differences(item, rows)) for item in page.evidence},
         curve_size=(WIDTH, HEIGHT),
     )
+    text = io.StringIO()
+    text.writelines(pieces)  # `render` would hold them all at once, hundreds a trial
+    return text.getvalue()
 
 
 def page_lines(grid: Grid) -> Iterator[list[PageLine]]:
@@ -140,6 +153,22 @@ def _headline(evidence: Evidence, rows: Mapping[CellKey, Row]) -> str:
         if row is not None and row.mean is not None:
             parts.append(f"{task} {score(row)}")
     return ", ".join(parts) or "no score yet"
+
+
+def _differences(evidence: Evidence, rows: Mapping[CellKey, Row]) -> Iterator[str]:
+    """How a config's F1 differs from the base of each factor in which it is a level, in words."""
+    for key in evidence.cells:
+        row = rows.get(key)
+        if row is None or row.delta is None:
+            continue
+        parts = [f"{row.task}, {NAMES[row.factor]} {row.level}: {signed(row.delta)} points of F1"]
+        if row.delta_ci_low is not None and row.delta_ci_high is not None:
+            parts[0] += f" (95 % interval {signed(row.delta_ci_low)} to {signed(row.delta_ci_high)})"
+        if row.p is not None and row.p_adjusted is not None:
+            parts.append(f"p = {row.p:.2g}, after Holm {row.p_adjusted:.2g}")
+        if row.effect is not None:
+            parts.append(f"Hedges' g = {signed(row.effect)}")
+        yield ", ".join(parts)
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -66,15 +66,18 @@ class Place:
 
     @property
     def entities(self) -> str:
-        """Predicted in NER; in RE what the report asks for, gold where the dataset has no NER phase."""
+        """Predicted in NER; in RE what the report asks for, gold where that needs an NER phase in vain."""
         if self.cell.phase == "NER":
             return "predicted"
-        return "gold" if self.cell.upstream is None else self.study.report.entities
+        shown, config = self.study.report.entities, self.cell.config
+        has_it = self.cell.upstream is not None or (config is not None and shown in config.evaluated_on)
+        return shown if has_it else "gold"
 
     @cached_property
     def upstream(self) -> str | None:
-        """`spec_id` of the NER trial whose entities are shown; None where gold ones are, and in NER."""
-        if self.cell.upstream is None or self.entities != "predicted":
+        """`spec_id` of the NER trial whose entities or types are shown; None where none is needed."""
+        config = self.cell.config
+        if self.cell.upstream is None or (config is not None and self.entities in config.evaluated_on):
             return None
         return spec_id(self.cell.upstream)
 

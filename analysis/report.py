@@ -1,15 +1,15 @@
 """The report of a study: a folder of files that is a function of ledger and study, byte for byte.
 
-It depends on these two and the software alone, not on when or where the report is made; `long.csv` and the
-page have the times and devices of trials, as the ledger has them. Files are written under temporary names
-and renamed, the manifest last; only files that the manifest of an earlier report lists are overwritten or
-removed.
+It depends on these two, the names by which they are called and the software alone, not on when the
+report is made; `long.csv` and the page have the times and devices of trials, as the ledger has them. Files
+are written under temporary names and renamed, the manifest last; only files that the manifest of an earlier
+report lists are overwritten or removed.
 """
 
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +17,18 @@ from typing import Any
 
 from analysis.cautions import cautions, commits, failures, used_trials
 from analysis.evidence import EpochRecords, collect_evidence, read_epochs
+from analysis.figures.drawn import DrawnFigure
 from analysis.figures.gallery import Material, draw_all
+from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
 from analysis.findings import findings, progress
 from analysis.frame import Results, read_results
 from analysis.page import Page, render_page
+from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
+from analysis.tables.efficiency import left_out
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.table import compute_tables
+from analysis.trained import description, trained
 from lai_net.errors import InputError
 from tune.checkout import code_of
 from tune.identity import IDENTITY_VERSION
@@ -105,7 +110,8 @@ def compose_report(
     """
     results = read_results(ledger, study, interval)
     epochs = read_epochs(ledger)
-    tables = compute_tables(results.cells, _speeds(results, speed))
+    speeds = _speeds(results, speed)
+    tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]
     search, shares = _search(results.study, ledger, importances)
     figures = list(draw_all(Material(results.cells, rows, epochs.filter_recall, search, shares)))
@@ -116,14 +122,18 @@ def compose_report(
         files[f"{table.slug}.tex"] = to_latex(table).encode()
     for figure in figures:
         files |= {f"{figure.name}.{suffix}": content for suffix, content in figure.files.items()}
-    files["long.csv"] = long_to_csv(results.long).encode()
-    facts = _facts(results, speed) | {"ledger": {"sha256": _digest_of_ledger(files["long.csv"], epochs)}}
+        files[f"{figure.name}-column.pdf"] = figure.column
+    files["long.csv"] = long_to_csv(results.long)
+    digest = _digest_of_ledger(files["long.csv"], epochs)
+    facts = _facts(results, ledger, speed) | {"ledger": {"sha256": digest}}
     page_version = _sha256(json.dumps(facts).encode())
-    done, said = progress(results.cells), [line for table in tables for line in findings(table.rows)]
+    done, said = progress(results.cells), findings(rows)
     if search is not None:
         done, *said = result_lines(search)
     page = Page(
-        study=results.study, progress=done, findings=said, tables=tables, figures=figures,
+        study=results.study, description=description(results.study.file),
+        trained=list(trained(results.study)), progress=done, findings=said, tables=tables, figures=figures,
+        left_out=_left_out(results, speeds, figures),
         evidence=collect_evidence(results, epochs), facts=facts, files=sorted([*files, _PAGE, _MANIFEST]),
         live_version=page_version if is_live else "",
     )  # fmt: skip
@@ -142,6 +152,14 @@ def _speeds(results: Results, path: Path | None) -> tuple[Speed, ...]:
     return speeds
 
 
+def _left_out(results: Results, speeds: Sequence[Speed], figures: Sequence[DrawnFigure]) -> list[str]:
+    """What of speed the report does not show, and why; a search has none of it."""
+    reasons = left_out(results.cells, speeds)
+    if speeds and not results.cells.empty and all(figure.name != "figure_speed" for figure in figures):
+        reasons.append(NO_SPEED_FIGURE)
+    return reasons
+
+
 def _search(
     study: Study, ledger: Path, importances: Importances | None
 ) -> tuple[Search | None, Mapping[str, float]]:
@@ -157,17 +175,16 @@ def _search(
         return search, {}
 
 
-def _facts(results: Results, speed: Path | None) -> dict[str, Any]:
+def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]:
     """Where the numbers come from, and what to know before trusting them."""
     study_file = results.study.file
-    options = "" if speed is None else f" --speed {speed.name}"
-    options += "" if results.study.report.interval == "t" else f" --interval {results.study.report.interval}"
     return {
         "study": {
             "name": results.study.name, "file": study_file.name, "sha256": _sha256(study_file.read_bytes()),
         },
         "speed": None if speed is None else {"file": speed.name, "sha256": _sha256(speed.read_bytes())},
-        "command": f"{_COMMAND} {study_file.name} --ledger LEDGER --out DIR{options}",
+        "command": report_command(results.study, ledger, speed),
+        "verify": verify_command(results.study, ledger),
         "code": code_of(Path(__file__), *_CODE),
         "trials": used_trials(results),
         "failures": failures(results),

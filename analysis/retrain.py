@@ -1,4 +1,4 @@
-"""The command line that trains a trial of a study once more, without Ray and without its ledger."""
+"""The command lines by which a reader makes a study's numbers again: its report, and its trials."""
 
 import dataclasses
 import json
@@ -9,17 +9,51 @@ from typing import Any
 from lai_net.config import TrialConfig
 from lai_net.preset import load_preset
 from tune.explanation import flat
-from tune.study import DatasetSpec
+from tune.study import FOLDER, DatasetSpec, Study
 
 CORPUS, OUT = "CORPUS", "DIR"
-"""What a reader puts in: where the corpus is, and where to train. No path of one machine is printed."""
+"""What a reader puts in: where the corpus is, and where to write."""
+_VERIFIED = 2
+"""Trials that the printed `lai verify` trains again."""
+
+
+def typed_path(path: str | Path) -> str:
+    """A path as a reader types it in the folder in which the report was made.
+
+    That is from there, if the file lies there or was named from there. Of a file elsewhere the name alone,
+    since a report is passed on and folders of one machine are nobody's business.
+    """
+    path = Path(path)
+    if not path.is_absolute():
+        return str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+
+def report_command(study: Study, ledger: Path, speed: Path | None) -> str:
+    """`lai report …` as it was called, but for the folder."""
+    words = ["lai", "report", _typed_study(study), "--ledger", typed_path(ledger), "--out", OUT]
+    words += [] if speed is None else ["--speed", typed_path(speed)]
+    words += [] if study.report.interval == "t" else ["--interval", study.report.interval]
+    return shlex.join(words)
+
+
+def verify_command(study: Study, ledger: Path) -> str:
+    """`lai verify …` for a few trials of the study, chosen by it."""
+    words = ["lai", "verify", _typed_study(study), "--ledger", typed_path(ledger)]
+    return shlex.join([*words, "--trials", str(_VERIFIED)])
+
+
+def _typed_study(study: Study) -> str:
+    """The name of a study that ships, else its file."""
+    is_shipped = study.file.resolve().parent == FOLDER.resolve()
+    return study.file.stem if is_shipped else typed_path(study.file)
 
 
 def train_command(dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold: int | None) -> str:
-    """`lai train …` for a config of a dataset, as one line for a shell.
+    """`lai train …` for a config of a dataset, without Ray and without a ledger, as one line for a shell.
 
     The preset is the study's; `--set` names each setting in which the config departs from it. A preset or
-    an annotations file of the user is given by its file name.
+    an annotations file of the user is given as in `typed_path`.
 
     Raises:
         InputError: the preset cannot be read.
@@ -30,19 +64,19 @@ def train_command(dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold:
     preset, own = (flat(dataclasses.asdict(item)) for item in (load_preset(spec.preset), config))
     words = ["lai", "train", config.phase.lower()]
     words += ["--corpus", dataset.corpus if dataset.corpus == "embedded" else CORPUS]
-    words += ["--preset", _file_name(spec.preset)]
+    words += ["--preset", _typed_name(spec.preset)]
     for name, value in own.items():
         if value != preset[name]:
             words += ["--set", f"{name}={_spelled(value)}"]
     if dataset.annotations is not None:
-        words += ["--annotations", _file_name(dataset.annotations)]
+        words += ["--annotations", _typed_name(dataset.annotations)]
     if fold is not None:
         words += ["--fold", str(fold)]
     return shlex.join([*words, "--seed", str(seed), "--out", OUT])
 
 
-def _file_name(name_or_path: str) -> str:
-    return Path(name_or_path).name if name_or_path.endswith(".toml") else name_or_path
+def _typed_name(name_or_path: str) -> str:
+    return typed_path(name_or_path) if name_or_path.endswith(".toml") else name_or_path
 
 
 def _spelled(value: Any) -> str:

@@ -1,30 +1,71 @@
-"""Rows of the speed benchmark (`make bench` writes them), and which of them may stand side by side.
+"""Rows of the speed benchmark (`make bench` writes them), and which of them is a config's own.
 
-Speeds are sentences per second of CPU time on the machine that measured them: comparable with each other, not
-with sentences per second of a GPU.
+A speed stands beside an F1 only if it was measured with the settings that the F1 was trained with, as far as
+the time of inference depends on them: see `inference_settings`. Speeds are sentences per second of CPU time
+on the machine that measured them: comparable with each other, not with sentences per second of a GPU.
 """
 
 import csv
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
+from tune.explanation import flat
 
 MODELS = ("PL-Marker", "LAI-Net")
 """In the order of the paper's Table 3."""
 REPRESENTATIONS = ("vanilla", "marker", "enumerate", "annotate")
 """Eq. 1 to 4."""
-_OF_MODEL = {"PL-Marker": ("marker", "enumerate"), "LAI-Net": ("annotate",)}
 _REQUIRED = (
     "dataset", "phase", "model", "representation", "variant", "step", "encoder", "precision",
     "sentences_per_cpu_second", "peak_mib", "threads", "repetitions", "processor", "date",
+    "layers", "settings",
 )  # fmt: skip
 _ALLOWED = {
     "phase": ("NER", "RE"), "model": MODELS, "representation": REPRESENTATIONS,
     "step": ("inference", "training"),
 }  # fmt: skip
+_TIMELESS = {
+    "encoder.freeze", "filter.cold_epochs", "filter.cold_negatives", "graph.dropout", "graph.sigma_min",
+    "head.dropout", "head.overlapping_triples", "head.relation_threshold", "head.symmetric_rule",
+}  # fmt: skip
+"""Settings on which no time of inference depends: of training, values, and rules of decoding.
+
+Neither does it on `training.*` but the precision.
+"""
+
+
+def inference_settings(config: TrialConfig) -> str:
+    """The settings on which time and memory of inference depend, in words by their dotted names.
+
+    Equal texts mean the same computation: encoder and its layers, precision, representation, mask, filter,
+    graph and head. What is missing is at its neutral value or does not act (see `active_settings`).
+    """
+    settings = flat(active_settings(config))
+    acting = {
+        name: value
+        for name, value in settings.items()
+        if name not in _TIMELESS and not name.startswith("training.")
+    }
+    acting["training.precision"] = config.training.precision
+    return " ".join(f"{name}={_in_words(value)}" for name, value in sorted(acting.items()))
+
+
+def arrangement(config: TrialConfig) -> str:
+    """How a trial arranges the passes of its encoder: the benchmark's `variant` of that name."""
+    if config.screens_text:
+        return "early-filter"
+    is_two_pass = config.input.is_levitated and config.input.reads_context_once
+    return "two-pass" if is_two_pass else "dense"
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "all"  # encoder.num_layers alone has no value
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +74,8 @@ class Speed:
 
     Attributes:
         variant: how the computation is arranged, such as `padded` or `two-pass`.
+        layers: of the encoder that ran.
+        settings: see `inference_settings`.
         sentences_per_cpu_second: median over the repetitions.
         peak_mib: growth of peak memory in MiB; None where it was not measured.
     """
@@ -51,11 +94,13 @@ class Speed:
     repetitions: int
     processor: str
     date: str
+    layers: int
+    settings: str
 
     @property
-    def setting(self) -> tuple[str, str]:
-        """What must be equal for two speeds to be compared, beside the task: encoder and precision."""
-        return self.encoder, self.precision
+    def shape(self) -> str:
+        """Encoder, its layers and the precision in words."""
+        return f"{self.encoder}, {self.layers} layer{'' if self.layers == 1 else 's'}, {self.precision}"
 
 
 def read_speeds(path: Path) -> tuple[Speed, ...]:
@@ -76,38 +121,19 @@ def read_speeds(path: Path) -> tuple[Speed, ...]:
     return tuple(_speed(row, f"{path}:{reader.line_num}") for row in reader)
 
 
-def comparable(speeds: Sequence[Speed], dataset: str, encoders: Collection[str]) -> tuple[Speed, ...]:
-    """The inference speeds of a dataset at one encoder and precision.
-
-    Where several were measured it is one of the study's encoders if there is one, then the setting with the
-    most models, representations and phases, then the first in the file.
-    """
-    own = [speed for speed in speeds if speed.dataset == dataset and speed.step == "inference"]
-    settings = list(dict.fromkeys(speed.setting for speed in own))
-
-    def worth(setting: tuple[str, str]) -> tuple[bool, int]:
-        kinds = {(item.model, item.representation, item.phase) for item in own if item.setting == setting}
-        return setting[0] in encoders, len(kinds)
-
-    best = max(settings, key=worth, default=None)
-    return tuple(speed for speed in own if speed.setting == best)
-
-
-def fastest(
-    speeds: Sequence[Speed], phase: str, *, model: str | None = None, representation: str | None = None
-) -> Speed | None:
-    """The fastest variant of a model (in its own representation) or of a representation of LAI-Net."""
-    found = [
-        speed
-        for speed in speeds
-        if speed.phase == phase
-        and (
-            (speed.model == model and speed.representation in _OF_MODEL[model])
-            if model is not None
-            else (speed.model == "LAI-Net" and speed.representation == representation)
-        )
-    ]
-    return max(found, key=lambda speed: speed.sentences_per_cpu_second, default=None)
+def speed_of(speeds: Sequence[Speed], dataset: str, config: TrialConfig | None) -> Speed | None:
+    """The inference speed of a config on a dataset; None where it was not measured, and of no config."""
+    if config is None:
+        return None
+    wanted = (dataset, config.phase, "inference", arrangement(config), inference_settings(config))
+    return next(
+        (
+            speed
+            for speed in speeds
+            if (speed.dataset, speed.phase, speed.step, speed.variant, speed.settings) == wanted
+        ),
+        None,
+    )
 
 
 def _speed(row: dict[str, str], where: str) -> Speed:
@@ -116,13 +142,14 @@ def _speed(row: dict[str, str], where: str) -> Speed:
     for name, options in _ALLOWED.items():
         if row[name] not in options:
             raise InputError(f"{where}: {name} must be one of {', '.join(options)}, but got {row[name]!r}")
-    texts = {name: row[name] for name in (*_REQUIRED[:8], "processor", "date")}
+    texts = {name: row[name] for name in (*_REQUIRED[:8], "processor", "date", "settings")}
     return Speed(
         **texts,
         sentences_per_cpu_second=_number(row, "sentences_per_cpu_second", where),
         peak_mib=_number(row, "peak_mib", where) if row["peak_mib"] else None,
         threads=int(_number(row, "threads", where)),
         repetitions=int(_number(row, "repetitions", where)),
+        layers=int(_number(row, "layers", where)),
     )
 
 

@@ -5,7 +5,7 @@ Random numbers come from one fixed generator a cell or family, so the same ledge
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from analysis.statistics.summary import Summary, summarise
 from lai_net.errors import InputError
 from tune.ledger import Ledger
 from tune.results import long_table
-from tune.study import Decide, Study
+from tune.study import Decide, Interval, Study
 from tune.until_decided import Decision
 
 POWER = 0.8
@@ -37,7 +37,7 @@ class Comparison:
     """A level against its base on shared seeds.
 
     Attributes:
-        delta: mean, std and 95 % Student interval of the differences.
+        delta: mean, std and 95 % interval of the differences.
         p: two-sided sign-flip p; `p_adjusted` Holm's over the factor's levels.
         effect: Hedges' g of the paired differences.
         seeds_needed: to mark a true difference of `min_effect` with probability 0.8, at this spread and with
@@ -56,7 +56,7 @@ class CellSpread:
     """One cell and task.
 
     Attributes:
-        seeds: mean, std and 95 % Student interval over seeds.
+        seeds: mean, std and 95 % interval over seeds.
         documents: the same mean under resampled documents of the split; None where counts per document were
             not recorded.
         convergence: one step a seed.
@@ -106,9 +106,16 @@ class CorporaSpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceStudy:
-    """All of a study; `decisions` are of the study's `[decide]`, without one of no added seeds."""
+    """All of a study.
+
+    Attributes:
+        interval: the kind of all intervals over seeds: the study's `[report]` says it.
+        decisions: of the study's `[decide]`; without one as if no seed were to be added, and then what the
+            seeds do not tell is open.
+    """
 
     study: str
+    interval: Interval
     min_effect: float
     families: tuple[FamilySpread, ...]
     corpora: tuple[CorporaSpread, ...]
@@ -138,19 +145,28 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             if cell.place.cell.config is not None:
                 place = cell.place
                 groups.setdefault((place.cell.dataset, place.task, place.cell.factor), []).append(cell)
-        families = tuple(_family(opened, key, cells, decide.min_effect) for key, cells in groups.items())
+        families = tuple(_family(opened, key, cells, deciding) for key, cells in groups.items())
     return VarianceStudy(
         study=study.name,
+        interval=study.report.interval,
         min_effect=decide.min_effect,
         families=families,
         corpora=tuple(_corpora(groups)),
-        decisions=tuple(decide_study(ledger, deciding)),
+        decisions=tuple(_decisions(ledger, study, deciding)),
     )
 
 
+def _decisions(ledger: Path, study: Study, deciding: Study) -> Iterator[Decision]:
+    """Where nobody has said how many seeds there are to be, none can be exhausted."""
+    for item in decide_study(ledger, deciding):
+        is_open = study.decide is None and item.state == "exhausted"
+        yield replace(item, state="open") if is_open else item
+
+
 def _family(
-    ledger: Ledger, key: tuple[str, str, str], cells: Sequence[CellResults], min_effect: float
+    ledger: Ledger, key: tuple[str, str, str], cells: Sequence[CellResults], study: Study
 ) -> FamilySpread:
+    interval = study.report.interval
     scores = [_scores(cell) for cell in cells]
     base = next((own for cell, own in zip(cells, scores, strict=True) if cell.place.cell.is_base), {})
     deltas = [
@@ -163,10 +179,10 @@ def _family(
         CellSpread(
             level=str(cell.place.cell.level),
             is_base=cell.place.cell.is_base,
-            seeds=summarise(list(own.values())),
+            seeds=summarise(list(own.values()), interval=interval),
             documents=_documents(ledger, cell),
-            convergence=converge(list(own.values()), np.random.default_rng(0)),
-            comparison=None if cell.place.cell.is_base else _comparison(values, p, min_effect, compared),
+            convergence=converge(list(own.values()), np.random.default_rng(0), interval),
+            comparison=None if cell.place.cell.is_base else _comparison(values, p, study, compared),
         )
         for cell, own, values, p in zip(cells, scores, deltas, adjusted, strict=True)
     )
@@ -183,12 +199,12 @@ def _family(
 
 
 def _comparison(
-    deltas: Sequence[float], p_adjusted: float | None, min_effect: float, comparisons: int
+    deltas: Sequence[float], p_adjusted: float | None, study: Study, comparisons: int
 ) -> Comparison:
-    found = summarise(deltas)
+    found = summarise(deltas, interval=study.report.interval)
     needed = None
-    if found.std is not None:
-        needed = required_seeds(min_effect, found.std, power=POWER, comparisons=comparisons)
+    if found.std is not None and study.decide is not None:
+        needed = required_seeds(study.decide.min_effect, found.std, power=POWER, comparisons=comparisons)
     return Comparison(
         delta=found,
         p=sign_flip_p(deltas),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tune.ledger_file import DEFAULT_LEDGER
+from tune.study import Interval
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -14,20 +17,22 @@ if TYPE_CHECKING:
     from analysis.statistics.summary import Summary
     from analysis.variance import CellSpread, FamilySpread, VarianceStudy
 
-_PLAIN_WIDTH = 170  # columns of a table that is written to a file or a pipe
-_LEDGER = Path("runs/ledger.sqlite")
+_INTERVALS = {"t": "95 % t interval", "bca": "95 % BCa interval"}
 
 
 def variance(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
-    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = _LEDGER,
+    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = DEFAULT_LEDGER,
+    interval: Annotated[
+        Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
     from analysis.variance import study_variance
-    from tune.study import load_study
+    from tune.study import load_study, with_interval
 
-    result = study_variance(ledger, load_study(study))
+    result = study_variance(ledger, with_interval(load_study(study), interval))
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=1, allow_nan=False))
     else:
@@ -35,11 +40,10 @@ def variance(
 
 
 def _print(result: "VarianceStudy") -> None:
-    from rich.console import Console
+    from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING
+    from tune.console import table_console
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PLAIN_WIDTH)
+    console = table_console()
     for family in result.families:
         if not any(cell.seeds.n for cell in family.cells):
             continue
@@ -53,15 +57,19 @@ def _print(result: "VarianceStudy") -> None:
             f"{_components_sentence(corpora.components)}",
             soft_wrap=True,
         )
-    if not any(cell.seeds.n for family in result.families for cell in family.cells):
+    counts = [cell.seeds.n for family in result.families for cell in family.cells if cell.seeds.n]
+    if not counts:
         console.print("no cell has a score yet")
+    elif result.interval == "bca" and min(counts) < BCA_NEEDS:
+        console.print(BCA_WARNING, soft_wrap=True)
 
 
 def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
     from rich.table import Table
 
     table = Table(
-        "level", "n", "mean", "std", "95 % interval", "documents ±", "half-width at n/2", "delta", "p adj.",
+        "level", "n", "mean", "std", _INTERVALS[result.interval], "documents ±", "t half-width at n/2",
+        "delta", "p adj.",
         "g", f"seeds for {result.min_effect:g}", "P(best)", "verdict",
         title=f"{family.dataset} {family.task}, {family.factor} (F1 in percent)",
     )  # fmt: skip

@@ -189,7 +189,8 @@ def _with_method(base: TrialConfig, level: str) -> TrialConfig | None:
     return with_settings(base, _METHODS[level])
 
 
-def _with_representation(base: TrialConfig, level: str) -> TrialConfig | None:
+def with_representation(base: TrialConfig, level: str) -> TrialConfig | None:
+    """The base with another representation, all else as it is; None where there is no such cell."""
     if level == "marker" and base.phase == "NER" and not base.screens_text:
         return None  # every span would take a pass of the encoder
     settings = {"input.representation": level, "input.annotations": level == "annotate"}
@@ -202,5 +203,5 @@ _CHANGES: Mapping[Factor, Callable[[TrialConfig, str], TrialConfig | None]] = {
     "entity_filter": lambda base, level: with_settings(base, {"filter.enabled": level == "with"}),
     "method": _with_method,
     "mask": lambda base, level: with_settings(base, {"input.attention_mask": _MASKS[level]}),
-    "representation": _with_representation,
+    "representation": with_representation,
 }

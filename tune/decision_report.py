@@ -5,12 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from tune.console import table_console
 from tune.until_decided import Decision, Growth
-
-_PLAIN_WIDTH = 150  # columns of a table that is written to a file or a pipe
 
 
 def show_growth(growth: Growth, *, as_json: bool) -> None:
@@ -18,9 +16,7 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(growth.as_dict(), indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PLAIN_WIDTH)
+    console = table_console()
     console.print(_table(growth.decisions))
     counts = Counter(item.state for item in growth.decisions)
     console.print(

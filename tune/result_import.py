@@ -30,10 +30,10 @@ _MOST = 2**32 - 1
 def import_csv(path: Path, ledger: Ledger) -> int:
     """Store the rows of a long table (CSV) as imported; returns how many were new or newly completed.
 
-    What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, macro
-    averages in ADE and micro elsewhere. A factor that does not exist is emptied: heads with 0 layers, the
-    filter in RE; Vis. without annotations is inv. Trials that the ledger itself completed are left out. A
-    run that is not completed gives way once it is.
+    What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, micro
+    averages. In ADE the averaging stays open, since studies differ: such a row joins either. A factor that
+    does not exist is emptied: heads with 0 layers, the filter in RE; Vis. without annotations is inv. Trials
+    that the ledger itself completed are left out. A run that is not completed gives way once it is.
 
     Raises:
         InputError: `file:line` and what is wrong there; nothing is stored then.
@@ -127,7 +127,9 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
             rows = [(reader.line_num, row) for row in reader]
     except InputError as error:
         raise InputError(f"{path}:1: {error}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from error
     for line, row in rows:
         if None in row or None in row.values():
@@ -168,8 +170,8 @@ def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
 def _normalized(row: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {"status": "completed", "model": "LAI-Net"}
     if row["f1"] is not None:
-        averaging = "macro" if row["dataset"] == "ADE" else "micro"
-        defaults |= {"entities": "predicted", "protocol": "pure", "averaging": averaging}
+        defaults |= {"entities": "predicted", "protocol": "pure"}
+        defaults |= {} if row["dataset"] == "ADE" else {"averaging": "micro"}
     filled = {name: defaults.get(name) if value is None else value for name, value in row.items()}
     filled["origin"] = "imported"
     if filled["gcn_layers"] == 0:

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from copy import copy
+from itertools import groupby, starmap
 from operator import attrgetter
 from pathlib import Path
 from sys import intern
@@ -32,20 +33,45 @@ TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
 """What is scored in a phase."""
 
 
-class ResultRow(dict[str, Any]):
+_SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
+"""In these the rows of one evaluation may differ."""
+_SHARED_COLUMNS = tuple(column for column in LONG_COLUMNS if column not in _SCORE_COLUMNS)
+_PLACES = {column: place for place, column in enumerate(_SHARED_COLUMNS + _SCORE_COLUMNS)}
+
+
+class ResultRow(Mapping[str, Any]):
     """One row by `LONG_COLUMNS`; a value that does not exist is None.
 
-    `spec_id` and `upstream_spec_id` join it with the cells of a study; imported rows have neither.
+    `spec_id` and `upstream_spec_id` join it with the cells of a study; imported rows have neither. A
+    large table has hundreds of thousands: one takes a seventh of a dictionary, since those of an evaluation
+    share what they have in common.
     """
 
-    __slots__ = ("spec_id", "upstream_spec_id")
+    __slots__ = ("_score", "_shared", "spec_id", "upstream_spec_id")
 
     def __init__(
         self, values: Mapping[str, Any], *, spec_id: str | None = None, upstream_spec_id: str | None = None
     ) -> None:
-        super().__init__((column, values.get(column)) for column in LONG_COLUMNS)
+        self._shared = tuple(map(values.get, _SHARED_COLUMNS))
+        self._score = tuple(map(values.get, _SCORE_COLUMNS))
         self.spec_id = spec_id
         self.upstream_spec_id = upstream_spec_id
+
+    def scored(self, score: Mapping[str, Any]) -> "ResultRow":
+        """The same with what a score says: task, precision, recall, F1, protocol, averaging, status."""
+        row = copy(self)
+        row._score = tuple(starmap(score.get, zip(_SCORE_COLUMNS, self._score, strict=True)))
+        return row
+
+    def __getitem__(self, column: str) -> Any:
+        place = _PLACES[column] - len(_SHARED_COLUMNS)
+        return self._shared[place] if place < 0 else self._score[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LONG_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(LONG_COLUMNS)
 
 
 def representation_of(row: Mapping[str, Any]) -> Any:
@@ -85,7 +111,8 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
             rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
     names = None if study is None else {dataset.name for dataset in study.datasets}
     rows += [ResultRow(row) for row in ledger.imported().values() if names is None or row["dataset"] in names]
-    return sorted(rows, key=_order)
+    rows.sort(key=_Order())
+    return rows
 
 
 def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
@@ -182,45 +209,56 @@ def _evaluation_rows(
         "entities": item.entities,
         "upstream_trial_id": item.upstream_trial_id,
     }
+    plain = ResultRow(
+        values, spec_id=trial.spec_id, upstream_spec_id=None if upstream is None else upstream.spec_id
+    )
     failed = [{"task": task, "status": "failed"} for task in TASKS[trial.phase]]
     for score in item.scores if item.error is None else failed:
         # Each parsed text is an object of its own: tens of megabytes in a large table.
-        shared = {name: intern(value) if isinstance(value, str) else value for name, value in score.items()}
-        yield ResultRow(
-            values | shared,
-            spec_id=trial.spec_id,
-            upstream_spec_id=None if upstream is None else upstream.spec_id,
+        yield plain.scored(
+            {name: intern(value) if isinstance(value, str) else value for name, value in score.items()}
         )
 
 
-def _order(row: ResultRow) -> tuple[str | float, ...]:
-    """By dataset, phase and factors, then by run; None sorts first."""
-    texts = ("dataset", "phase", "model")
-    numbers = ("gcn_layers", "gcn_heads", "entity_filter")
-    rest = ("attention_mask", "annotations", "origin", "config_id")
-    last = ("split", "entities", "upstream_trial_id", "task", "protocol", "averaging", "trial_id")
-    return (
-        *(str(row[name]) for name in texts),
-        *(-1 if row[name] is None else float(row[name]) for name in numbers),
-        *(str(row[name] or "") for name in rest),
-        *(-1 if row[name] is None else int(row[name]) for name in ("fold", "seed")),
-        *(str(row[name] or "") for name in last),
-    )
+class _Order:
+    """Sorts by dataset, phase and factors, then by run; None sorts first.
+
+    Of rows that agree in all but the evaluation the keys share their first part: many rows, few trials.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str | float, ...], tuple[str | float, ...]] = {}
+
+    def __call__(self, row: ResultRow) -> tuple[Any, ...]:
+        texts = ("dataset", "phase", "model")
+        numbers = ("gcn_layers", "gcn_heads", "entity_filter")
+        rest = ("attention_mask", "annotations", "origin", "config_id")
+        last = ("split", "entities", "upstream_trial_id", "task", "protocol", "averaging", "trial_id")
+        run = (
+            *(str(row[name]) for name in texts),
+            *(-1 if row[name] is None else float(row[name]) for name in numbers),
+            *(str(row[name] or "") for name in rest),
+            *(-1 if row[name] is None else int(row[name]) for name in ("fold", "seed")),
+        )
+        return (self._runs.setdefault(run, run), *(str(row[name] or "") for name in last))
 
 
-def to_csv(rows: Sequence[ResultRow]) -> str:
-    """CSV text; booleans as true and false, None empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(LONG_COLUMNS)
-    for row in rows:
-        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in row.values()])
-    return out.getvalue()
+def to_csv(rows: Sequence[ResultRow]) -> bytes:
+    """CSV as UTF-8; booleans as true and false, None empty."""
+    out = io.BytesIO()
+    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(LONG_COLUMNS)
+        for row in rows:
+            values = row.values()
+            writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+        text.flush()
+        return out.getvalue()
 
 
-def to_json(rows: Sequence[ResultRow]) -> str:
+def to_json(rows: Sequence[ResultRow]) -> bytes:
     """A JSON list of objects; None is null."""
-    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+    return json.dumps(list(map(dict, rows)), indent=1, allow_nan=False).encode() + b"\n"
 
 
 def write_parquet(rows: Sequence[ResultRow], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a mean settles: the base's F1 and its interval after 2, 3, … n seeds.
+"""How a mean settles (`analysis.statistics.convergence`): the base's F1 and its interval after 2, 3, … seeds.
 
 Seeds enter in ascending order, so a point is what the study would have said with fewer seeds. The interval at
 two seeds is too wide to be of use (Student's t at one degree of freedom is 12.7) and runs out of the panel.
@@ -7,17 +7,21 @@ two seeds is too wide to be of use (Student's t at one degree of freedom is 12.7
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, look, style
-from analysis.statistics.summary import Summary, summarise
+from analysis.figures.drawing import TWO_COLUMNS, look, panels, style
+from analysis.statistics.convergence import Step, converge
 from lai_net.metrics.scoring import TASKS
+from tune.study import Interval
 
-FEWEST_SEEDS = 3
-"""Fewer show nothing that settles."""
+FEWEST_SEEDS = 5
+"""With fewer the useful part of the picture is a point or two."""
+_IN_VIEW = 3
+"""From so many seeds on an interval is within the panel."""
 _ROW_INCHES = 1.75
 
 
@@ -27,13 +31,14 @@ class Settling:
 
     dataset: str
     task: str
-    steps: tuple[Summary, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """All bases that have enough seeds; `tasks` are those that any of them has."""
+    """All bases that have enough seeds; `tasks` are those that any of them has, `interval` is its kind."""
 
+    interval: Interval
     tasks: tuple[str, ...]
     datasets: tuple[str, ...]
     lines: tuple[Settling, ...]
@@ -42,38 +47,37 @@ class Convergence:
 def compute_convergence(cells: pd.DataFrame) -> Convergence | None:
     """From the cells' frame (see `analysis.frame`); None where no base has `FEWEST_SEEDS` seeds."""
     done = cells[cells["is_base"] & (cells["state"] == "completed")]
+    interval: Interval = "bca" if (done["interval"] == "bca").any() else "t"
     lines = []
     for (dataset, task), part in done.groupby(["dataset", "task"], sort=False):
         scores = (100 * part.drop_duplicates("seed").sort_values("seed")["f1"]).tolist()
         if len(scores) >= FEWEST_SEEDS:
-            steps = tuple(summarise(scores[:n]) for n in range(1, len(scores) + 1))
+            steps = converge(scores, np.random.default_rng(0), interval)
             lines.append(Settling(str(dataset), str(task), steps))
     if not lines:
         return None
     tasks = {line.task for line in lines}
     return Convergence(
+        interval=interval,
         tasks=tuple(task for task in TASKS if task in tasks),
         datasets=tuple(dict.fromkeys(line.dataset for line in lines)),
         lines=tuple(lines),
     )
 
 
-def draw_convergence(figure: Convergence) -> Figure:
+def draw_convergence(figure: Convergence, width: float = TWO_COLUMNS) -> Figure:
     """Draw it, a row a dataset, a column a task."""
     with style():
-        rows, columns = len(figure.datasets), len(figure.tasks)
-        width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
-        canvas = Figure(figsize=(width, 0.3 + _ROW_INCHES * rows))
-        axes = canvas.subplots(rows, columns, squeeze=False)
+        canvas, axes, seen = panels(len(figure.datasets), len(figure.tasks), width, _ROW_INCHES)
         places = [(dataset, task) for dataset in figure.datasets for task in figure.tasks]
         for ax, place in zip(axes.flat, places, strict=True):
             line = next((line for line in figure.lines if (line.dataset, line.task) == place), None)
             ax.set_visible(line is not None)
             if line is not None:
                 _draw_panel(ax, line)
-        for ax in axes[:, 0]:
+        for ax in seen[:, 0]:
             ax.set_ylabel("Mean F1 (%)")
-        for ax in axes[-1]:
+        for ax in seen[-1]:
             ax.set_xlabel("Seeds")
     return canvas
 
@@ -84,7 +88,7 @@ def _draw_panel(ax: Axes, line: Settling) -> None:
     low = [math.nan if step.ci_low is None else step.ci_low for step in line.steps]
     high = [math.nan if step.ci_high is None else step.ci_high for step in line.steps]
     ax.fill_between(counts, low, high, color=own["color"], alpha=0.18, linewidth=0)
-    ax.plot(counts, [step.mean or math.nan for step in line.steps], **own | {"markersize": 3.5})
+    ax.plot(counts, [step.mean for step in line.steps], **own | {"markersize": 3.5})
     ax.set_ylim(_limits(line))
     ax.set_xlim(0.5, len(line.steps) + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -93,11 +97,11 @@ def _draw_panel(ax: Axes, line: Settling) -> None:
 
 
 def _limits(line: Settling) -> tuple[float, float]:
-    """Of the axis: the intervals from `FEWEST_SEEDS` seeds on, with some room."""
+    """Of the axis: all means, and the intervals from `_IN_VIEW` seeds on, with some room."""
     ends = [
         end
         for step in line.steps
-        for end in ((step.ci_low, step.ci_high) if step.n >= FEWEST_SEEDS else (step.mean,))
+        for end in ((step.ci_low, step.ci_high) if step.n >= _IN_VIEW else (step.mean,))
         if end is not None
     ]
     room = 0.06 * (max(ends) - min(ends)) or 0.5

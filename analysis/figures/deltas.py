@@ -1,24 +1,32 @@
 """Forest plot: each cell's difference in F1 to its base, paired by seed, with its interval.
 
-A panel is a task, a line a level, a look a dataset. Few seeds give intervals that dwarf every difference: the
-axis ends at a multiple of the largest difference, and an interval that goes on beyond has an arrow there.
+A panel is a task, a line a level, a look a dataset. Few seeds give intervals that dwarf every difference, and
+one level (another model) may have a difference that dwarfs all others: the axis ends where most can be read;
+what goes on beyond has an arrow there, and a mean that lies beyond its value.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, style
-from analysis.tables.layout import NAMES
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, draw_legend, look, style
+from analysis.tables.layout import NAMES, signed
 from analysis.tables.rows import SIGNIFICANT, Row
 from lai_net.metrics.scoring import TASKS
 
 _REACH = 3.0
-"""The axis ends at so many times the largest difference."""
+"""The axis ends at so many times the largest difference that is no outlier."""
+_OUTLIER = 4.0
+"""So many times the median of what all levels have."""
 _ROOM = 1.08
 _LINE_INCHES = 0.175
+_MOST_INCHES = 8.6  # of a page
+_VALUE_POINTS = 30  # width of a value; those of several datasets stand side by side
 _SPREAD = 0.5  # of a line's height, over the datasets
 
 
@@ -70,8 +78,10 @@ def compute_deltas(rows: Sequence[Row]) -> Deltas | None:
 
 
 def _reach(deltas: Sequence[Delta]) -> float:
-    ends = [abs(end) for item in deltas for end in (item.delta, item.low, item.high) if end is not None]
-    return min(_REACH * max(abs(item.delta) for item in deltas), _ROOM * max(ends)) or 1.0
+    sizes = [abs(item.delta) for item in deltas]
+    ends = [max(abs(end) for end in (item.delta, item.low, item.high) if end is not None) for item in deltas]
+    largest = min(max(sizes), _OUTLIER * median(sizes) or max(sizes))
+    return min(_REACH * largest, _ROOM * max(ends), _OUTLIER * median(ends) or _ROOM * max(ends)) or 1.0
 
 
 def _lines(rows: Sequence[Row], deltas: Sequence[Delta]) -> tuple[tuple[str, str], ...]:
@@ -82,17 +92,25 @@ def _lines(rows: Sequence[Row], deltas: Sequence[Delta]) -> tuple[tuple[str, str
     return tuple(level for factor in factors for level in levels if level[0] == factor and level in shown)
 
 
-def draw_deltas(figure: Deltas) -> Figure:
-    """Draw it over two columns."""
+def draw_deltas(figure: Deltas, width: float = TWO_COLUMNS) -> Figure:
+    """Draw it: tasks side by side on shared lines; in one column below each other, each on its own."""
+    is_narrow = width == ONE_COLUMN
+    shown = [_lines_of(figure, task) if is_narrow else figure.lines for task in figure.tasks]
+    stacked = shown if is_narrow else shown[:1]
+    inches = _LINE_INCHES * (1 + 0.35 * (len(figure.datasets) - 1)) * sum(map(len, stacked))
     with style():
-        height = 0.95 + _LINE_INCHES * len(figure.lines) * (1 + 0.35 * (len(figure.datasets) - 1))
-        canvas = Figure(figsize=(TWO_COLUMNS, height))
-        axes = canvas.subplots(1, len(figure.tasks), squeeze=False, sharex=True, sharey=True)[0]
-        for ax, task in zip(axes, figure.tasks, strict=True):
-            _draw_panel(ax, figure, task)
+        canvas = Figure(figsize=(width, min(_MOST_INCHES, 0.5 + 0.45 * len(stacked) + inches)))
+        shape = (
+            {"nrows": len(shown), "height_ratios": list(map(len, shown))}
+            if is_narrow
+            else {"ncols": len(shown)}
+        )
+        axes = canvas.subplots(**shape, squeeze=False, sharex=True, sharey=not is_narrow).flat
+        for ax, task, lines in zip(axes, figure.tasks, shown, strict=True):
+            _draw_panel(ax, figure, task, lines)
             ax.set_title(task)
-        axes[0].set_yticks(range(len(figure.lines)), _labels(figure.lines))
-        axes[0].set_ylim(len(figure.lines) - 0.5, -0.5)
+            ax.set_yticks(range(len(lines)), _labels(lines))
+            ax.set_ylim(len(lines) - 0.5, -0.5)
         axes[0].set_xlim(-figure.reach, figure.reach)
         canvas.supxlabel("Difference in F1 to the base (points)", fontsize=8)
         if len(figure.datasets) > 1:
@@ -100,40 +118,54 @@ def draw_deltas(figure: Deltas) -> Figure:
     return canvas
 
 
-def _draw_panel(ax: Axes, figure: Deltas, task: str) -> None:
+def _lines_of(figure: Deltas, task: str) -> tuple[tuple[str, str], ...]:
+    own = {(delta.factor, delta.level) for delta in figure.deltas if delta.task == task}
+    return tuple(line for line in figure.lines if line in own)
+
+
+def _draw_panel(ax: Axes, figure: Deltas, task: str, lines: Sequence[tuple[str, str]]) -> None:
     ax.axvline(0, color="0.35", linewidth=0.8)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
-    for line, (before, after) in enumerate(zip(figure.lines, figure.lines[1:], strict=False), start=1):
+    for line, (before, after) in enumerate(pairwise(lines), start=1):
         if before[0] != after[0]:
             ax.axhline(line - 0.5, color="0.8", linewidth=0.6)
-    named = set()
     for delta in figure.deltas:
-        if delta.task != task:
-            continue
-        number = figure.datasets.index(delta.dataset)
-        shift = (number - (len(figure.datasets) - 1) / 2) * _SPREAD / max(1, len(figure.datasets) - 1)
-        y = figure.lines.index((delta.factor, delta.level)) + shift
-        own = look(number) | {"linestyle": "none"}
-        _draw_interval(ax, delta, y, figure.reach, own["color"])
-        face = own["color"] if delta.is_significant else "white"
-        label = "_" if delta.dataset in named else delta.dataset
-        ax.plot(
-            delta.delta, y, label=label, **own | {"markerfacecolor": face, "markeredgecolor": own["color"]}
-        )
-        named.add(delta.dataset)
+        if delta.task == task:
+            number = figure.datasets.index(delta.dataset)
+            shift = (number - (len(figure.datasets) - 1) / 2) * _SPREAD / max(1, len(figure.datasets) - 1)
+            y = lines.index((delta.factor, delta.level)) + shift
+            _draw_interval(ax, delta, y, figure.reach, look(number)["color"])
+            _draw_mean(ax, delta, y, figure.reach, number)
 
 
-def _draw_interval(ax: Axes, delta: Delta, y: float, reach: float, color: object) -> None:
-    if delta.low is None or delta.high is None:
-        return
-    ax.hlines(y, max(delta.low, -reach), min(delta.high, reach), color=color, linewidth=1.1)
-    for end, is_beyond, marker in (
-        (-reach, delta.low < -reach, "<"),
-        (reach, delta.high > reach, ">"),
-    ):
+def _draw_interval(ax: Axes, delta: Delta, y: float, reach: float, color: Any) -> None:
+    """An interval, or the mean without one, with an arrow where it goes on beyond the axis."""
+    low, high = (delta.delta if end is None else end for end in (delta.low, delta.high))
+    if high > -reach and low < reach:
+        ax.hlines(y, max(low, -reach), min(high, reach), color=color, linewidth=1.1)
+    for side, is_beyond, marker in ((-1, low < -reach, "<"), (1, high > reach, ">")):
         if is_beyond:
-            ax.plot(end, y, marker=marker, color=color, markersize=3.5, clip_on=False, linestyle="none")
+            ax.plot(
+                side * reach, y, marker=marker, color=color, markersize=3.5, clip_on=False, linestyle="none"
+            )
+
+
+def _draw_mean(ax: Axes, delta: Delta, y: float, reach: float, number: int) -> None:
+    """A mean; of one beyond the axis, which only the legend sees, its value."""
+    own = look(number)
+    color = own["color"]
+    face = color if delta.is_significant else "white"
+    own |= {"linestyle": "none", "markerfacecolor": face, "markeredgecolor": color}
+    ax.plot(delta.delta, y, label=delta.dataset, **own)
+    if abs(delta.delta) > reach:
+        side = 1 if delta.delta > 0 else -1
+        text = f"{signed(delta.delta)}{SIGNIFICANT if delta.is_significant else ''}"
+        ax.annotate(
+            text, (side * reach, y), xytext=(-side * (5 + _VALUE_POINTS * number), 0),
+            textcoords="offset points", va="center", ha="right" if side > 0 else "left", fontsize=6.5,
+            color=color,
+        )  # fmt: skip
 
 
 def _labels(lines: Sequence[tuple[str, str]]) -> list[str]:

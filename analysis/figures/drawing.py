@@ -7,12 +7,17 @@ from importlib.resources import as_file, files
 from typing import Any
 
 import matplotlib as mpl
+import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9
-"""Inches; the type of `lai.mplstyle` is meant to be printed at this size."""
+"""Widths in inches; the type of `lai.mplstyle` is meant to be printed at this size."""
+AxesGrid = npt.NDArray[Any]
+"""Axes in rows and columns."""
+_MOST_NARROW = 2
+"""Panels side by side in one column."""
 FORMATS = ("png", "pdf", "svg")
 _METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
@@ -30,6 +35,19 @@ def look(number: int) -> dict[str, Any]:
     return {**cycle[number % len(cycle)], "color": palette[number % len(palette)]}
 
 
+def panels(rows: int, columns: int, width: float, row_inches: float) -> tuple[Figure, AxesGrid, AxesGrid]:
+    """A figure with a panel for each row and column, turned on its side where that fits its width better.
+
+    Returns:
+        The figure; its axes by (row, column) as asked for; its axes as they are seen, line by line.
+    """
+    is_turned = columns > _MOST_NARROW if width == ONE_COLUMN else columns == 1
+    lines, places = (columns, rows) if is_turned else (rows, columns)
+    canvas = Figure(figsize=(width, 0.3 + row_inches * lines))
+    seen = canvas.subplots(lines, places, squeeze=False)
+    return canvas, seen.T if is_turned else seen, seen
+
+
 def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str], most: int = 6) -> None:
     """One legend for all panels, above them, in the order of the names; at most so many in a row."""
     handles = {
@@ -41,11 +59,11 @@ def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str], most
         canvas.legend([handles[name] for name in shown], shown, loc="outside upper center", ncols=columns)
 
 
-def render(canvas: Figure) -> dict[str, bytes]:
+def render(canvas: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     """The figure's bytes by format; equal figures give equal bytes."""
     rendered = {}
     with style():
-        for name in FORMATS:
+        for name in formats:
             buffer = io.BytesIO()
             canvas.savefig(buffer, format=name, metadata=_METADATA[name])
             rendered[name] = buffer.getvalue()

@@ -13,7 +13,8 @@ class DrawnFigure:
         title: its heading.
         caption: what it shows, in plain sentences.
         alt: for those who do not see it: what is on the axes, and where the numbers are.
-        files: its bytes by format; the page shows `svg`.
+        files: its bytes by format, as wide as two columns; the page shows `svg`.
+        column: the same numbers as a PDF for one column.
     """
 
     name: str
@@ -21,3 +22,4 @@ class DrawnFigure:
     caption: str
     alt: str
     files: Mapping[str, bytes]
+    column: bytes

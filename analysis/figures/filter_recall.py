@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.drawing import ONE_COLUMN, draw_legend, look, style
+from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, style
 
 Recalls = Mapping[str, Sequence[tuple[int, float]]]
 """By trial_id: (epoch, recall on dev in 0-1) of trials with a filter, in order."""
@@ -53,10 +53,10 @@ def _mean(trials: Sequence[Sequence[tuple[int, float]]]) -> tuple[tuple[int, flo
     return tuple((epoch, fmean(trial[epoch] for trial in by_trial)) for epoch in shared)
 
 
-def draw_filter_recall(figure: FilterRecall) -> Figure:
-    """Draw it in one column: a thin line a seed, a thick one their mean."""
+def draw_filter_recall(figure: FilterRecall, width: float = TWO_COLUMNS) -> Figure:
+    """Draw it: a thin line a seed, a thick one their mean."""
     with style():
-        canvas = Figure(figsize=(ONE_COLUMN, 2.2))
+        canvas = Figure(figsize=(width, 2.2))
         ax = canvas.subplots()
         for number, line in enumerate(figure.lines):
             own = look(number)

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.convergence import compute_convergence, draw_convergence
+from analysis.figures.convergence import Convergence, compute_convergence, draw_convergence
 from analysis.figures.deltas import compute_deltas, draw_deltas
-from analysis.figures.drawing import render
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.drawn import DrawnFigure
 from analysis.figures.filter_recall import Recalls, compute_filter_recall, draw_filter_recall
 from analysis.figures.search import (
@@ -47,10 +47,12 @@ class Material:
 class _Kind:
     name: str
     title: str
-    caption: str
+    caption: str | Callable[[Any], str]
+    """In words, or what makes them of the computed figure."""
     alt: str
     compute: Callable[[Material], Any]
-    draw: Callable[[Any], Figure]
+    draw: Callable[[Any, float], Figure]
+    """The computed figure and a width."""
 
 
 def draw_all(material: Material) -> Iterator[DrawnFigure]:
@@ -58,10 +60,12 @@ def draw_all(material: Material) -> Iterator[DrawnFigure]:
     for kind in _KINDS:
         computed = kind.compute(material)
         if computed is not None:
-            files = render(kind.draw(computed))
             yield DrawnFigure(
-                name=kind.name, title=kind.title, caption=kind.caption, alt=kind.alt, files=files
-            )
+                name=kind.name, title=kind.title, alt=kind.alt,
+                caption=kind.caption if isinstance(kind.caption, str) else kind.caption(computed),
+                files=render(kind.draw(computed, TWO_COLUMNS)),
+                column=render(kind.draw(computed, ONE_COLUMN), ("pdf",))["pdf"],
+            )  # fmt: skip
 
 
 def _figure_a1(material: Material) -> FigureA1 | None:
@@ -69,29 +73,43 @@ def _figure_a1(material: Material) -> FigureA1 | None:
     return compute_figure_a1(material.cells) if has_factors else None
 
 
+def _caption_of_a1(figure: FigureA1) -> str:
+    factors = " and ".join(FACTORS[factor] for factor in figure.factors).replace("Attention", "attention")
+    return (
+        f"Mean F1 in percent against {factors}; the band is ± 1 standard deviation over seeds (ddof = 1), "
+        "each dot a seed. A level without results is a gap. Same view as Table 2."
+    )
+
+
+def _caption_of_convergence(figure: Convergence) -> str:
+    kind = "Student-t" if figure.interval == "t" else "BCa bootstrap"
+    return (
+        f"F1 of the base alone over its first 1, 2, … seeds, in ascending order: mean and 95 % {kind} "
+        "interval. The interval at two seeds runs out of the panel."
+    )
+
+
 _KINDS = (
     _Kind(
         "figure_a1", "Figure A1. Stability over seeds",
-        "Mean F1 in percent against the number of GCN layers and attention heads; the band is ± 1 standard "
-        "deviation over seeds (ddof = 1), each dot a seed. A level without results is a gap. Same view as "
-        "Table 2.",
-        "F1 against GCN layers and attention heads, one panel per task, one line per dataset; the numbers "
+        _caption_of_a1,
+        "F1 against the levels of a factor, one panel per factor and task, one line per dataset; the numbers "
         "are in Table 2.",
         _figure_a1, draw_figure_a1,
     ),
     _Kind(
         "figure_deltas", "Differences to the base",
         "Mean difference in F1 to the base of the factor, paired by seed, with its 95 % interval as in "
-        "the tables; an arrow marks an interval that goes on beyond the axis. Filled: p < 0.05, sign-flip "
-        "permutation test, Holm-adjusted over the levels of the factor. The numbers are the tables'.",
+        "the tables; an arrow marks what goes on beyond the axis, with its value where that is the mean. "
+        "Filled, or *: p < 0.05, sign-flip permutation test, Holm-adjusted over the levels of the factor. A "
+        "line without a mark is the task's base, or has no results. The numbers are the tables'.",
         "Forest plot: a line per level of each factor, a panel per task, differences in F1 to the base with "
         "intervals; the numbers are in the tables' CSV files.",
         lambda material: compute_deltas(material.rows), draw_deltas,
     ),
     _Kind(
         "figure_convergence", "How the mean settles with seeds",
-        "F1 of the base over its first 2, 3, … seeds, in ascending order: mean and 95 % Student-t interval. "
-        "The interval at two seeds runs out of the panel.",
+        _caption_of_convergence,
         "Mean F1 of the base and its interval against the number of seeds, one panel per task.",
         lambda material: compute_convergence(material.cells), draw_convergence,
     ),

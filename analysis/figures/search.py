@@ -73,13 +73,16 @@ def compute_search_history(search: Search) -> SearchHistory | None:
     )
 
 
-def draw_search_history(figure: SearchHistory) -> Figure:
-    """Draw it over two columns: scores by suggestion, and the curves behind them with the rungs."""
+def draw_search_history(figure: SearchHistory, width: float = TWO_COLUMNS) -> Figure:
+    """Draw scores by suggestion, and the curves behind them with the rungs."""
     with style():
-        canvas = Figure(figsize=(TWO_COLUMNS, 2.5))
-        left, right = canvas.subplots(1, 2)
+        is_narrow = width == ONE_COLUMN
+        canvas = Figure(figsize=(width, 4.4 if is_narrow else 2.5))
+        left, right = canvas.subplots(*((2, 1) if is_narrow else (1, 2)))
         _draw_scores(left, figure)
         _draw_curves(right, figure)
+        if is_narrow:
+            right.set_ylabel("Dev F1 (%)")
         draw_legend(canvas, [left], [COMPLETE, PRUNED, _BEST])
     return canvas
 
@@ -126,10 +129,10 @@ def compute_importance(shares: Mapping[str, float]) -> Importance | None:
     return Importance(tuple(ordered)) if ordered else None
 
 
-def draw_importance(figure: Importance) -> Figure:
-    """Draw it in one column."""
+def draw_importance(figure: Importance, width: float = TWO_COLUMNS) -> Figure:
+    """Draw a bar a setting."""
     with style():
-        canvas = Figure(figsize=(ONE_COLUMN, 0.7 + _BAR_INCHES * len(figure.shares)))
+        canvas = Figure(figsize=(width, 0.7 + _BAR_INCHES * len(figure.shares)))
         ax = canvas.subplots()
         names, shares = zip(*figure.shares, strict=True)
         ax.barh(names, shares, color=look(0)["color"], height=0.62)

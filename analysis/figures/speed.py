@@ -7,13 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, draw_legend, look, style
+from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, panels, style
 from analysis.tables.rows import Row
 
 _PHASES = {"NER": "NER", "RE": "RE+"}
 """The task whose F1 stands for a phase."""
 _SPEED = "sentences_per_second"
-_ROW_INCHES = 1.75
+_ROW_INCHES = 1.9
+_DISTINCT, _FEWEST = 1.1, 3
+"""A panel needs so many speeds of which each is so many times the one before: else a table says it better."""
+LEFT_OUT = "Speed against F1: fewer than three speeds that differ by a tenth have an F1 beside them."
+"""What a report says that has speeds and not the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,10 @@ class SpeedAgainstF1:
 
 
 def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
-    """Join speed and F1 of Table 3 and of the representations; None where nothing has both."""
+    """Join speed and F1 of Table 3 and of the representations.
+
+    A dataset and task needs three speeds that can be told apart; None where none has them.
+    """
     speeds = {
         (row.table, row.dataset, _PHASES[row.task], row.level): row.mean
         for row in rows
@@ -53,6 +60,10 @@ def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
         for speed in [speeds.get((row.table, row.dataset, row.task, row.level))]
         if speed is not None
     )
+    by_panel: dict[tuple[str, str], list[float]] = {}
+    for point in points:
+        by_panel.setdefault((point.dataset, point.task), []).append(point.speed)
+    points = tuple(point for point in points if _num_distinct(by_panel[point.dataset, point.task]) >= _FEWEST)
     if not points:
         return None
     tasks = {point.task for point in points}
@@ -64,13 +75,19 @@ def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
     )
 
 
-def draw_speed(figure: SpeedAgainstF1) -> Figure:
+def _num_distinct(speeds: Sequence[float]) -> int:
+    """How many speeds there are if those that are nearly the same count as one."""
+    count, last = 0, 0.0
+    for speed in sorted(speeds):
+        if speed >= _DISTINCT * last:
+            count, last = count + 1, speed
+    return count
+
+
+def draw_speed(figure: SpeedAgainstF1, width: float = TWO_COLUMNS) -> Figure:
     """Draw it, a row a dataset, a column a phase."""
     with style():
-        rows, columns = len(figure.datasets), len(figure.tasks)
-        width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
-        canvas = Figure(figsize=(width, 0.55 + _ROW_INCHES * rows))
-        axes = canvas.subplots(rows, columns, squeeze=False)
+        canvas, axes, seen = panels(len(figure.datasets), len(figure.tasks), width, _ROW_INCHES)
         places = [(dataset, task) for dataset in figure.datasets for task in figure.tasks]
         for ax, place in zip(axes.flat, places, strict=True):
             points = [point for point in figure.points if (point.dataset, point.task) == place]
@@ -78,7 +95,7 @@ def draw_speed(figure: SpeedAgainstF1) -> Figure:
             if points:
                 _draw_panel(ax, points, figure.levels)
                 ax.set_title(" ".join(place))
-        for ax in axes[:, 0]:
+        for ax in seen[:, 0]:
             ax.set_ylabel("F1 (%)")
         canvas.supxlabel("Sentences per second of CPU time", fontsize=8)
         draw_legend(canvas, axes.flat, figure.levels)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, draw_legend, look, style
+from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, panels, style
 from analysis.statistics.summary import summarise
 from lai_net.metrics.scoring import TASKS
 
@@ -71,18 +71,16 @@ def compute_figure_a1(cells: pd.DataFrame) -> FigureA1:
     return FigureA1(factors, tasks, tuple(dict.fromkeys(part["dataset"])), panels)
 
 
-def draw_figure_a1(figure: FigureA1) -> Figure:
+def draw_figure_a1(figure: FigureA1, width: float = TWO_COLUMNS) -> Figure:
     """Draw it; needs no display and leaves matplotlib's settings as they were."""
     with style():
         rows, columns = max(1, len(figure.factors)), max(1, len(figure.tasks))
-        width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
-        canvas = Figure(figsize=(width, _ROW_INCHES * rows + 0.3))
-        axes = canvas.subplots(rows, columns, squeeze=False)
+        canvas, axes, seen = panels(rows, columns, width, _ROW_INCHES)
         for panel, ax in zip(figure.panels, axes.flat, strict=False):
             _draw_panel(ax, panel, figure.datasets)
         for ax, task in zip(axes[0], figure.tasks, strict=False):
             ax.set_title(task)
-        for ax in axes[:, 0]:
+        for ax in seen[:, 0]:
             ax.set_ylabel("F1 (%)")
         draw_legend(canvas, axes.flat, figure.datasets)
     return canvas
@@ -119,7 +117,8 @@ def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
         dots = [(level.level, score) for level in line.levels for _, score in level.by_seed]
         x, y = [level for level, _ in dots], [score for _, score in dots]
         ax.scatter(x, y, s=7, color=own["color"], alpha=0.45, linewidths=0)
-        ax.plot(levels, [level.mean for level in line.levels], label=line.dataset, **own)
+        label = line.dataset if dots else "_"  # a legend has what is to be seen
+        ax.plot(levels, [level.mean for level in line.levels], label=label, **own)
     ticks = sorted({level.level for line in panel.lines for level in line.levels})
     ax.set_xticks(ticks)
     ax.set_xlim(min(ticks, default=0) - 0.3, max(ticks, default=1) + 0.3)

@@ -9,7 +9,7 @@ is at most 2 s^2 / (P + R), reached when they move against each other. Averaging
 too low (never one too high) if that takes no s above `MOST_SPREAD`, in rows that the paper says are averages.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -28,48 +28,61 @@ def audit(published: Published) -> Audit:
     """Check every printed difference and percentage, every F1, and what the tables should print alike."""
     checks = (_deltas, _percentages, _f1_scores, _equalities)
     findings = [found for check in checks for found in check(published)]
-    return Audit(tuple(sorted(findings, key=lambda found: list(Explanation).index(found.explanation))))
+    ordered = sorted(findings, key=lambda found: list(Explanation).index(found.explanation))
+    return Audit(
+        tuple(ordered), len(published.values) + len(published.changes), _unchecked(published, findings)
+    )
+
+
+def _unchecked(published: Published, findings: Sequence[Finding]) -> tuple[Place, ...]:
+    """Where a printed number is neither recomputed nor part of what another is recomputed from."""
+    values = {place for found in findings for place in found.sources}
+    recomputed = {found.place for found in findings if found.check in (Check.DELTA, Check.PERCENTAGE)}
+    alone = [place for place in published.values if place not in values]
+    return (*alone, *(place for place in published.changes if place not in recomputed))
 
 
 def _deltas(published: Published) -> Iterator[Finding]:
     """Differences to the table's base row, Tables 4 and 5."""
-    for place, printed, value, base in _changes(published, tables=(4, 5)):
+    for place, printed, base_place in _changes(published, tables=(4, 5)):
+        value, base = published.values[place], published.values[base_place]
         computed = value - base
         slack = half_unit(value) + half_unit(base)
-        low, high = computed - slack, computed + slack
-        yield judge(Check.DELTA, place, printed, computed, (low, high))
+        found = judge(Check.DELTA, place, printed, computed, (computed - slack, computed + slack))
+        yield replace(found, sources=(place, base_place))
 
 
 def _percentages(published: Published) -> Iterator[Finding]:
     """Relative changes to the table's base row, Table 3."""
-    for place, printed, value, base in _changes(published, tables=(3,)):
+    for place, printed, base_place in _changes(published, tables=(3,)):
+        value, base = published.values[place], published.values[base_place]
         low = (value - half_unit(value)) / (base + half_unit(base))
         high = (value + half_unit(value)) / (base - half_unit(base))
         percent = [100 * (ratio - 1) for ratio in (low, value / base, high)]
-        yield judge(Check.PERCENTAGE, place, printed, percent[1], (percent[0], percent[2]))
+        found = judge(Check.PERCENTAGE, place, printed, percent[1], (percent[0], percent[2]))
+        yield replace(found, sources=(place, base_place))
 
 
-def _changes(
-    published: Published, tables: tuple[int, ...]
-) -> Iterator[tuple[Place, Decimal, Decimal, Decimal]]:
-    """(place, printed change, value, base value) where all three are printed."""
+def _changes(published: Published, tables: tuple[int, ...]) -> Iterator[tuple[Place, Decimal, Place]]:
+    """(place, printed change, the base's place) where the change and both values are printed."""
     for place, printed in published.changes.items():
         base = place._replace(row=_BASE_ROWS.get(place.table, ""))
         if place.table in tables and place in published.values and base in published.values:
-            yield place, printed, published.values[place], published.values[base]
+            yield place, printed, base
 
 
 def _f1_scores(published: Published) -> Iterator[Finding]:
     """F1 beside precision and recall, Tables 1 and 4."""
     values = published.values
     for place, f1 in values.items():
-        parts = [values.get(place._replace(metric=metric)) for metric in ("precision", "recall")]
-        if place.metric != "f1" or None in parts:
+        parts = [place._replace(metric=metric) for metric in ("precision", "recall")]
+        if place.metric != "f1" or any(part not in values for part in parts):
             continue
-        precision, recall = (part for part in parts if part is not None)
+        precision, recall = (values[part] for part in parts)
         half = half_unit(precision, recall, f1)
         low, high = _f1(precision - half, recall - half), _f1(precision + half, recall + half)
         found = judge(Check.F1, place, f1, _f1(precision, recall), (low, high), half)
+        found = replace(found, sources=(place, *parts))
         shortfall = low - (f1 + half)
         yield _averaging(found, shortfall * (precision + recall)) if shortfall > 0 else found
 
@@ -95,9 +108,10 @@ def _equalities(published: Published) -> Iterator[Finding]:
         if place not in values or reference not in values:
             continue
         half = max(half_unit(values[place]), half_unit(values[reference]))
-        found = values[reference]
+        expected = values[reference]
         note = _origin(values, place, reference)
-        yield judge(Check.EQUALITY, place, values[place], found, (found, found), half, note)
+        found = judge(Check.EQUALITY, place, values[place], expected, (expected, expected), half, note)
+        yield replace(found, sources=(place, reference))
 
 
 def _twins(published: Published) -> Iterator[tuple[Place, Place]]:

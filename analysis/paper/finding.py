@@ -29,7 +29,12 @@ class Explanation(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One recomputed number; `note` says how far the explanation goes, or what it was compared with."""
+    """One recomputed number.
+
+    Attributes:
+        note: how far the explanation goes, or what the number was compared with.
+        sources: places of the values that it was computed from.
+    """
 
     check: Check
     place: Place
@@ -37,13 +42,21 @@ class Finding:
     computed: Decimal
     explanation: Explanation
     note: str
+    sources: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Every check that could be made, deviations first, worst first, then as the paper prints them."""
+    """Every check that could be made, deviations first, worst first, then as the paper prints them.
+
+    Attributes:
+        printed: how many numbers the tables print, values and changes.
+        unchecked: places of those that enter no check, so that a slip there cannot be seen.
+    """
 
     findings: tuple[Finding, ...]
+    printed: int
+    unchecked: tuple[Place, ...]
 
     @property
     def deviations(self) -> tuple[Finding, ...]:
@@ -56,10 +69,15 @@ class Audit:
         counts = Counter(found.explanation for found in self.findings)
         return {str(explanation): counts[explanation] for explanation in Explanation}
 
+    @property
+    def unchecked_by_table(self) -> dict[int, int]:
+        """How many of `unchecked` stand in each table."""
+        return dict(sorted(Counter(place.table for place in self.unchecked).items()))
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; computed numbers to four decimals."""
         deviations = [
-            asdict(found)
+            {name: value for name, value in asdict(found).items() if name != "sources"}
             | {
                 "place": str(found.place),
                 "printed": float(found.printed),
@@ -67,7 +85,10 @@ class Audit:
             }
             for found in self.deviations
         ]
-        return {"checks": len(self.findings), **self.counts, "deviations": deviations}
+        return {
+            "checks": len(self.findings), **self.counts, "printed": self.printed,
+            "unchecked": [str(place) for place in self.unchecked], "deviations": deviations,
+        }  # fmt: skip
 
 
 def half_unit(*printed: Decimal) -> Decimal:

@@ -16,6 +16,12 @@ from scipy import stats
 from tune.study import Interval
 
 RESAMPLES = 2000
+BCA_NEEDS = 20
+"""Of fewer scores BCa covers clearly less than it says."""
+BCA_WARNING = (
+    "BCa is too narrow for fewer than 20 seeds: of normal scores it covers 0.84 at n = 5 and 0.90 at n = 10 "
+    "in place of 0.95; at n = 2 it says no more than the two scores."
+)
 _SEED = 0
 """Of BCa's resampling, so that the same scores have the same interval."""
 

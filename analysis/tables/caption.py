@@ -1,10 +1,15 @@
-"""The caption of a table: what its numbers are, so that nobody has to guess or to ask."""
+"""The caption of a table, and the notes that a study's tables share: what the numbers are.
+
+A caption says what is shown and what holds for this table alone. A note is a sentence that other tables of
+the study need in the same words, so that whoever prints several tables can print it once.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from analysis.paper import VERSION, published_encoders
+from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, Row
 from tune.results import SCORES
@@ -13,7 +18,8 @@ from tune.summary import SIGNIFICANCE, smallest_p
 _INTERVALS = {"t": "Student-t", "bca": "BCa bootstrap"}
 _NOT_SAID = "not said by imported rows"
 _ABSENT = {
-    "not measured": "not measured: the benchmark has no such row.",
+    "not measured": "not measured: speed of these settings (encoder, layers, precision, filter, graph) was "
+    "not measured, or imported rows do not say them.",
     "not planned": "not planned: this study trains no such model.",
 }
 _ENTITIES = {
@@ -23,37 +29,56 @@ _ENTITIES = {
 }
 
 
-def describe(
-    cells: pd.DataFrame, rows: Sequence[Row], layout: Layout, notes: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """The sentences below a table.
+def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[str, ...]:
+    """The sentences of a table's caption: what it shows, over how many seeds, and what they cannot show.
 
     Args:
-        cells: the frame's rows of this table.
+        cells: the frame's rows of this table; empty where the study has no cell of it.
         rows: what was computed from them, and what else the table prints.
-        layout: which of them are printed, and whether with deltas.
-        notes: further sentences, on what this table alone has.
+        layout: which of them are printed.
     """
-    shown = [row for row in rows if row.metric in layout.metrics]
-    ours = [row for row in shown if row.mark != PUBLISHED]
+    scored = "Precision (P), recall (R) and F1" if "precision" in layout.metrics else "F1"
+    if cells.empty:
+        return (f"{scored}: this study has no cell of this table.",)
+    scores = [row for row in _own(rows, layout) if row.metric in SCORES]
+    relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
+    how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
+    sentences = (
+        f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
+        f"{_values(_said(cells), 'encoder') or 'none'}; {_seeds(scores)}.",
+        _out_of_reach(scores),
+    )
+    return tuple(filter(None, sentences))
+
+
+def common_notes(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[str, ...]:
+    """What a reader of this table must know that other tables of the study say alike; see `describe`."""
+    ours = _own(rows, layout)
     scores = [row for row in ours if row.metric in SCORES]
     sentences = (
-        _what(cells, layout), _seeds(scores, cells), _test(scores, layout), *notes, _signs(ours),
+        _protocol(cells), _spread(scores, cells), _bracket(scores, layout), _test(scores), *_signs(ours),
         _paper(ours),
     )  # fmt: skip
     return tuple(filter(None, sentences))
 
 
-def _what(cells: pd.DataFrame, layout: Layout) -> str:
-    scored = "Precision (P), recall (R) and F1" if "precision" in layout.metrics else "F1"
-    relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
-    how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
+def _own(rows: Sequence[Row], layout: Layout) -> list[Row]:
+    """The rows that are printed, but for those that only the paper has."""
+    return [row for row in rows if row.metric in layout.metrics and row.mark != PUBLISHED]
+
+
+def _said(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells whose `encoder` and `selection` are those behind the numbers, where there are numbers."""
     done = cells[cells["state"] == "completed"].fillna(dict.fromkeys(("encoder", "selection"), _NOT_SAID))
-    said = cells if done.empty else done
+    return cells if done.empty else done
+
+
+def _protocol(cells: pd.DataFrame) -> str:
+    if cells.empty:
+        return ""
     return (
-        f"{scored} in percent on the {_values(cells, 'split')} split{how}; protocol "
-        f"{_values(cells, 'protocol')}, averaging {_values(cells, 'averaging')}, checkpoint "
-        f"selection: {_values(said, 'selection')}, encoder: {_values(said, 'encoder')}."
+        f"Protocol {_values(cells, 'protocol')}, averaging {_values(cells, 'averaging')}, checkpoint "
+        f"selection: {_values(_said(cells), 'selection')}."
     )
 
 
@@ -77,33 +102,47 @@ def _by_value(values: Mapping[str, str]) -> str:
     return ", ".join(f"{value} ({', '.join(names)})" for value, names in datasets.items())
 
 
-def _seeds(rows: Sequence[Row], cells: pd.DataFrame) -> str:
+def _seeds(rows: Sequence[Row]) -> str:
     counts = sorted({row.n for row in rows if row.n})
     if not counts:
-        return "No seed has completed yet."
+        return "no seed has completed yet"
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    spread = "Mean ± standard deviation (ddof = 1) over" if counts[-1] > 1 else "Scores of"
-    alone = " (no deviation)" if counts[-1] == 1 else ""
-    kinds = " and ".join(_INTERVALS[kind] for kind in sorted(set(cells["interval"])))
-    interval = f" a to b: 95 % {kinds} interval of the mean." if counts[-1] > 1 else ""
-    return f"{spread} n = {many} seed{'s' if counts[-1] > 1 else ''}{alone}.{interval}"
+    return f"n = {many} seed{'s' if counts[-1] > 1 else ''}"
 
 
-def _test(rows: Sequence[Row], layout: Layout) -> str:
-    bracket = "In brackets: mean difference to the base on shared seeds. " if layout.shows_delta else ""
-    tested = [row for row in rows if row.p is not None]
-    if not tested:
-        some = any(row.delta is not None for row in rows)
-        return f"{bracket}One shared seed is too few to test a difference to the base." if some else ""
+def _spread(rows: Sequence[Row], cells: pd.DataFrame) -> str:
+    counts = [row.n for row in rows if row.n and row.n > 1]
+    if not counts:
+        return ""
+    kinds = sorted(set(cells["interval"]))
+    named = " and ".join(_INTERVALS[kind] for kind in kinds)
+    warning = f" {BCA_WARNING}" if "bca" in kinds and min(counts) < BCA_NEEDS else ""
     return (
-        f"{bracket}*: p < {SIGNIFICANCE:.2g}, two-sided sign-flip permutation test on differences to the "
-        "base, paired by seed, Holm-adjusted over the levels of a factor within dataset and task."
-        f"{_out_of_reach(tested)}"
+        "Mean ± standard deviation (ddof = 1) over seeds, none for one seed; a to b: 95 % "
+        f"{named} interval of the mean.{warning}"
     )
 
 
-def _out_of_reach(tested: Sequence[Row]) -> str:
+def _bracket(rows: Sequence[Row], layout: Layout) -> str:
+    is_shown = layout.shows_delta and any(row.delta is not None for row in rows)
+    return "In brackets: mean difference to the base on shared seeds." if is_shown else ""
+
+
+def _test(rows: Sequence[Row]) -> str:
+    if all(row.p is None for row in rows):
+        return ""
+    return (
+        f"*: p < {SIGNIFICANCE:.2g}, two-sided sign-flip permutation test on differences to the base, paired "
+        "by seed, Holm-adjusted over the levels of a factor within dataset and task."
+    )
+
+
+def _out_of_reach(rows: Sequence[Row]) -> str:
     """Names the factors where so few seeds can mark nothing, however large a difference is."""
+    tested = [row for row in rows if row.p is not None]
+    if not tested:
+        some = any(row.delta is not None for row in rows)
+        return "One shared seed is too few to test a difference to the base." if some else ""
     families: dict[tuple[str, ...], list[int]] = {}
     for row in tested:
         families.setdefault((row.factor, row.dataset, row.task, row.metric), []).append(row.n or 0)
@@ -111,10 +150,10 @@ def _out_of_reach(tested: Sequence[Row]) -> str:
     for (factor, *_), seeds in families.items():
         reached[factor] = min(reached[factor], smallest_p(max(seeds), len(seeds)))
     names = [NAMES[factor] for factor, p in reached.items() if p >= SIGNIFICANCE]
-    return f" Too few seeds to mark anything, whatever the difference: {', '.join(names)}." if names else ""
+    return f"Too few seeds to mark anything, whatever the difference: {', '.join(names)}." if names else ""
 
 
-def _signs(rows: Sequence[Row]) -> str:
+def _signs(rows: Sequence[Row]) -> list[str]:
     signs = [
         "Bold: best level per dataset and task within a factor; the paper's values are not ranked with ours."
     ] * any(row.best for row in rows)
@@ -129,7 +168,7 @@ def _signs(rows: Sequence[Row]) -> str:
         row.mark == BLOCKED for row in rows
     )
     signs += ["[k/N]: only k of N seeds done."] * any(0 < (row.n or 0) < row.planned for row in rows)
-    return " ".join(signs)
+    return signs
 
 
 def _paper(rows: Sequence[Row]) -> str:

@@ -1,18 +1,20 @@
 """Tables of speed beside F1: Table 3 (PL-Marker and LAI-Net) and the four representations (Eq. 1 to 4).
 
-F1 is the study's, over seeds; speed and memory are one machine's benchmark (`analysis.speed`), of the fastest
-variant each, all at one encoder and precision.
+F1 is the study's, over seeds; speed and memory are one machine's benchmark (`analysis.speed`), each of the
+settings behind the F1 beside it. What was not measured with those settings is left blank, or left out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from analysis.paper import published_values
-from analysis.speed import MODELS, REPRESENTATIONS, Speed, comparable, fastest
+from analysis.speed import MODELS, REPRESENTATIONS, Speed, speed_of
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
+from lai_net.config import TrialConfig
+from tune.cells import with_representation
 from tune.results import TASKS
 
 TABLE_3, REPRESENTATION_TABLE = "3", "representations"
@@ -23,6 +25,9 @@ _F1_TASK = {"NER": "NER", "RE": "RE+"}
 REPRESENTATION_OF_METHOD = {"w/o 1st": "enumerate", "w/o 2nd": "annotate"}
 """Without the graph these two methods differ by the representation alone."""
 
+Measured = Mapping[tuple[str, str, str], Speed]
+"""By dataset, phase and level."""
+
 
 def rows_and_cells(
     cells: pd.DataFrame, speeds: Sequence[Speed], table: str
@@ -31,126 +36,175 @@ def rows_and_cells(
     if table == TABLE_3:
         frame = model_cells(cells)
         frame = frame.assign(table=TABLE_3, is_base=frame["level"] == _BASE)
-        return _speed_rows(cells, frame, speeds), frame
+        return _speed_rows(frame, measured(cells, speeds, TABLE_3)), frame
     frame = _representation_cells(cells)
-    return _representation_rows(cells, frame, speeds), frame
+    return _representation_rows(frame, measured(cells, speeds, REPRESENTATION_TABLE)), frame
 
 
-def _speed_rows(cells: pd.DataFrame, frame: pd.DataFrame, speeds: Sequence[Speed]) -> tuple[Row, ...]:
+def measured(cells: pd.DataFrame, speeds: Sequence[Speed], table: str) -> Measured:
+    """The speeds of the very settings that one of the two tables compares."""
+    if cells.empty or not speeds:
+        return {}
+    frame = model_cells(cells) if table == TABLE_3 else _representation_cells(cells)
+    found = {}
+    for (dataset, phase), part in frame.groupby(["dataset", "phase"], sort=False):
+        configs = {str(level): _trained(own) for level, own in part.groupby("level", sort=False)}
+        if table == REPRESENTATION_TABLE:
+            configs = _with_all_representations(configs)
+        for level, config in configs.items():
+            speed = speed_of(speeds, str(dataset), config)
+            if speed is not None:
+                found[str(dataset), str(phase), level] = speed
+    return found
+
+
+def shown_tables(cells: pd.DataFrame, speeds: Sequence[Speed]) -> set[str]:
+    """Which of the two tables have something to show."""
+    tables = {TABLE_3} if measured(cells, speeds, TABLE_3) else set()
+    is_compared = bool((cells["table"] == REPRESENTATION_TABLE).any())
+    if is_compared or measured(cells, speeds, REPRESENTATION_TABLE):
+        tables.add(REPRESENTATION_TABLE)
+    return tables
+
+
+def left_out(cells: pd.DataFrame, speeds: Sequence[Speed]) -> list[str]:
+    """A sentence for each of the two tables that a study with cells lacks: why."""
+    if cells.empty:
+        return []
+    shown = shown_tables(cells, speeds)
+    why = "speed of these settings was not measured" if speeds else "no speed benchmark was given (--speed)"
+    done = cells[cells["state"] == "completed"]
+    if speeds and len(done) and done["config"].isna().all():
+        why = "imported rows do not say all settings on which speed depends"
+    reasons = {TABLE_3: f"Table 3 (inference speed): {why}."}
+    if _representation_cells(cells).empty:
+        why = "the study does not vary it"
+    reasons[REPRESENTATION_TABLE] = f"Four ways to represent a span: {why}."
+    return [reason for table, reason in reasons.items() if table not in shown]
+
+
+def _trained(part: pd.DataFrame) -> TrialConfig | None:
+    """The config behind the F1 of a cell, or to be; None where a score's rows do not say theirs."""
+    done = part[part["state"] == "completed"]
+    configs = list((part if done.empty else done)["config"])
+    return configs[0] if all(isinstance(config, TrialConfig) for config in configs) else None
+
+
+def _with_all_representations(configs: Mapping[str, TrialConfig | None]) -> dict[str, TrialConfig | None]:
+    """What the study does not have is the first of its configs in that representation."""
+    first = next((config for config in configs.values() if config is not None), None)
+    others = {level: first and with_representation(first, level) for level in REPRESENTATIONS}
+    return others | dict(configs)
+
+
+def _speed_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
     """Table 3: F1 and speed of both models, the changes against PL-Marker as in the paper."""
-    f1 = compute_rows(frame, TABLE_3)
+    f1 = {
+        (row.dataset, row.task, row.level): row for row in compute_rows(frame, TABLE_3) if row.metric == "f1"
+    }
     rows: list[Row] = []
-    for dataset, phase in _measured_phases(cells, speeds):
-        by_level = {
-            row.level: row
-            for row in f1
-            if (row.dataset, row.task, row.metric) == (dataset, _F1_TASK[phase], "f1")
-        }
-        rows += [by_level[model] for model in MODELS if model in by_level]
-        rows += _speeds_of_models(dataset, phase, _side_by_side(cells, speeds, dataset))
+    for dataset, phase in dict.fromkeys((dataset, phase) for dataset, phase, _ in speeds):
+        scores = (f1.get((dataset, _F1_TASK[phase], model)) for model in MODELS)
+        rows += [row for row in scores if row is not None]
+        rows += _speeds_of_models(dataset, phase, speeds)
     return tuple(rows)
 
 
-def _representation_rows(
-    cells: pd.DataFrame, frame: pd.DataFrame, speeds: Sequence[Speed]
-) -> tuple[Row, ...]:
-    """F1 of each task, speed and peak memory of each phase, a level a representation."""
+def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
+    """F1 of each task, then each phase's speed and peak memory where any was measured."""
     f1 = [row for row in compute_rows(frame, REPRESENTATION_TABLE) if row.metric == "f1"]
+    values = {
+        (metric, *place): _value(speed, metric)
+        for place, speed in speeds.items()
+        for metric in (_SPEED, _MEMORY)
+    }
+    shown = {(metric, phase) for (metric, _, phase, _), value in values.items() if value is not None}
     rows: list[Row] = []
-    for dataset in dict.fromkeys(cells["dataset"]):
-        phases = list(dict.fromkeys(cells.loc[cells["dataset"] == dataset, "phase"]))
+    for dataset, part in frame.groupby("dataset", sort=False):
+        phases = list(dict.fromkeys(part["phase"]))
         for task in (task for phase in phases for task in TASKS[phase]):
             own = {row.level: row for row in f1 if (row.dataset, row.task) == (dataset, task)}
-            rows += [own.get(level) or _gap(dataset, task, level) for level in REPRESENTATIONS]
-        side_by_side = _side_by_side(cells, speeds, dataset)
+            rows += [own.get(level) or _gap(str(dataset), task, level) for level in REPRESENTATIONS]
         for metric in (_SPEED, _MEMORY):
-            for phase in phases:
-                rows += _measured(dataset, phase, metric, side_by_side)
+            for phase in (phase for phase in phases if (metric, phase) in shown):
+                rows += _measured_rows(str(dataset), phase, metric, speeds)
     return tuple(rows)
 
 
 def notes(cells: pd.DataFrame, speeds: Sequence[Speed], table: str) -> list[str]:
     """What a caption must say of the benchmark, and of what the numbers are not comparable with."""
-    said = [_benchmark(shown_speeds(cells, speeds))]
+    shown = measured(cells, speeds, table)
+    said = [_benchmark(shown)]
     if table == TABLE_3:
         said.append(
             "In brackets: the change against PL-Marker, of F1 in points, of speed in percent. The paper's F1 "
             "of RE is its RE+, and its speeds were taken on a GPU (RTX 3090): not comparable with ours."
         )
         return said
-    said.append("Peak memory: its growth during inference." if said[0] else "")
+    if any(speed.peak_mib is not None for speed in shown.values()):
+        said.append("Peak memory: its growth during inference.")
     if not (cells["table"] == REPRESENTATION_TABLE).any():
-        said.append("F1 of enumerate and annotate: the methods w/o 1st and w/o 2nd, both without a graph.")
+        said.append(
+            "F1 of enumerate and annotate: the methods w/o 1st and w/o 2nd, which have no graph; what is "
+            "measured has none either. Their differences to the base are in Table 4."
+        )
     return said
 
 
-def _benchmark(speeds: Sequence[Speed]) -> str:
+def _benchmark(measured: Measured) -> str:
     """How speed and memory were measured; nothing where they were not."""
+    speeds = list(measured.values())
     if not speeds:
         return ""
     repetitions, date = (_joined(getattr(item, name) for item in speeds) for name in ("repetitions", "date"))
-    setting = _joined(" ".join(item.setting) for item in speeds)
+    shapes = {phase: _joined(item.shape for item in speeds if item.phase == phase) for phase in TASKS}
+    shape = "; ".join(f"{phase}: {text}" for phase, text in shapes.items() if text)
     machine = _joined(f"{item.processor}, threads: {item.threads}" for item in speeds)
     return (
         f"Sentences/s: sentences per second of CPU time at inference, median over {repetitions} repetitions, "
-        f"measured {date} on {machine}, encoder and precision: {setting}; the fastest variant of each is "
-        "shown and named."
+        f"measured {date} on {machine}, with the settings behind the F1 ({shape}) and arranged as named."
     )
-
-
-def shown_speeds(cells: pd.DataFrame, speeds: Sequence[Speed]) -> tuple[Speed, ...]:
-    """Those of the study's datasets that stand side by side."""
-    datasets = dict.fromkeys(cells["dataset"])
-    return tuple(speed for name in datasets for speed in _side_by_side(cells, speeds, name))
 
 
 def _joined(values: Iterable[object]) -> str:
     return " and ".join(dict.fromkeys(map(str, values)))
 
 
-def _side_by_side(cells: pd.DataFrame, speeds: Sequence[Speed], dataset: str) -> tuple[Speed, ...]:
-    return comparable(speeds, dataset, set(cells["encoder"].dropna()))
-
-
-def _measured_phases(cells: pd.DataFrame, speeds: Sequence[Speed]) -> Iterator[tuple[str, str]]:
-    measured = {(speed.dataset, speed.phase) for speed in speeds if speed.step == "inference"}
-    pairs = cells[["dataset", "phase"]].drop_duplicates().itertuples(index=False, name=None)
-    yield from (pair for pair in pairs if pair in measured)
-
-
-def _speeds_of_models(dataset: str, phase: str, speeds: Sequence[Speed]) -> list[Row]:
-    found = {model: fastest(speeds, phase, model=model) for model in MODELS}
-    base = found[_BASE]
+def _speeds_of_models(dataset: str, phase: str, speeds: Measured) -> list[Row]:
+    base = speeds.get((dataset, phase, _BASE))
     rows = []
-    for model, speed in found.items():
+    for model in MODELS:
         paper = published_values().get((dataset, phase, "model", model, _SPEED))
-        empty = Row(
+        row = Row(
             table=TABLE_3, dataset=dataset, task=phase, factor="model", level=model, metric=_SPEED, split="",
             n=0, mark=MISSING, paper=paper, is_base=model == _BASE,
         )  # fmt: skip
-        if speed is None:
-            rows.append(empty)
-            continue
-        value = speed.sentences_per_cpu_second
-        has_delta = base is not None and model != _BASE
-        delta = value - base.sentences_per_cpu_second if has_delta and base is not None else None
-        rows.append(replace(empty, n=speed.repetitions, mean=value, mark="", delta=delta, note=speed.variant))
+        row = _filled(row, speeds.get((dataset, phase, model)))
+        if base is not None and row.mean is not None and model != _BASE:
+            row = replace(row, delta=row.mean - base.sentences_per_cpu_second)
+        rows.append(row)
     return with_best(rows)
 
 
-def _measured(dataset: str, phase: str, metric: str, speeds: Sequence[Speed]) -> list[Row]:
+def _measured_rows(dataset: str, phase: str, metric: str, speeds: Measured) -> list[Row]:
     """Speed or memory of all representations in one phase."""
-    rows = []
-    for level in REPRESENTATIONS:
-        row = _gap(dataset, phase, level, metric)
-        speed = fastest(speeds, phase, representation=level)
-        value = None
-        if speed is not None:
-            value = speed.sentences_per_cpu_second if metric == _SPEED else speed.peak_mib
-        if speed is not None and value is not None:
-            row = replace(row, n=speed.repetitions, mean=value, mark="", note=speed.variant)
-        rows.append(row)
+    rows = [
+        _filled(_gap(dataset, phase, level, metric), speeds.get((dataset, phase, level)))
+        for level in REPRESENTATIONS
+    ]
     return with_best(rows, lowest=metric == _MEMORY)
+
+
+def _filled(row: Row, speed: Speed | None) -> Row:
+    """A row with what was measured; as it was where nothing was."""
+    value = None if speed is None else _value(speed, row.metric)
+    if speed is None or value is None:
+        return row
+    return replace(row, n=speed.repetitions, mean=value, mark="", note=speed.variant)
+
+
+def _value(speed: Speed, metric: str) -> float | None:
+    return speed.sentences_per_cpu_second if metric == _SPEED else speed.peak_mib
 
 
 def _gap(dataset: str, task: str, level: str, metric: str = "f1") -> Row:
@@ -161,12 +215,15 @@ def _gap(dataset: str, task: str, level: str, metric: str = "f1") -> Row:
 
 
 def _representation_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells of the factor `representation`; where there are none, the two methods without a graph."""
+    """The cells of the factor `representation`; where there are none, the two methods without a graph.
+
+    Those have no base here: Table 4 compares them, and a comparison is tested once.
+    """
     own = cells[cells["table"] == REPRESENTATION_TABLE]
     if len(own):
         return own
     bare = cells[(cells["factor"] == "method") & cells["level"].isin(list(REPRESENTATION_OF_METHOD))]
     return bare.assign(
         table=REPRESENTATION_TABLE, factor="representation",
-        level=bare["level"].map(REPRESENTATION_OF_METHOD), is_base=bare["level"] == "w/o 2nd",
+        level=bare["level"].map(REPRESENTATION_OF_METHOD), is_base=False,
     )  # fmt: skip

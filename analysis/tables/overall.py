@@ -13,6 +13,7 @@ from analysis.paper import VERSION, baselines, published_values
 from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
 from lai_net.metrics.scoring import TASKS
+from tune.baseline import as_pl_marker
 from tune.results import SCORES
 
 NUMBER = "1"
@@ -44,15 +45,21 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
 
 
 def model_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """The frame's cells of the factor `model`; where there are none, the bases and PL-Markers not planned."""
+    """The frame's cells of the factor `model`; where there are none, the bases and PL-Markers not planned.
+
+    What is not planned has the config that a study would give it, for the speed of its model.
+    """
     own = cells[cells["table"] == NUMBER]
     if len(own):
         return own
     bases = cells[cells["is_base"]]
     first = bases.groupby(["dataset", "phase"], sort=False)["factor"].transform("first")
     ours = bases[bases["factor"] == first].assign(table=NUMBER, factor=_FACTOR, level=MODELS[0])
-    theirs = ours.drop_duplicates(["dataset", "task"]).assign(
+    theirs = ours.drop_duplicates(["dataset", "task"])
+    configs = [None if config is None else as_pl_marker(config) for config in theirs["config"]]
+    theirs = theirs.assign(
         level=MODELS[1], is_base=False, state="planned", planned_seeds=0, trial_ids="", encoder=None,
+        config=pd.Series(configs, theirs.index, dtype=object),
         **dict.fromkeys(SCORES, float("nan")),
     )  # fmt: skip
     return pd.concat([ours, theirs]) if len(theirs) else ours

@@ -1,6 +1,7 @@
 """A computed table as CSV, Markdown and LaTeX. HTML is in the report's template."""
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,11 @@ MOST_WIDE_COLUMNS = 8
 """More columns than this are set narrow in LaTeX: deviations below the means, too."""
 _NUMBERS = r"\providecommand{\num}[1]{#1}\providecommand{\sisetup}[1]{}\sisetup{detect-all}"
 """Holds within the table; `detect-all` lets siunitx keep bold and italics."""
+_NOTE = (
+    r"\providecommand{\lainote}[2]{\ifcsname lai-note-#1\endcsname\else"
+    r"\expandafter\gdef\csname lai-note-#1\endcsname{}#2\space\fi}"
+)
+r"""`\lainote{NAME}{TEXT}` prints a note once in a document, below the first table that needs it."""
 _NUMBER = re.compile(r"\d+\.\d+")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|])")
 _TEX = str.maketrans({
@@ -33,7 +39,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Heading, pipe table and caption; published values in italics."""
+    """Heading, pipe table, caption and notes; published values in italics."""
     grid = table.grid
     groups = _upper_header(grid) or [""] * len(grid.columns)
     names = [f"{group} {name}".strip() for group, name in zip(groups, grid.columns, strict=True)]
@@ -43,24 +49,34 @@ def to_markdown(table: Table) -> str:
     ]
     for line in grid.lines:
         lines.append(_pipes([*map(_escape_markdown, line.labels), *map(_markdown_entry, line.entries)]))
-    caption = _escape_markdown(" ".join(table.caption))
-    return f"## {table.heading}\n\n" + "\n".join(lines) + f"\n\n{caption}\n"
+    below = [" ".join(table.caption), *([f"Notes: {' '.join(table.notes)}"] if table.notes else [])]
+    return "\n\n".join([f"## {table.heading}", "\n".join(lines), *map(_escape_markdown, below)]) + "\n"
 
 
 def to_latex(table: Table) -> str:
-    r"""A `table*` to `\input`, for booktabs and siunitx; without siunitx numbers are set as plain text."""
+    r"""A `table*` to `\input`, for booktabs and siunitx; without siunitx numbers are set as plain text.
+
+    Notes stand below the table. In a document with several tables each is printed once (`_NOTE`).
+    """
     grid = table.grid
     columns = "l" * len(grid.stubs) + "r" * len(grid.columns)
     body = "\n".join(_latex_body(grid))
     caption = " ".join([f"{table.title}.", *table.caption]).translate(_TEX)
     return (
         "% \\usepackage{booktabs,siunitx}\n"
-        "\\begin{table*}\n" + _NUMBERS + "\n\\centering\n\\scriptsize\n"
+        "\\begin{table*}\n" + _NUMBERS + "\n" + _NOTE + "\n\\centering\n\\scriptsize\n"
         "\\setlength{\\tabcolsep}{2.5pt}\n\\setlength{\\belowcaptionskip}{4pt}\n"
         f"\\caption{{{caption}}}\n\\label{{tab:lai-{table.number}}}\n"
         f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n{body}\n\\bottomrule\n"
-        "\\end{tabular}\n\\end{table*}\n"
+        "\\end{tabular}\n\\par\\smallskip\n\\begin{minipage}{\\linewidth}\n"
+        + "".join(map(_latex_note, table.notes))
+        + "\\end{minipage}\n\\end{table*}\n"
     )
+
+
+def _latex_note(text: str) -> str:
+    name = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"\\lainote{{{name}}}{{{text.translate(_TEX)}}}%\n"
 
 
 def _pipes(cells: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.paper import published_values
 from analysis.statistics.multiplicity import holm
-from analysis.statistics.paired import paired_deltas, sign_flip_p
+from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
 from analysis.statistics.summary import Summary, summarise
 from tune.results import SCORES
 from tune.summary import SIGNIFICANCE
@@ -33,6 +33,7 @@ class Row:
         mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
             `failed` or `blocked`; `published` is what only the paper has.
         paper: the published value, where the study shows what the paper does: the test split, end to end.
+        effect: Hedges' g of the differences behind `delta`; None below three of them, or if they are equal.
         is_base: whether the level is the base's.
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
@@ -61,6 +62,7 @@ class Row:
     p_adjusted: float | None = None
     mark: str = ""
     paper: float | None = None
+    effect: float | None = None
     is_base: bool = False
     planned: int = 0
     num_failed: int = 0
@@ -146,6 +148,7 @@ def _row(cell: _Cell, metric: str, base: SeedScores) -> Row:
         p=sign_flip_p(deltas),
         mark=_mark(cell, own),
         paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
+        effect=hedges_g(deltas),
         is_base=bool(shared["is_base"]),
         planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
         num_failed=num_failed, num_blocked=num_blocked,

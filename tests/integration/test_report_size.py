@@ -1,17 +1,24 @@
 """The whole report of ten thousand trials: seconds, memory and bytes."""
 
+import contextlib
 import csv
+import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tune.ledger import Ledger
+from tune.preparation import prepare
 from tune.result_import import import_csv
+from tune.results import SCORES, TASKS
+from tune.study import load_study
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +47,21 @@ mask = ["Inv.", "Vis.", "Full"]
 """
 
 
-def test_ten_thousand_trials_take_seconds_and_repeat_byte_for_byte(tmp_path: Path) -> None:
+def test_ten_thousand_imported_trials_take_seconds_and_repeat_byte_for_byte(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
     num_trials = _write_rows(tmp_path / "rows.csv")
-    assert num_trials >= 10_000
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         import_csv(tmp_path / "rows.csv", ledger)
+    _check_bars(tmp_path, num_trials)
+
+
+def test_ten_thousand_trials_of_runs_take_no_more(tmp_path: Path) -> None:
+    """Each has evaluations on two splits by two protocols and averagings, and twenty epochs."""
+    _check_bars(tmp_path, record_runs(tmp_path, num_seeds=400))
+
+
+def _check_bars(tmp_path: Path, num_trials: int) -> None:
+    assert num_trials >= 10_000
     used = [_report(tmp_path, tmp_path / name) for name in ("first", "second")]
     print(f"{num_trials} trials: CPU s and MiB {used}")  # noqa: T201 - the figures that one wants to see
     first, second = (
@@ -65,6 +81,53 @@ def _report(folder: Path, out: Path) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def record_runs(folder: Path, *, num_seeds: int) -> int:
+    """A study's file, and its ledger as runs leave it; returns the number of trials."""
+    one_dataset = STUDY[: STUDY.rindex("[[datasets]]")] + STUDY[STUDY.index("[factors]") :]
+    text = one_dataset.replace("seeds = 200", f"seeds = {num_seeds}")
+    (folder / "study.toml").write_text(
+        text.replace('"SciERC"', '"SciERC"\ncorpus = "embedded"'), encoding="utf-8"
+    )
+    jobs = prepare(load_study(str(folder / "study.toml")), []).jobs
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        ledger.register_trials(job.row for job in jobs.trials)
+    phases = {job.row.trial_id: job.row.phase for job in jobs.trials}
+    rng = random.Random(0)
+    attempt = {"provenance": json.dumps({"device": "cpu", "commit": "a" * 40}), "status": "completed"}
+    evaluations = (
+        {"evaluation_id": job.evaluation_id, "trial_id": job.trial_id, "split": job.split,
+         "upstream_trial_id": job.upstream_trial_id, "entities": job.entities, "coverage": "{}",
+         "scores": json.dumps(list(_scores(phases[job.trial_id], rng)))}
+        for job in jobs.evaluations
+    )  # fmt: skip
+    epochs = (
+        {"trial_id": name, "epoch": epoch, "attempt": 1, "report": json.dumps(_epoch(rng))}
+        for name, epoch in product(phases, range(1, 21))
+    )
+    # Not by `finish_attempt`: ten thousand times it waits for the disk.
+    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
+        _insert(connection, "attempt", ({"trial_id": name, "attempt": 1, **attempt} for name in phases))
+        _insert(connection, "epoch", epochs)
+        _insert(connection, "evaluation", evaluations)
+    return len(phases)
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[dict[str, object]]) -> None:
+    for row in rows:
+        marks = ",".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO {table} ({','.join(row)}) VALUES ({marks})", row)
+
+
+def _epoch(rng: random.Random) -> dict[str, object]:
+    return {"dev": {"f1": rng.random()}, "filter_recall": rng.random(), "wall_s": 10.5, "cpu_s": rng.random()}
+
+
+def _scores(phase: str, rng: random.Random) -> Iterator[dict[str, object]]:
+    for protocol, averaging, task in product(("pure", "plmarker"), ("micro", "macro"), TASKS[phase]):
+        values = {name: rng.gauss(0.6, 0.01) for name in SCORES}
+        yield {"protocol": protocol, "averaging": averaging, "task": task, **values}
 
 
 def _write_rows(path: Path) -> int:

@@ -2,33 +2,38 @@
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from analysis.findings import findings
+from analysis.frame import load
 from analysis.report import write_report
-from analysis.speed import comparable, fastest, read_speeds
+from analysis.speed import arrangement, inference_settings, read_speeds, speed_of
+from analysis.tables.efficiency import left_out
 from analysis.tables.layout import Entry
 from analysis.tables.render import to_csv
 from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_table, compute_tables
+from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
+from lai_net.preset import load_preset
+from lai_net.settings import with_settings
+from tune.baseline import PL_MARKER, as_pl_marker, model_of
+from tune.cells import with_representation
+from tune.identity import evaluation_id
+from tune.ledger import EvaluationRow, Ledger, TrialRow
+from tune.plan import make_plan
+from tune.result_import import import_csv
+from tune.results import long_table
+from tune.results import to_csv as long_to_csv
+from tune.study import load_study
 
-HEADER = (
-    "dataset,phase,model,representation,variant,step,encoder,precision,sentences_per_cpu_second,ratio,"
-    "gflop_per_sentence,peak_mib,threads,repetitions,processor,date,commit"
-)
-ROWS = """\
-SciERC,NER,LAI-Net,annotate,padded,inference,minilm,fp32,5,1.0,1.0,400,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,LAI-Net,annotate,two-pass,inference,minilm,fp32,15,3.0,1.0,200,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,LAI-Net,annotate,two-pass,training,minilm,fp32,99,3.0,1.0,,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,LAI-Net,annotate,two-pass,inference,other,fp32,77,3.0,1.0,,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,LAI-Net,enumerate,two-pass,inference,minilm,fp32,18,3.0,1.0,190,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,LAI-Net,vanilla,dense,inference,minilm,fp32,60,1.0,1.0,100,1,5,Some CPU,2026-11-22,abc
-SciERC,NER,PL-Marker,enumerate,padded,inference,minilm,fp32,20,1.0,1.0,,1,5,Some CPU,2026-11-22,abc
-"""
+BASE = load_preset("demo-ner")
+NO_GRAPH = with_settings(BASE, {"graph.layers": 0})
 STUDY = """
 name = "s"
 seeds = [1, 2, 3]
@@ -36,30 +41,87 @@ seeds = [1, 2, 3]
 name = "SciERC"
 [datasets.ner]
 preset = "demo-ner"
-[datasets.re]
-preset = "demo-re"
 [factors]
+model = ["LAI-Net", "PL-Marker"]
 method = ["LAI-Net", "w/o 2nd", "w/o 1st"]
 """
-NO_GRAPH = {"gcn_layers": 0, "gcn_heads": ""}
+ALONE = STUDY.replace('model = ["LAI-Net", "PL-Marker"]\n', "")
+
+
+def measured(config: TrialConfig, speed: float, peak: float | str = "", **changes: Any) -> dict[str, Any]:
+    """A row of the benchmark."""
+    return {
+        "dataset": "SciERC", "phase": config.phase, "model": model_of(config),
+        "representation": config.input.family, "variant": arrangement(config), "step": "inference",
+        "encoder": config.encoder.name, "precision": config.training.precision,
+        "sentences_per_cpu_second": speed, "ratio": 1.0, "gflop_per_sentence": 1.0, "peak_mib": peak,
+        "threads": 1, "repetitions": 5, "processor": "Some CPU", "date": "2026-11-22", "commit": "abc",
+        "layers": 1, "graph_layers": config.graph.layers, "preset": "",
+        "settings": inference_settings(config),
+    } | changes  # fmt: skip
+
+
+def representation(level: str) -> TrialConfig:
+    config = with_representation(NO_GRAPH, level)
+    assert config is not None
+    return config
 
 
 @pytest.fixture
 def benchmark_file(tmp_path: Path) -> Path:
+    rows = [
+        measured(BASE, 15),
+        measured(BASE, 5, variant="padded"),
+        measured(BASE, 99, step="training"),
+        measured(with_settings(BASE, {"encoder.num_layers": 2}), 8),
+        measured(as_pl_marker(BASE), 20),
+        measured(representation("annotate"), 16, 200),
+        measured(representation("enumerate"), 18, 190),
+        measured(representation("vanilla"), 60, 100),
+    ]
     path = tmp_path / "speed.csv"
-    path.write_text(f"{HEADER}\n{ROWS}", encoding="utf-8")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     return path
 
 
+def f1_of(config: TrialConfig) -> float:
+    """LAI-Net 62, PL-Marker 61, without a graph annotate 60 and enumerate 59: in the middle seed."""
+    if model_of(config) == PL_MARKER:
+        return 0.61
+    return 0.62 if config.graph.layers else 0.60 if config.input.is_annotated else 0.59
+
+
 @pytest.fixture
-def paths(imported: Any, result_row: Any) -> Any:
-    """LAI-Net 60, 62, 64 and PL-Marker a point less; annotate 58, 60, 62 and enumerate 57, 59, 61."""
-    rows = []
-    for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64)):
-        rows += [result_row(f1, seed=seed), result_row(f1 - 0.01, seed=seed, model="PL-Marker")]
-        rows += [result_row(f1 - 0.02, seed=seed, **NO_GRAPH)]
-        rows += [result_row(f1 - 0.03, seed=seed, annotations="false", **NO_GRAPH)]
-    return imported(STUDY, rows)
+def trained(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
+    """A study whose every planned trial has run; F1 is a fiftieth apart from seed to seed."""
+
+    def make(text: str) -> tuple[Path, Path]:
+        study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+        study.write_text(text, encoding="utf-8")
+        with Ledger.open(ledger) as opened:
+            for number, trial in enumerate(make_plan(load_study(study)).trials):
+                f1 = f1_of(trial.config) + 0.02 * (trial.seed - 2)
+                score = {"task": "NER", "protocol": "pure", "averaging": "micro"}
+                score |= dict.fromkeys(("precision", "recall", "f1"), f1)
+                name = f"trial-{number}"
+                row = TrialRow(
+                    trial_id=name, config_id=f"config-{trial.spec_id}", spec_id=trial.spec_id,
+                    dataset="SciERC", phase="NER", fold=None, seed=trial.seed,
+                    config=active_settings(trial.config), corpus_id="c", encoder_id="e",
+                )  # fmt: skip
+                evaluation = EvaluationRow(
+                    evaluation_id=evaluation_id(name, None, "test", "predicted"), trial_id=name,
+                    upstream_trial_id=None, split="test", entities="predicted", scores=[score],
+                )  # fmt: skip
+                opened.register_trials([row])
+                opened.start_attempt(name, 1, {"commit": "abc", "dirty": False, "device": "cpu"})
+                opened.finish_attempt(name, 1, "completed", evaluations=[evaluation])
+        return ledger, study
+
+    return make
 
 
 def row_of(table: Table, level: str, task: str, metric: str) -> Row:
@@ -67,21 +129,43 @@ def row_of(table: Table, level: str, task: str, metric: str) -> Row:
     return found
 
 
-def test_speeds_are_compared_at_one_encoder_and_precision(benchmark_file: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"encoder.num_layers": 3}, {"encoder.num_layers": None}, {"encoder.name": "bert-base-shape"},
+     {"training.precision": "bf16"}, {"filter.stage": "marker"}, {"filter.ratio": 0.75},
+     {"filter.enabled": False}, {"graph.layers": 2}, {"graph.heads": 2}, {"input.attention_mask": "full"},
+     {"input.context_tokens": 100}, {"input.representation": "marker"},
+     {"head.kind": "linear", "graph.layers": 0}],
+    ids=str,
+)  # fmt: skip
+def test_a_speed_is_of_its_very_settings(benchmark_file: Path, change: dict[str, Any]) -> None:
     speeds = read_speeds(benchmark_file)
-    chosen = comparable(speeds, "SciERC", {"other"})
-    assert [speed.sentences_per_cpu_second for speed in chosen] == [77]
-    chosen = comparable(speeds, "SciERC", {"bert"})  # the setting with the most kinds
-    assert {speed.setting for speed in chosen} == {("minilm", "fp32")}
-    assert comparable(speeds, "ADE", {"minilm"}) == ()
-    found = fastest(chosen, "NER", model="LAI-Net")
+    found = speed_of(speeds, "SciERC", BASE)
     assert found is not None
-    assert (found.variant, found.sentences_per_cpu_second, found.peak_mib) == ("two-pass", 15.0, 200.0)
-    assert fastest(chosen, "RE", model="LAI-Net") is None
+    assert (found.sentences_per_cpu_second, found.variant, found.shape) == (
+        15.0, "early-filter", "minilm, 1 layer, fp32",
+    )  # fmt: skip
+    assert speed_of(speeds, "SciERC", with_settings(BASE, change)) is None
+    assert speed_of(speeds, "ADE", BASE) is None
+    assert speed_of(speeds, "SciERC", None) is None
 
 
-def test_table_3_has_the_papers_shape(paths: Any, benchmark_file: Path) -> None:
-    table = compute_table(paths.cells, "3", read_speeds(benchmark_file))
+@pytest.mark.parametrize(
+    "change",
+    [{"training.epochs": 9}, {"training.encoder_lr": 1e-6}, {"encoder.freeze": "none"},
+     {"graph.dropout": 0.5}, {"filter.cold_epochs": 2}, {"filter.cold_negatives": 0}],
+    ids=str,
+)  # fmt: skip
+def test_settings_of_training_change_no_speed_of_inference(
+    benchmark_file: Path, change: dict[str, Any]
+) -> None:
+    found = speed_of(read_speeds(benchmark_file), "SciERC", with_settings(BASE, change))
+    assert found is not None
+    assert found.sentences_per_cpu_second == 15.0
+
+
+def test_table_3_has_the_papers_shape(trained: Any, benchmark_file: Path) -> None:
+    table = compute_table(load(*trained(STUDY)), "3", read_speeds(benchmark_file))
     assert table.grid.columns == ("PL-Marker", "LAI-Net", "PL-Marker", "LAI-Net")
     assert table.grid.groups == (("This study", 2), ("paper, preprint v1", 2))
     assert [line.labels for line in table.grid.lines] == [("SciERC", "NER", "F1"), ("", "", "Sentences/s")]
@@ -89,18 +173,27 @@ def test_table_3_has_the_papers_shape(paths: Any, benchmark_file: Path) -> None:
     assert [entry.value for entry in scores] == ["61.00", "62.00", "69.90", "69.94"]
     assert scores[1].remarks == ("57.03 to 66.97", "(+1.00)")
     assert speeds == (
-        Entry("20.00", remarks=("padded",), best=True),
-        Entry("15.00", remarks=("two-pass", "(−25.00 %)")),
+        Entry("20.00", remarks=("two-pass",), best=True),
+        Entry("15.00", remarks=("early-filter", "(−25.00 %)")),
         Entry("54.13", published=True),
         Entry("52.17", published=True),
     )
     caption = " ".join(table.caption)
-    for part in ("against PL-Marker", "CPU time", "Some CPU", "2026-11-22", "minilm fp32", "not comparable"):
+    for part in ("against PL-Marker", "CPU time", "Some CPU", "2026-11-22", "NER: minilm, 1 layer, fp32"):
         assert part in caption
 
 
-def test_table_3_in_the_contracts_columns(paths: Any, benchmark_file: Path) -> None:
-    table = compute_table(paths.cells, "3", read_speeds(benchmark_file))
+def test_without_the_baseline_its_speed_is_that_of_the_same_settings(
+    trained: Any, benchmark_file: Path
+) -> None:
+    table = compute_table(load(*trained(ALONE)), "3", read_speeds(benchmark_file))
+    scores, speeds = (line.entries for line in table.grid.lines)
+    assert [entry.value for entry in scores[:2]] == ["not planned", "62.00"]
+    assert [entry.value for entry in speeds[:2]] == ["20.00", "15.00"]
+
+
+def test_table_3_in_the_contracts_columns(trained: Any, benchmark_file: Path) -> None:
+    table = compute_table(load(*trained(STUDY)), "3", read_speeds(benchmark_file))
     rows = {(row["level"], row["metric"]): row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     speed = rows["LAI-Net", "sentences_per_second"]
     assert [speed[name] for name in ("table", "task", "factor", "mean", "delta", "paper", "std")] == [
@@ -110,34 +203,112 @@ def test_table_3_in_the_contracts_columns(paths: Any, benchmark_file: Path) -> N
     assert rows["PL-Marker", "f1"]["delta"] == ""
 
 
-def test_representations_against_f1_speed_and_memory(paths: Any, benchmark_file: Path) -> None:
-    table = compute_table(paths.cells, "representations", read_speeds(benchmark_file))
+def test_representations_against_f1_speed_and_memory(trained: Any, benchmark_file: Path) -> None:
+    table = compute_table(load(*trained(STUDY)), "representations", read_speeds(benchmark_file))
     assert (table.slug, table.heading) == (
         "table_representations",
         "Four ways to represent a span (Eq. 1 to 4)",
     )
-    assert table.grid.groups == (("F1", 3), ("Sentences/s", 2), ("Peak memory (MiB)", 2))
-    assert table.grid.columns == ("NER", "RE", "RE+", "NER", "RE", "NER", "RE")
+    assert table.grid.groups == (("F1", 1), ("Sentences/s", 1), ("Peak memory (MiB)", 1))
     annotate, enumerated = (row_of(table, level, "NER", "f1") for level in ("annotate", "enumerate"))
     assert (annotate.mean, annotate.best) == (pytest.approx(60.0), True)
-    assert (enumerated.mean, enumerated.delta) == (pytest.approx(59.0), pytest.approx(-1.0))
+    assert enumerated.mean == pytest.approx(59.0)
     assert row_of(table, "vanilla", "NER", "f1").mark == "missing"
-    assert row_of(table, "vanilla", "NER", "sentences_per_second").best
-    memory = [row for row in table.rows if row.metric == "peak_mib" and row.task == "NER"]
+    speeds = [row.mean for row in table.rows if row.metric == "sentences_per_second"]
+    assert speeds == [60.0, None, 18.0, 16.0]  # without a graph, as the F1
+    memory = [row for row in table.rows if row.metric == "peak_mib"]
     assert [(row.level, row.mean, row.best) for row in memory] == [
         ("vanilla", 100.0, True), ("marker", None, False), ("enumerate", 190.0, False),
         ("annotate", 200.0, False),
     ]  # fmt: skip
     assert table.grid.lines[0].entries[0] == Entry("not planned")
+    assert table.grid.lines[1].entries[1] == Entry("not measured")
 
 
-def test_without_a_benchmark_there_is_neither(paths: Any) -> None:
-    assert [table.number for table in compute_tables(paths.cells)] == ["1", "4"]
+def test_a_comparison_is_tested_once(trained: Any, benchmark_file: Path) -> None:
+    """Table 4 tests the methods; as representations they are shown, not tested, nor told in words."""
+    tables = compute_tables(load(*trained(STUDY)), read_speeds(benchmark_file))
+    (shown,) = [table for table in tables if table.number == "representations"]
+    assert {(row.delta, row.p, row.is_base) for row in shown.rows} == {(None, None, False)}
+    said = findings([row for table in tables for row in table.rows])
+    assert len(said) == 2
+    assert not any("Representation" in sentence for sentence in said)
 
 
-def test_the_report_has_them_and_their_figure(paths: Any, benchmark_file: Path, tmp_path: Path) -> None:
+def test_as_levels_of_a_factor_representations_are_tested_with_their_graph(
+    trained: Any, benchmark_file: Path
+) -> None:
+    levels = 'representation = ["enumerate", "annotate"]\n'
+    study = STUDY[: STUDY.index("model =")] + levels
+    table = compute_table(load(*trained(study)), "representations", read_speeds(benchmark_file))
+    assert row_of(table, "enumerate", "NER", "f1").p == pytest.approx(1.0)
+    assert row_of(table, "annotate", "NER", "sentences_per_second").mean == 15.0
+    assert row_of(table, "enumerate", "NER", "sentences_per_second").mark == "missing"
+    assert {row.metric for row in table.rows} == {"f1", "sentences_per_second"}, "no memory of these"
+
+
+def test_without_a_benchmark_there_is_neither(trained: Any) -> None:
+    cells = load(*trained(STUDY))
+    assert [table.number for table in compute_tables(cells)] == ["1", "4"]
+    assert left_out(cells, ()) == [
+        "Table 3 (inference speed): no speed benchmark was given (--speed).",
+        "Four ways to represent a span: no speed benchmark was given (--speed).",
+    ]
+
+
+def test_tables_that_would_show_nothing_are_left_out_with_the_reason(
+    trained: Any, benchmark_file: Path
+) -> None:
+    deeper = ALONE.replace('"demo-ner"', '"demo-ner"\nset = { "encoder.num_layers" = 3 }')
+    ledger, study = trained(deeper.replace(', "w/o 2nd", "w/o 1st"', ""))
+    cells, speeds = load(ledger, study), read_speeds(benchmark_file)
+    assert [table.number for table in compute_tables(cells, speeds)] == ["1", "4"]
+    assert left_out(cells, speeds) == [
+        "Table 3 (inference speed): speed of these settings was not measured.",
+        "Four ways to represent a span: the study does not vary it.",
+    ]
+    page = ledger.parent / "out" / "index.html"
+    write_report(str(study), ledger, page.parent, speed=benchmark_file)
+    text = page.read_text(encoding="utf-8")
+    assert "Table 3 (inference speed): speed of these settings was not measured." in text
+    assert "Speed against F1: fewer than three speeds" in text
+
+
+def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
+    trained: Any, benchmark_file: Path, tmp_path: Path
+) -> None:
+    """Their factor columns say neither layers nor precision; the same config_id as a run's says all."""
+    ledger, study = trained(ALONE)
+    speeds = read_speeds(benchmark_file)
+    with Ledger.open(ledger) as opened:
+        long = bytes(long_to_csv(long_table(opened, load_study(study)))).decode()
+    rows = list(csv.DictReader(io.StringIO(long)))
+    for row in rows:
+        row["trial_id"], row["seed"] = f"other-{row['trial_id']}", str(int(row["seed"]) + 10)
+    table, alone = tmp_path / "long.csv", tmp_path / "alone.sqlite"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for path in (ledger, alone):
+        with Ledger.open(path) as opened:
+            import_csv(table, opened)
+    grown = compute_table(load(ledger, study), "3", speeds)
+    assert row_of(grown, "LAI-Net", "NER", "f1").n == 6
+    assert row_of(grown, "LAI-Net", "NER", "sentences_per_second").mean == 15.0
+    cells = load(alone, study)
+    assert "3" not in {table.number for table in compute_tables(cells, speeds)}
+    assert left_out(cells, speeds)[0].endswith(
+        "imported rows do not say all settings on which speed depends."
+    )
+
+
+def test_the_report_has_them_and_their_figure(trained: Any, benchmark_file: Path, tmp_path: Path) -> None:
+    ledger, study = trained(STUDY)
     out = tmp_path / "out"
-    written = write_report(str(paths.study), paths.ledger, out, speed=benchmark_file)
+    slow = benchmark_file.read_text(encoding="utf-8").replace(",fp32,20,", ",fp32,10,")
+    benchmark_file.write_text(slow, encoding="utf-8")  # so that three speeds can be told apart
+    written = write_report(str(study), ledger, out, speed=benchmark_file)
     assert {"table3.csv", "table_representations.tex", "figure_speed.svg"} <= set(written.files)
     assert set(pd.read_csv(out / "table_representations.csv")["table"]) == {"representations"}
 
@@ -154,12 +325,13 @@ def test_a_benchmark_of_other_datasets_is_refused(
     ("old", "new", "message"),
     [
         ("dataset,phase", "dataset,stage", ":1: no column 'phase'"),
-        ("fp32,20,", "fp32,fast,", ":8: sentences_per_cpu_second must be a number above 0, but got 'fast'"),
-        ("fp32,5,", "fp32,0,", ":2: sentences_per_cpu_second must be a number above 0, but got '0'"),
-        ("LAI-Net,vanilla", "LAI-Net,plain", ":7: representation must be one of vanilla"),
-        ("SciERC,NER,PL-Marker,", "SciERC,NER,", ":8: not as many fields as columns"),
+        (",settings", ",setting", ":1: no column 'settings'"),
+        ("fp32,20,", "fp32,fast,", ":6: sentences_per_cpu_second must be a number above 0, but got 'fast'"),
+        ("fp32,5,", "fp32,0,", ":3: sentences_per_cpu_second must be a number above 0, but got '0'"),
+        ("LAI-Net,vanilla", "LAI-Net,plain", ":9: representation must be one of vanilla"),
+        ("SciERC,NER,PL-Marker,", "SciERC,NER,", ":6: not as many fields as columns"),
     ],
-    ids=["column", "text", "zero", "level", "fields"],
+    ids=["column", "no settings", "text", "zero", "level", "fields"],
 )
 def test_a_bad_benchmark_is_refused_with_its_place(
     benchmark_file: Path, old: str, new: str, message: str
@@ -173,7 +345,7 @@ def test_a_bad_benchmark_is_refused_with_its_place(
 def test_imported_rows_join_their_representation(imported: Any, result_row: Any) -> None:
     """A row that says none means the one with annotations or, without them, enumerated candidates."""
     levels = ("vanilla", "marker", "enumerate", "annotate")
-    study = STUDY.replace('method = ["LAI-Net", "w/o 2nd", "w/o 1st"]', f"representation = {list(levels)}")
+    study = ALONE.replace('method = ["LAI-Net", "w/o 2nd", "w/o 1st"]', f"representation = {list(levels)}")
     bare = {"annotations": "false"}
     rows = [
         result_row(0.60),
@@ -184,4 +356,4 @@ def test_imported_rows_join_their_representation(imported: Any, result_row: Any)
     means = {level: row_of(table, level, "NER", "f1").mean for level in levels}
     assert means == pytest.approx({"vanilla": 40.0, "marker": None, "enumerate": 50.0, "annotate": 60.0})
     assert row_of(table, "vanilla", "NER", "f1").delta == pytest.approx(-20.0)
-    assert "mean difference to the base" in " ".join(table.caption)
+    assert "mean difference to the base" in " ".join((*table.caption, *table.notes))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.drawing import render
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.stability import compute_figure_a1, draw_figure_a1
 
 STUDY = """
@@ -59,6 +59,23 @@ def test_panels_are_arranged_as_in_the_paper(figure: Any) -> None:
     axes = draw_figure_a1(figure).axes
     assert [ax.get_title() for ax in axes] == ["NER", ""]
     assert [ax.get_xlabel() for ax in axes] == ["GCN layers", "Attention heads"]
+
+
+def test_a_legend_has_no_dataset_without_results(figure: Any) -> None:
+    (legend,) = draw_figure_a1(figure).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["SciERC"]
+
+
+def test_panels_are_turned_to_fit_one_column(imported: Any, result_row: Any) -> None:
+    study = STUDY.replace(
+        'preset = "demo-ner"\n[factors]', 'preset = "demo-ner"\n[datasets.re]\npreset = "demo-re"\n[factors]'
+    )
+    computed = compute_figure_a1(imported(study, [result_row(0.6)]).cells)
+    for width, places in ((TWO_COLUMNS, ["0 0", "0 1", "0 2"]), (ONE_COLUMN, ["0 0", "1 0", "2 0"])):
+        titled = [ax for ax in draw_figure_a1(computed, width).axes if ax.get_title()]
+        spots = [ax.get_subplotspec() for ax in titled]
+        assert [f"{spot.rowspan.start} {spot.colspan.start}" for spot in spots] == places
+        assert [ax.get_title() for ax in titled] == ["NER", "RE", "RE+"]
 
 
 def test_equal_numbers_give_equal_bytes_without_a_date(figure: Any) -> None:

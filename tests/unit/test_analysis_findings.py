@@ -1,11 +1,12 @@
 """The plain words claim no more than the seeds allow."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from analysis.findings import findings
-from analysis.tables.rows import Row
+from analysis.tables.rows import PUBLISHED, Row
 
 
 def level(name: str, n: int, mean: float | None, **values: Any) -> Row:
@@ -68,5 +69,28 @@ def test_no_other_level_is_called_the_base(base: Row, said: str) -> None:
     assert sentence == f"d NER, Method: best is “w/o 2nd”: F1 61.00 (n = 1); {said}"
 
 
-def test_one_level_alone_is_no_finding() -> None:
-    assert findings([level("LAI-Net", 3, 60.0), level("w/o 2nd", 0, None)]) == []
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (
+            level("LAI-Net", 3, 60.0, std=0.5, ci_low=58.76, ci_high=61.24, is_base=True),
+            "F1 60.00 ± 0.50 (n = 3); 95 % interval of the mean 58.76 to 61.24.",
+        ),
+        (
+            level("LAI-Net", 1, 60.0, is_base=True),
+            "F1 60.00 (n = 1); one seed says nothing about the spread over seeds.",
+        ),
+    ],
+)
+def test_a_base_that_is_compared_with_nothing_is_told_once(base: Row, said: str) -> None:
+    """By whichever factors it comes: the model of Table 1, a method whose other levels have no score."""
+    as_model = replace(base, table="1", factor="model")
+    theirs = replace(as_model, level="PL-Marker (2022)", mean=None, is_base=False, mark=PUBLISHED)
+    rows = [theirs, as_model, base, level("w/o 2nd", 0, None)]
+    assert findings(rows) == [f"d NER, the base alone: {said}"]
+
+
+def test_other_scores_shown_again_and_empty_studies_are_no_finding() -> None:
+    again = [level("annotate", 3, 60.0), level("enumerate", 3, 59.0)]  # no base: another table compares
+    assert findings(again) == []
+    assert findings([level("LAI-Net", 0, None, is_base=True)]) == []

@@ -251,7 +251,7 @@ def test_mixed_and_uncommitted_code_is_said(tmp_path: Path) -> None:
     assert commits(results) == {"abc": 1, "def-dirty": 1}
     assert cautions(results) == [
         "The numbers come from 2 commits of the code.",
-        "Some numbers come from code with uncommitted changes (-dirty in `commit`).",
+        "Some numbers come from code with uncommitted changes (“-dirty” after the commit).",
     ]
 
 

@@ -1,5 +1,6 @@
 """The numbers of the figures beside Figure A1, computed before anything is drawn; all can be drawn."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.figures import gallery
 from analysis.figures.convergence import compute_convergence
-from analysis.figures.deltas import compute_deltas
+from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.filter_recall import compute_filter_recall
 from analysis.figures.search import (
@@ -87,15 +88,60 @@ def test_an_interval_that_dwarfs_the_differences_does_not_set_the_axis() -> None
     assert figure.reach == 1.5
 
 
-def test_convergence_is_the_summary_of_the_first_seeds(cells: Any) -> None:
+def test_another_model_does_not_set_the_axis_either() -> None:
+    """One level 20 points below; it has an arrow and its value at the end of the axis."""
+    rows = [
+        row(
+            "f1",
+            level,
+            60.0,
+            table="2",
+            task="NER",
+            delta=delta,
+            delta_ci_low=delta - 1,
+            delta_ci_high=delta + 1,
+        )
+        for level, delta in (("a", 0.5), ("b", -0.8), ("c", 0.9), ("PL-Marker", -20.0))
+    ]
+    figure = compute_deltas(rows)
+    assert figure is not None
+    assert figure.reach == pytest.approx(4 * (1.8 + 1.9) / 2)
+    for width in (ONE_COLUMN, TWO_COLUMNS):
+        (ax,) = draw_deltas(figure, width).axes
+        assert [text.get_text() for text in ax.texts] == ["−20.00"]
+        assert ax.get_xlim() == (-figure.reach, figure.reach)
+
+
+def test_convergence_is_the_summary_of_the_first_seeds(imported: Any, result_row: Any) -> None:
+    rows = [result_row(f1, seed=seed) for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62), (4, 0.62), (5, 0.62))]
+    cells = imported(STUDY, rows).cells
     figure = compute_convergence(cells)
     assert figure is not None
     (line,) = figure.lines
-    assert [step.n for step in line.steps] == [1, 2, 3]
-    assert [step.mean for step in line.steps] == pytest.approx([60.0, 61.0, 62.0])
+    assert [step.n for step in line.steps] == [1, 2, 3, 4, 5]
+    assert [step.mean for step in line.steps] == pytest.approx([60.0, 61.0, 62.0, 62.0, 62.0])
     assert line.steps[0].ci_low is None
     assert line.steps[1].ci_high == pytest.approx(61 + 12.706204736174694)  # t of 1 degree, std / sqrt(2) = 1
-    assert compute_convergence(cells[cells["seed"] != 2]) is None
+    bca = compute_convergence(cells.assign(interval="bca"))
+    assert bca is not None
+    assert bca.lines[0].steps[-1].ci_low != line.steps[-1].ci_low
+    assert compute_convergence(cells[cells["seed"] != 2]) is None, "four seeds"
+
+
+def test_every_figure_has_a_size_for_one_column(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.6 + seed / 100 + layers / 50, seed=seed, gcn_layers=layers, trial_id=f"t{layers}{seed}")
+        for layers in (1, 2)
+        for seed in range(1, 6)
+    ]
+    cells = imported(STUDY, rows).cells
+    found = [row for table in compute_tables(cells) for row in table.rows]
+    for figure in gallery.draw_all(gallery.Material(cells, found, {"t11": [(1, 0.9), (2, 0.95)]})):
+        widths = [
+            float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", file)[1])
+            for file in (figure.column, figure.files["pdf"])
+        ]
+        assert widths == pytest.approx([72 * ONE_COLUMN, 72 * TWO_COLUMNS]), figure.name
 
 
 def test_filter_recall_is_that_of_the_base_trials(cells: Any) -> None:
@@ -109,17 +155,29 @@ def test_filter_recall_is_that_of_the_base_trials(cells: Any) -> None:
 
 
 def test_speed_joins_a_phase_with_its_f1() -> None:
-    rows = [
-        row("f1", "LAI-Net", 60.0, task="RE+", ci_low=58.0, ci_high=62.0),
-        row("sentences_per_second", "LAI-Net", 15.0),
-        row("f1", "PL-Marker", 59.0, task="RE+"),
-        row("sentences_per_second", "PL-Marker", None),
-    ]
+    speeds = {"vanilla": 30.0, "marker": 5.0, "enumerate": None, "annotate": 15.0}
+    rows = [row("sentences_per_second", level, speed) for level, speed in speeds.items()]
+    rows += [row("f1", level, 60.0, task="RE+", ci_low=58.0, ci_high=62.0) for level in speeds]
     figure = compute_speed(rows)
     assert figure is not None
-    (point,) = figure.points
-    assert (point.task, point.level, point.speed, point.f1, point.low) == ("RE+", "LAI-Net", 15.0, 60.0, 58.0)
-    assert compute_speed(rows[1:]) is None
+    assert [(point.level, point.speed) for point in figure.points] == [
+        ("vanilla", 30.0), ("marker", 5.0), ("annotate", 15.0),
+    ]  # fmt: skip
+    assert {(point.task, point.f1, point.low) for point in figure.points} == {("RE+", 60.0, 58.0)}
+
+
+def test_speeds_that_cannot_be_told_apart_are_not_drawn() -> None:
+    scores = [row("f1", level, 60.0, task="NER") for level in ("a", "b", "c")]
+
+    def with_speeds(*speeds: float) -> object:
+        return compute_speed(
+            scores + [row("sentences_per_second", level, speed, task="NER")
+                      for level, speed in zip("abc", speeds, strict=False)]
+        )  # fmt: skip
+
+    assert with_speeds(21.3, 21.4, 30.0) is None
+    assert with_speeds(20.0, 30.0) is None
+    assert with_speeds(20.0, 25.0, 30.0) is not None
 
 
 def test_search_history_has_what_ended_and_the_rungs(search: Search) -> None:
@@ -144,7 +202,7 @@ def test_a_figure_appears_only_with_its_data(cells: Any) -> None:
     rows = [row for table in compute_tables(cells) for row in table.rows]
     drawn = list(gallery.draw_all(gallery.Material(cells, rows, {"b1": [(1, 0.9), (2, 0.95)]})))
     assert [figure.name for figure in drawn] == [
-        "figure_a1", "figure_deltas", "figure_convergence", "figure_filter_recall",
+        "figure_a1", "figure_deltas", "figure_filter_recall",
     ]  # fmt: skip
     for figure in drawn:
         assert set(figure.files) == {"png", "pdf", "svg"}
@@ -159,7 +217,7 @@ def test_a_figure_appears_only_with_its_data(cells: Any) -> None:
 def test_a_searchs_figures_fit_a_page(search: Search) -> None:
     history, importance = compute_search_history(search), compute_importance({"a": 0.2, "b": 0.7})
     assert draw_search_history(history).get_size_inches()[0] == TWO_COLUMNS
-    canvas = draw_importance(importance)
+    canvas = draw_importance(importance, ONE_COLUMN)
     assert canvas.get_size_inches()[0] == ONE_COLUMN
     assert b"/FontFile2" in render(canvas)["pdf"]  # TrueType, embedded
 

@@ -50,7 +50,7 @@ def test_a_study_without_pl_marker_says_that_it_is_not_planned(imported: Any, ba
     assert (theirs.n, theirs.mean, theirs.mark, theirs.paper) == (0, None, "missing", 69.90)
     assert table.grid.lines[-1].labels == ("", "PL-Marker, this study", "")
     assert table.grid.lines[-1].entries[2] == Entry("not planned")
-    assert "not planned: this study trains no such model." in " ".join(table.caption)
+    assert "not planned: this study trains no such model." in table.notes
 
 
 def test_imported_pl_marker_is_shown_in_a_study_that_does_not_plan_it(

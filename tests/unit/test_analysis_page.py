@@ -234,6 +234,24 @@ def test_imported_rows_say_that_they_bring_no_curve(imported: Any, result_row: A
     assert page.count("<code></code> imported") == 2
 
 
+def test_a_config_tells_how_it_differs_from_its_base(imported: Any, result_row: Any) -> None:
+    rows = []
+    for seed, loss in ((1, 0.01), (2, 0.03), (3, 0.02)):
+        rows += [result_row(0.6, seed=seed), result_row(0.6 - loss, seed=seed, gcn_layers=0, gcn_heads="")]
+    paths = imported(STUDY, rows)
+    page = html.unescape(compose_report(str(paths.study), paths.ledger).files["index.html"].decode())
+    effect = "(95 % interval −4.48 to +0.48), p = 0.25, after Holm 0.25, Hedges' g = −1.13"
+    assert f"<li>NER, GCN layers 0: −2.00 points of F1 {effect}</li>" in page
+    assert f"<li>NER, Method w/o 2nd: −2.00 points of F1 {effect}</li>" in page
+
+
+def test_a_note_of_several_tables_stands_on_the_page_once(study: Path, ledger: Path) -> None:
+    page = compose_report(str(study), ledger).files["index.html"].decode()
+    assert "</a> – relations between the entities" in page
+    assert page.count("Protocol pure, averaging micro, checkpoint selection: dev.") == 1
+    assert page.count('<section>\n<h2 id="table') >= 3
+
+
 def test_a_live_page_differs_by_what_asks_for_news(study: Path, ledger: Path) -> None:
     still, live = (compose_report(str(study), ledger, is_live=is_live) for is_live in (False, True))
     page = live.files["index.html"].decode()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from typer.testing import CliRunner
 
 import analysis
+from analysis.__main__ import app, main
 from analysis.report import write_report
 from lai_net.errors import InputError
 from tune.ledger import Ledger
@@ -222,14 +226,75 @@ def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path
 
 
 def test_the_notebook_functions_give_the_same_numbers(make_paths: Any, tmp_path: Path) -> None:
-    paths = make_paths(LAYERS)
+    paths = make_paths(LAYERS, METHODS)
     write_report(str(paths.study), paths.ledger, tmp_path / "out")
     cells = analysis.load(paths.ledger, paths.study)
     written = pd.read_csv(tmp_path / "out" / "table2.csv", dtype={"table": str, "level": str})
     assert analysis.table2(cells)["mean"].tolist() == pytest.approx(written["mean"].tolist(), nan_ok=True)
     axes = analysis.figure_a1(cells)
-    assert [ax.get_title() for ax in axes[0]] == ["NER", "RE", "RE+"]
-    assert axes.shape == (1, 3)
+    assert isinstance(axes, Axes)
+    assert [ax.get_title() for ax in axes.figure.axes] == ["NER", "RE", "RE+"]
+    assert axes is axes.figure.axes[0]
+    families = analysis.table_representations(cells)
+    annotate = families[(families["level"] == "annotate") & (families["task"] == "NER")]
+    assert annotate["mean"].iloc[-1] == pytest.approx(100 * (0.5912345 + 0.5698765 + 0.56) / 3)
     overall = analysis.table1(cells)
     ours = overall[(overall["level"] == "LAI-Net") & (overall["task"] == "NER") & (overall["metric"] == "f1")]
     assert ours["mean"].item() == pytest.approx(100 * (0.6012345 + 0.5898765 + 0.61) / 3)
+
+
+def test_a_ledger_without_a_study_is_every_result_of_it(paths: Any) -> None:
+    frame = analysis.load(paths.ledger)
+    assert (len(frame), set(frame["dataset"]), frame["f1"].max()) == (6, {"SciERC"}, 0.61)
+    with pytest.raises(InputError, match=r"load\(ledger, study\)"):
+        analysis.table2(frame)
+    with pytest.raises(InputError, match="no cells"):
+        analysis.figure_a1(frame)
+
+
+@pytest.mark.parametrize(
+    ("study", "ledger", "typed"),
+    [
+        ("demo", "runs/l.sqlite", ("demo", "runs/l.sqlite")),
+        ("studies/mine.toml", "l.sqlite", ("studies/mine.toml", "l.sqlite")),
+        ("{here}/studies/mine.toml", "{here}/l.sqlite", ("studies/mine.toml", "l.sqlite")),
+        ("{here}/studies/mine.toml", "{elsewhere}/l.sqlite", ("studies/mine.toml", "l.sqlite")),
+    ],
+)
+def test_the_printed_lines_are_those_to_type(
+    study: str, ledger: str, typed: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run as printed: `lai verify` finds study and ledger; here there is no trial in it to train again."""
+    here = tmp_path / "work"
+    for folder in (here / "studies", here / "runs"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("analysis.report.draw_all", lambda _: ())
+    text = STUDY.format(factors=METHODS).replace("<script>alert(1)</script> & co", "minilm")
+    Path("studies/mine.toml").write_text(
+        text.replace('"SciERC"', '"SciERC"\ncorpus = "embedded"'), encoding="utf-8"
+    )
+    place = Path(ledger.format(here=here, elsewhere=tmp_path))
+    Ledger.open(place).close()
+    write_report(study.format(here=here), place, Path("out"))
+    manifest = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["command"] == f"lai report {typed[0]} --ledger {typed[1]} --out DIR"
+    assert manifest["verify"] == f"lai verify {typed[0]} --ledger {typed[1]} --trials 2"
+    page = Path("out/index.html").read_text(encoding="utf-8")
+    assert f"<code>{manifest['verify']}</code>" in page
+    assert str(tmp_path) not in page
+    if not Path(typed[1]).exists():
+        return  # it lies elsewhere, so its name alone is printed
+    result = CliRunner().invoke(app, shlex.split(manifest["verify"])[1:])
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"{typed[1]}: holds no completed trial of study {typed[0]};")
+    assert (
+        CliRunner().invoke(app, shlex.split(manifest["command"])[1:], catch_exceptions=False).exit_code == 0
+    )
+
+
+def test_a_port_without_a_server_is_refused(paths: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["report", str(paths.study), "--out", "out", "--port", "8000"])
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == "--port is of --serve, which is not given; leave it out\n"

@@ -210,9 +210,12 @@ def test_convergence_ends_at_the_whole() -> None:
     steps = converge(scores, np.random.default_rng(0))
     assert [step.mean for step in steps] == [3.0, 2.0, 2.0, 3.0]
     whole = summarise(scores)
-    assert steps[0].half_width is None
-    assert steps[-1].typical_half_width == pytest.approx(steps[-1].half_width)
-    assert steps[-1].half_width == pytest.approx(((whole.ci_high or 0) - (whole.ci_low or 0)) / 2)
+    assert (steps[0].ci_low, steps[0].typical_half_width) == (None, None)
+    assert (steps[-1].ci_low, steps[-1].ci_high) == (whole.ci_low, whole.ci_high)
+    assert steps[-1].typical_half_width == pytest.approx(((whole.ci_high or 0) - (whole.ci_low or 0)) / 2)
+    bca = converge(scores, np.random.default_rng(0), "bca")
+    assert bca[-1].ci_low == summarise(scores, interval="bca").ci_low != whole.ci_low
+    assert bca[-1].typical_half_width == steps[-1].typical_half_width
     assert steps[-1].typical_error == pytest.approx(0.0)
     # Sampling n of N without replacement: the variance of the mean is s² / n (1 - n / N).
     assert steps[1].typical_error ** 2 == pytest.approx((whole.std or 0) ** 2 / 4, rel=0.1)

@@ -2,9 +2,6 @@
 
 import csv
 import io
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +10,7 @@ from analysis.paper import published_encoders, published_values
 from analysis.tables.layout import LAYOUTS, Entry, arrange, signed
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
-from analysis.tables.table import Table, compute_table, compute_tables
+from analysis.tables.table import Table, compute_table
 
 STUDY = """
 name = "s"
@@ -163,7 +160,7 @@ def test_tables_4_and_5_have_the_papers_shape(cells: Any) -> None:
 def test_a_corpus_that_the_paper_lacks_has_no_paper_columns(cells: Any) -> None:
     table = compute_table(cells("demo"), "4")
     assert table.grid.groups == ()
-    assert "preprint" not in " ".join(table.caption)
+    assert "preprint" not in " ".join((*table.caption, *table.notes))
 
 
 def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
@@ -182,21 +179,46 @@ def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_ro
     assert [signed(value) for value in (0.5, -0.001, 0.0)] == ["+0.50", "0.00", "0.00"]
 
 
-def test_caption_says_what_the_numbers_are(cells: Any) -> None:
-    caption = " ".join(compute_table(cells(encoder="minilm", selection="dev"), "2").caption)
+def test_caption_and_notes_say_what_the_numbers_are(cells: Any) -> None:
+    table = compute_table(cells(encoder="minilm", selection="dev"), "2")
+    assert table.caption == (
+        "F1 in percent on the test split, relations end to end (on predicted entities); encoder: minilm; "
+        "n = 3 to 4 seeds.",
+        "Too few seeds to mark anything, whatever the difference: GCN layers.",
+    )
+    notes = " ".join(table.notes)
     for part in (
-        "F1 in percent on the test split", "end to end", "protocol pure", "averaging micro",
-        "checkpoint selection: dev", "encoder: minilm", "n = 3 to 4 seeds", "sign-flip", "Holm",
-        "Too few seeds to mark anything",
+        "Protocol pure, averaging micro, checkpoint selection: dev.", "sign-flip", "Holm",
         "does not exist", "missing (0/N)", "preprint v1", "scibert-scivocab-uncased", "not comparable",
     ):  # fmt: skip
-        assert part in caption
-    assert "failed" not in caption  # none in this table
+        assert part in notes
+    assert "failed" not in notes  # none in this table
 
 
 def test_caption_does_not_say_what_imported_rows_do_not(cells: Any) -> None:
-    caption = " ".join(compute_table(cells(), "2").caption)
-    assert "checkpoint selection: not said by imported rows, encoder: not said by imported rows." in caption
+    table = compute_table(cells(), "2")
+    assert "encoder: not said by imported rows;" in table.caption[0]
+    assert table.notes[0].endswith("checkpoint selection: not said by imported rows.")
+
+
+def test_a_table_without_cells_says_so(imported: Any, result_row: Any) -> None:
+    study = STUDY.replace('method = ["LAI-Net", "w/o 1st"]\n', "")
+    table = compute_table(imported(study, [result_row(0.6)]).cells, "representations")
+    assert table.caption[0] == "F1: this study has no cell of this table."
+    assert not any("  " in sentence or " ," in sentence for sentence in (*table.caption, *table.notes))
+
+
+def test_tables_share_their_notes_word_for_word(cells: Any) -> None:
+    two, four = (compute_table(cells(), number) for number in ("2", "4"))
+    assert len(set(two.notes) & set(four.notes)) >= 4
+    assert not set(two.caption) & set(four.caption)
+
+
+def test_few_seeds_are_too_few_for_bca(cells: Any) -> None:
+    frame = cells()
+    assert "BCa" not in " ".join(compute_table(frame, "2").notes)
+    notes = " ".join(compute_table(frame.assign(interval="bca"), "2").notes)
+    assert "95 % BCa bootstrap interval of the mean. BCa is too narrow for fewer than 20 seeds" in notes
 
 
 @pytest.mark.parametrize(
@@ -225,7 +247,7 @@ def test_blocked_relations_are_told_from_failed_ones(imported: Any, result_row: 
     assert table.grid.lines[2].entries[1:3] == (
         Entry("blocked (1/3)"), Entry("30.00", remarks=("[1/3]", "[1 blocked]")),
     )  # fmt: skip
-    assert "blocked (k/N)" in " ".join(table.caption)
+    assert "blocked (k/N)" in " ".join(table.notes)
 
 
 @pytest.fixture
@@ -249,26 +271,6 @@ def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
     assert r"\tiny 43.03 to 91.47\end{tabular}" in text
     assert r"\multicolumn{3}{c}{GCN layers}" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
-
-
-def has_package(name: str) -> bool:
-    return shutil.which("kpsewhich") is not None and not subprocess.call(
-        ["kpsewhich", f"{name}.sty"], stdout=subprocess.DEVNULL
-    )
-
-
-@pytest.mark.parametrize("packages", ["booktabs", "booktabs,siunitx"])
-def test_latex_compiles(nasty: Table, cells: Any, tmp_path: Path, packages: str) -> None:
-    """Table 1 has narrow columns, Table 4 wide ones; without siunitx numbers are plain text."""
-    for name in packages.split(","):
-        if shutil.which("pdflatex") is None or not has_package(name):
-            pytest.skip(f"no pdflatex with {name} here")
-    body = "\n".join(to_latex(table) for table in (nasty, *compute_tables(cells())))
-    source = f"\\documentclass{{article}}\\usepackage{{{packages}}}\\begin{{document}}{body}\\end{{document}}"
-    (tmp_path / "tables.tex").write_text(source, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-1000:]
 
 
 def test_an_empty_table_can_be_laid_out() -> None:

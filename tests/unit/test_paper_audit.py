@@ -269,13 +269,20 @@ def test_command_lists_slips_and_succeeds():
     assert result.exit_code == 0
     assert "Table 4, ADE, RE, LAI-Net, f1" in result.stdout
     assert "192 numbers recomputed: neither 7" in result.stdout
+    assert "112 of 401 printed numbers stand for themselves" in result.stdout
+    assert "(40 in Table 1, 72 in Table 2)" in result.stdout
 
 
 def test_json_is_alone_on_stdout(folder):
     result = run("--tables", folder, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
-        "checks": 34, "neither": 0, "averaging": 0, "rounding": 0, "agrees": 34, "deviations": [],
+        "checks": 34, "neither": 0, "averaging": 0, "rounding": 0, "agrees": 34, "printed": 51,
+        "unchecked": [
+            "Table 2, D, NER, gcn_heads 3, f1", "Table 2, D, NER, entity_filter without, f1",
+            "Table 2, D, RE, gcn_layers 0, f1",
+        ],
+        "deviations": [],
     }  # fmt: skip
     first = json.loads(run("--json").stdout)["deviations"][0]
     assert first["place"] == "Table 1, ACE05, NER, GPT-NER, f1"

@@ -63,6 +63,15 @@ def checked(tables: Published) -> list[Number]:
     return sorted(item for item in seen if item[0] == "changes" or item[1].metric != "sentences_per_second")
 
 
+def test_what_no_check_sees_is_named(tables: Published) -> None:
+    result = audit(tables)
+    seen = {number for finding in result.findings for number in inputs(finding)}
+    numbers = [("values", place) for place in tables.values]
+    numbers += [("changes", place) for place in tables.changes]
+    assert result.printed == len(numbers)
+    assert result.unchecked == tuple(place for kind, place in numbers if (kind, place) not in seen)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_all_slips_are_found_and_none_is_invented(
     tables: Published, checked: list[Number], count: int

@@ -206,7 +206,7 @@ def test_order_does_not_depend_on_the_order_of_runs(tmp_path: Path, bases: dict[
 
 def test_csv_json_and_parquet_agree(ledger: Ledger, tmp_path: Path) -> None:
     rows = long_table(ledger)
-    from_csv = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    from_csv = list(csv.DictReader(io.StringIO(to_csv(rows).decode())))
     from_json = json.loads(to_json(rows))
     write_parquet(rows, tmp_path / "results.parquet")
     frame = pd.read_parquet(tmp_path / "results.parquet", dtype_backend="pyarrow")

@@ -159,9 +159,39 @@ def test_intervals_of_tables_are_those_asked_for(imported: Any, rows: Any) -> No
         (row,) = (row for row in table.rows if (row.level, row.metric) == ("1", "f1"))
         expected = summarise(scores, interval=interval or "t")
         assert (row.ci_low, row.ci_high) == pytest.approx((expected.ci_low, expected.ci_high))
-        assert said in " ".join(table.caption)
+        assert said in " ".join(table.notes)
     paths.study.write_text(STUDY + '[report]\ninterval = "bca"\n')
     assert set(paths.cells["interval"]) == {"bca"}
+
+
+def test_the_variance_study_has_the_studys_interval(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    scores = summarise([100 * score for score in BASE], interval="bca")
+    asked = CliRunner().invoke(app, [*words, "--interval", "bca"], catch_exceptions=False).stdout
+    paths.study.write_text(STUDY + '[report]\ninterval = "bca"\n')
+    by_study = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert asked == by_study
+    assert f"[{scores.ci_low:.2f}, {scores.ci_high:.2f}]" in asked
+    assert "95 % BCa interval" in asked
+    assert "too narrow for fewer than 20 seeds" in asked
+    (family,) = study_variance(paths.ledger, load_study(paths.study)).families
+    base = family.cells[1]
+    assert (base.seeds.ci_low, base.convergence[-1].ci_low) == (scores.ci_low, scores.ci_low)
+    deltas = compute_table(paths.cells, "2").rows
+    ends = next((row.delta_ci_low, row.effect) for row in deltas if (row.level, row.metric) == ("2", "f1"))
+    versus = family.cells[2].comparison
+    assert versus is not None
+    assert ends == pytest.approx((versus.delta.ci_low, versus.effect))
+
+
+def test_without_a_plan_of_seeds_none_are_exhausted(imported: Any, rows: Any) -> None:
+    few = [row for row in rows if row["seed"] < 2]
+    shaken = [row | {"f1": row["f1"] + 0.01 * row["seed"] * row["gcn_layers"]} for row in few]
+    for study, state in ((STUDY, "open"), (STUDY + "[decide]\nmax_seeds = 2\n", "exhausted")):
+        paths = imported(study.replace("seeds = 8", "seeds = 2"), shaken)
+        decisions = study_variance(paths.ledger, load_study(paths.study)).decisions
+        assert {item.state for item in decisions} == {state}
 
 
 def test_a_search_has_no_variance_study(tmp_path: Path) -> None:
