@@ -11,9 +11,18 @@ from pathlib import Path
 
 import torch
 
-from lai_net.config import Precision
-from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket, memory_cases, speed_cases, strata
-from tests.benchmarks.measuring import cpu_seconds, operations, peak_mib
+from analysis.speed import inference_settings
+from tests.benchmarks.cases import (
+    Case,
+    Workload,
+    benchmark_corpus,
+    bucket,
+    memory_cases,
+    preset_cases,
+    speed_cases,
+    strata,
+)
+from tests.benchmarks.measuring import cpu_seconds, operations, peaks_mib
 from tests.benchmarks.page import Row, page, processor, slug, write_rows
 from tune.checkout import code_of
 
@@ -32,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--encoders", nargs="+", default=["bert-base-shape", "minilm"])
+    parser.add_argument("--encoders", nargs="*", default=["bert-base-shape", "minilm"])
+    parser.add_argument("--presets", nargs="*", default=["first", "six-layer"], help="of committed studies")
     parser.add_argument("--quick", action="store_true", help="a tiny encoder, one repetition")
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if _has_bf16() else ["fp32"])
@@ -40,22 +50,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = _NUM_SENTENCES
     if given.quick:
         given.encoders, given.repetitions, counts = ["tiny"], 1, dict.fromkeys(_NUM_SENTENCES, 1)
-        given.precisions = ["fp32"]
+        given.presets, given.precisions = [], ["fp32"]
     torch.set_num_threads(1)
-    cases = [] if given.no_memory else memory_cases(given.encoders[0])
+    studied = list(preset_cases(given.presets, given.precisions))
+    cases = [*speed_cases(given.encoders, given.precisions), *studied]
+    weighed = [case for encoder in given.encoders[:1] for case in memory_cases(encoder)] + studied
     # First, while this process is small: a padded training step takes what memory there is.
-    peaks = {case: peak_mib(case, batch_size=2 if given.quick else _MEMORY_BATCH) for case in cases}
-    rows = list(_rows(given.encoders, given.precisions, counts, given.repetitions, peaks))
+    size = 2 if given.quick else _MEMORY_BATCH
+    peaks = {} if given.no_memory else peaks_mib(weighed, batch_size=size)
+    rows = list(_rows(cases, counts, given.repetitions, peaks))
     given.out.mkdir(parents=True, exist_ok=True)
-    target = given.out / f"{rows[0].date}-{slug(rows[0].processor)}"
+    kind = "" if given.encoders else "presets-"
+    target = given.out / f"{rows[0].date}-{kind}{slug(rows[0].processor)}"
     write_rows(target.with_suffix(".csv"), rows)
     target.with_suffix(".md").write_text(page(rows, counts), encoding="utf-8")
     sys.stdout.write(f"{target}.csv\n{target}.md\n")
 
 
 def _rows(
-    encoders: Sequence[str],
-    precisions: Sequence[Precision],
+    cases: Sequence[Case],
     counts: Mapping[tuple[str, str], int],
     repetitions: int,
     peaks: Mapping[Case, float],
@@ -70,16 +83,17 @@ def _rows(
         sentences = choice(corpus.sentences("test"), case.phase, count)
         return Workload(case, corpus, sentences, batch_size=_BATCH, num_layers=num_layers)
 
-    for _, group in groupby(speed_cases(encoders, precisions), key=lambda case: case.group):
+    for _, group in groupby(cases, key=lambda case: case.group):
         workloads = {case: build(case) for case in group}
         gflops = {case: operations(case, run.num_layers, build) / 1e9 for case, run in workloads.items()}
         seconds = cpu_seconds(workloads, repetitions)
         padded = next(case for case in workloads if case.variant == _PADDED)
         for case in workloads:
             num_sentences = counts[case.phase, case.step]
+            config = workloads[case].task.config
             row = Row(
                 dataset=corpus.name,
-                **asdict(case),
+                **{name: value for name, value in asdict(case).items() if name != "has_graph"},
                 sentences_per_cpu_second=num_sentences / seconds[case],
                 ratio=seconds[padded] / seconds[case],
                 gflop_per_sentence=gflops[case] / num_sentences,
@@ -89,6 +103,9 @@ def _rows(
                 processor=processor(),
                 date=dt.datetime.now(dt.UTC).date().isoformat(),
                 commit=commit,
+                layers=workloads[case].num_layers,
+                graph_layers=config.graph.layers,
+                settings=inference_settings(config),
             )
             sys.stderr.write(f"{' '.join(case.group)} {case.model} {case.representation} {case.variant}: ")
             sys.stderr.write(f"{row.sentences_per_cpu_second:.3f} sentences/CPU s, {row.ratio:.2f}x\n")

@@ -1,18 +1,20 @@
 """What is measured: a model in one arrangement of its computation, on some sentences."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from transformers import BertConfig, BertModel
 
-from lai_net.config import EncoderConfig, Phase, Precision, TrialConfig
+from analysis.speed import arrangement
+from lai_net.config import EncoderConfig, Phase, Precision, Representation, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.inputs.tokenization import word_tokenizer
 from lai_net.model.encoder import EncoderSource, TwoPassEncoder, encoder_source
+from lai_net.preset import load_preset
 from lai_net.schema import Corpus, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
@@ -21,6 +23,7 @@ from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
 from lai_net.training.re_task import ReTask
 from tests.benchmarks.padded import PL_MARKER, PaddedFirstRound
+from tune.baseline import as_pl_marker
 
 SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
 _SHAPES: dict[str, dict[str, Any]] = {  # random weights: time does not depend on what is in them
@@ -49,6 +52,9 @@ class Case:
             in training with `checkpointing` or in `micro-batches` of one example.
         step: `inference` or `training` (forward, backward and update).
         encoder: `minilm`, or a shape with random weights.
+        preset: whose settings are measured, as a study trains them, its precision aside; empty for the
+            config's defaults with all layers of the encoder.
+        has_graph: False is the preset without its graph (the methods w/o 2nd and w/o 1st).
     """
 
     phase: Phase
@@ -58,15 +64,20 @@ class Case:
     step: str
     encoder: str
     precision: Precision
+    preset: str = ""
+    has_graph: bool = True
 
     @property
     def group(self) -> tuple[str, ...]:
         """Cases of a group are measured in turns, and against its padded case."""
-        return self.phase, self.step, self.encoder, self.precision
+        return self.phase, self.step, self.preset, self.encoder, self.precision
 
     def config(self, batch_size: int) -> TrialConfig:
         """The settings of the model."""
         settings: dict[str, Any] = {"training.batch_size": batch_size, "training.precision": self.precision}
+        if self.preset:
+            return with_settings(self._of_preset(), settings)
+        settings["encoder.name"] = self.encoder
         if self.model == "PL-Marker":
             settings |= _PL_MARKER
         else:
@@ -81,6 +92,21 @@ class Case:
         elif self.variant == "padded":
             settings["input.max_candidates"] = PL_MARKER[self.phase].pairs
         return with_settings(TrialConfig(phase=self.phase), settings)
+
+    def _of_preset(self) -> TrialConfig:
+        """What a study trains that has the preset as its base."""
+        config = load_preset(self.preset)
+        if self.model == "PL-Marker":
+            config = as_pl_marker(config)
+        else:
+            changes = {
+                "input.representation": self.representation,
+                "input.annotations": self.representation == "annotate",
+            }
+            config = with_settings(config, changes if self.has_graph else changes | {"graph.layers": 0})
+        if self.variant == "padded":
+            config = with_settings(config, {"input.max_candidates": PL_MARKER[self.phase].pairs})
+        return config
 
 
 def speed_cases(encoders: Sequence[str], precisions: Sequence[Precision]) -> Iterator[Case]:
@@ -117,8 +143,37 @@ def _group(phase: Phase, step: str, encoder: str, precision: Precision) -> Itera
         yield case("LAI-Net", "enumerate", "early-filter" if phase == "NER" else "two-pass")
 
 
+def preset_cases(names: Sequence[str], precisions: Sequence[Precision]) -> Iterator[Case]:
+    """Inference by the presets `NAME-ner` and `NAME-re` of committed studies: each model and representation.
+
+    Every case is arranged as a trial arranges it, but for the padded one that ratios are against.
+    """
+    phases: tuple[Phase, ...] = ("NER", "RE")
+    for name in names:
+        for precision in precisions:
+            for phase in phases:
+                yield from _preset_group(phase, f"{name}-{phase.lower()}", precision)
+
+
+def _preset_group(phase: Phase, preset: str, precision: Precision) -> Iterator[Case]:
+    base = load_preset(preset)
+
+    def case(model: str, representation: str, *, variant: str = "", has_graph: bool = True) -> Case:
+        made = Case(
+            phase=phase, model=model, representation=representation, variant=variant, step="inference",
+            encoder=base.encoder.name, precision=precision, preset=preset, has_graph=has_graph,
+        )  # fmt: skip
+        return made if variant else replace(made, variant=arrangement(made.config(1)))
+
+    yield case("PL-Marker", "enumerate", variant="padded", has_graph=False)
+    yield case("PL-Marker", "enumerate", has_graph=False)
+    for has_graph in (True, False):
+        for representation in get_args(Representation):
+            yield case("LAI-Net", representation, has_graph=has_graph)
+
+
 def memory_cases(encoder: str) -> Iterator[Case]:
-    """Every case whose peak memory is measured."""
+    """Every case of an encoder whose peak memory is measured; of presets it is that of every case."""
     for case in speed_cases([encoder], ["fp32"]):
         if case.variant == "padded" or (case.representation == "annotate" and case.variant != "dense"):
             yield case
@@ -180,7 +235,8 @@ class Workload:
         kind = NerTask if case.phase == "NER" else ReTask
         streams = Streams(0, torch.device("cpu"))
         training = sentences if case.step == "training" else ()
-        self.task = kind(config, corpus.labels, streams, torch.device("cpu"), training, _source(case.encoder))
+        source = _source(case.encoder, config.encoder.num_layers)
+        self.task = kind(config, corpus.labels, streams, torch.device("cpu"), training, source)
         model = self.task.model
         if case.variant == "padded":
             model.first_round = PaddedFirstRound.of(model.first_round, PL_MARKER[case.phase])
@@ -213,9 +269,9 @@ class Workload:
 
 
 @lru_cache(maxsize=1)
-def _source(encoder: str) -> EncoderSource:
+def _source(encoder: str, num_layers: int | None) -> EncoderSource:
     if encoder not in _SHAPES:
-        return encoder_source(EncoderConfig(name=encoder))
+        return encoder_source(EncoderConfig(name=encoder, num_layers=num_layers))
     torch.manual_seed(0)
     return EncoderSource(
         word_tokenizer("minilm"), BertModel(BertConfig(**_SHAPES[encoder]), add_pooling_layer=False)

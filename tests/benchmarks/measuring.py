@@ -1,20 +1,20 @@
 """CPU seconds in turns, floating point operations, and peak memory in a process of its own."""
 
-import argparse
 import ctypes
 import gc
+import multiprocessing
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket, memory_cases
+from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket
 
 
 def cpu_seconds(workloads: Mapping[Case, Workload], repetitions: int) -> dict[Case, float]:
@@ -44,11 +44,21 @@ def _counted(workload: Workload) -> int:
     return int(counter.get_total_flops())
 
 
-def peak_mib(case: Case, *, batch_size: int) -> float:
-    """Growth of peak memory in MiB while a new process runs a case's first and only batch."""
-    command = [sys.executable, "-m", __name__, str(list(memory_cases(case.encoder)).index(case))]
-    command += [case.encoder, str(batch_size)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def peaks_mib(cases: Sequence[Case], *, batch_size: int) -> dict[Case, float]:
+    """Growth of peak memory in MiB while a new process runs a case's first and only batch.
+
+    Each process is a fork of one that has imported what is measured and has run nothing.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        peaks = pool.map(partial(_peak_mib, batch_size=batch_size), cases)
+        return dict(zip(cases, peaks, strict=True))
+
+
+def _peak_mib(case: Case, batch_size: int) -> float:
+    torch.set_num_threads(1)
+    return round(_grown(memory_workload(case, batch_size)))
 
 
 def _grown(run: Workload) -> float:
@@ -75,19 +85,3 @@ def memory_workload(case: Case, batch_size: int) -> Workload:
     count = 1 if case.step == "inference" else batch_size if case.phase == "NER" else batch_size // 2
     sentences = bucket(corpus.sentences("test"), case.phase, count)
     return Workload(case, corpus, sentences, batch_size=batch_size, has_dropout=False)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the growth of one case."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("number", type=int)
-    parser.add_argument("encoder")
-    parser.add_argument("batch_size", type=int)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    workload = memory_workload(list(memory_cases(given.encoder))[given.number], given.batch_size)
-    sys.stdout.write(f"{_grown(workload):.0f}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 
 import torch
@@ -14,7 +14,15 @@ import transformers
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One measured case; `peak_mib` is None where it was not measured."""
+    """One measured case.
+
+    Attributes:
+        peak_mib: None where it was not measured.
+        layers: of the encoder that ran.
+        graph_layers: GCN layers.
+        preset: empty where none was measured.
+        settings: see `analysis.speed.inference_settings`.
+    """
 
     dataset: str
     phase: str
@@ -33,6 +41,10 @@ class Row:
     processor: str
     date: str
     commit: str
+    layers: int
+    graph_layers: int
+    preset: str
+    settings: str
 
 
 @dataclass(frozen=True)
@@ -86,14 +98,20 @@ def page(rows: Sequence[Row], counts: Mapping[tuple[str, str], int]) -> str:
         "shape would not fit).",
         "- `padded` is PL-Marker's model in PL-Marker's shapes (1,024 tokens in NER, 288 in RE, one dense "
         "pass) in our code; ratios are against it. bert-base-shape has random weights. No GPU was used.",
-        "",
-        "| bar | wanted | measured | |",
-        "| --- | --- | --- | --- |",
-        *map(str, bars(rows)),
     ]
-    groups = list(dict.fromkeys((row.encoder, row.precision, row.phase, row.step) for row in rows))
-    for group in groups:
-        parts += ["", f"## {group[2]} {group[3]}, {group[0]}, {group[1]}", "", *_table(rows, group)]
+    if any(row.preset for row in rows):
+        parts += [
+            "- Under a preset's name: its settings as a study trains them, with its graph and, as methods "
+            "w/o 2nd and w/o 1st have it, with 0 GCN layers, in each representation; weights are untrained. "
+            "What is not `padded` is arranged as in a trial. Memory is in the precision named.",
+        ]
+    if not all(row.preset for row in rows):
+        met = map(str, bars([row for row in rows if not row.preset]))
+        parts += ["", "| bar | wanted | measured | |", "| --- | --- | --- | --- |", *met]
+    for _, group in groupby(
+        rows, key=lambda row: (row.phase, row.step, row.preset, row.encoder, row.precision)
+    ):
+        parts += ["", *_section(list(group))]
     return "\n".join(parts) + "\n"
 
 
@@ -126,16 +144,24 @@ def bars(rows: Sequence[Row]) -> Iterator[Bar]:
         yield Bar(f"{phase} {step}, two-pass, bf16 against fp32", 2, gain)
 
 
-def _table(rows: Sequence[Row], group: tuple[str, str, str, str]) -> Iterator[str]:
-    yield "| model | representation | arrangement | sentences/CPU s | ratio | GFLOP/sentence | peak MiB |"
-    yield "| --- | --- | --- | ---: | ---: | ---: | ---: |"
+def _section(rows: Sequence[Row]) -> Iterator[str]:
+    """A group that took turns, as a table."""
+    first = rows[0]
+    layers = f"{first.encoder}, {first.layers} layers"
+    named = f"{first.preset} ({layers})" if first.preset else layers
+    yield f"## {first.phase} {first.step}, {named}, {first.precision}"
+    yield ""
+    yield (
+        "| model | representation | GCN layers | arrangement | sentences/CPU s | ratio | GFLOP/sentence "
+        "| peak MiB |"
+    )
+    yield "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |"
     for row in rows:
-        if (row.encoder, row.precision, row.phase, row.step) == group:
-            peak = "" if row.peak_mib is None else f"{row.peak_mib:,.0f}"
-            yield (
-                f"| {row.model} | {row.representation} | {row.variant} | {row.sentences_per_cpu_second:.3g} "
-                f"| {row.ratio:.2f} | {row.gflop_per_sentence:.3g} | {peak} |"
-            )
+        peak = "" if row.peak_mib is None else f"{row.peak_mib:,.0f}"
+        yield (
+            f"| {row.model} | {row.representation} | {row.graph_layers} | {row.variant} | "
+            f"{row.sentences_per_cpu_second:.3g} | {row.ratio:.2f} | {row.gflop_per_sentence:.3g} | {peak} |"
+        )
 
 
 def processor() -> str:

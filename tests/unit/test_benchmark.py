@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from analysis.speed import read_speeds
+from analysis.speed import arrangement, inference_settings, read_speeds
 from lai_net.corpora.loading import load_corpus
 from lai_net.schema import Corpus
 from tests.benchmarks.__main__ import main
-from tests.benchmarks.cases import Case, Workload, bucket, speed_cases, strata
+from tests.benchmarks.cases import Case, Workload, bucket, preset_cases, speed_cases, strata
 from tests.benchmarks.page import Bar, slug
+from tune.baseline import as_pl_marker
+from tune.cells import expand
+from tune.study import load_study
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,34 @@ def test_each_group_is_led_by_its_padded_case() -> None:
     assert all([case.variant for case in group].count("padded") == 1 for group in groups.values())
 
 
+def test_presets_are_measured_as_studies_train_them() -> None:
+    """Every cell of the committed studies that a table of speed shows has its own row."""
+    measured = {
+        (case.phase, case.variant, inference_settings(case.config(16)))
+        for case in preset_cases(["first", "six-layer"], ["bf16"])
+    }
+    studies = ("scierc-first", "scierc-six-layer", "scierc-minilm", "scierc-representations")
+    cells = [cell for name in studies for cell in expand(load_study(name))]
+    shown = [
+        cell.config
+        for cell in cells
+        if cell.config is not None and (cell.is_base or cell.factor in ("method", "representation"))
+    ]
+    assert len(shown) > 20
+    for config in (*shown, *map(as_pl_marker, shown)):
+        assert (config.phase, arrangement(config), inference_settings(config)) in measured
+
+
+def test_the_arrangement_is_the_one_that_runs(corpus: Corpus) -> None:
+    ran = {}
+    for case in CASES:
+        if case.step == "inference" and case.variant not in ("padded", "dense"):
+            first_round = Workload(case, corpus, (), batch_size=4).task.model.first_round
+            ran[case] = first_round.two_pass or case.representation == "marker"
+    assert all(ran.values())
+    assert all(arrangement(case.config(4)) == case.variant for case in ran)
+
+
 def test_a_bar_tells_whether_it_is_met() -> None:
     assert str(Bar("speed", 3.5, 3.6)).endswith("| 3.60 | met |")
     assert str(Bar("speed", 3.5, 3.4)).endswith("**missed** |")
@@ -100,4 +131,5 @@ def test_a_quick_run_writes_rows_that_the_analysis_reads(
     assert len(rows) == len(CASES)
     assert {row.variant for row in rows} >= {"padded", "dense", "two-pass", "early-filter"}
     assert any(row.peak_mib is not None for row in rows)
+    assert {row.layers for row in rows} == {2}
     assert "NER inference, two-pass against padded | ≥ 3.5" in text.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--truth", type=Path, default=TRUTH, help="the table, read or with --ledger written")
     parser.add_argument("--ledger", type=Path, help="train what this ledger lacks, and write the table alone")
-    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--date", default=dt.datetime.now(dt.UTC).date().isoformat())
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)

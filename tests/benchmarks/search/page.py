@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from tests.benchmarks.search.replay import METHODS, SLOTS, Table
 
 BAR = 1 / 3
 TPE_STARTUP = 10
-"""Optuna's default of `TPESampler(n_startup_trials)`, which `tune.search.sampler` leaves as it is."""
+"""Optuna's default of `TPESampler(n_startup_trials)`; `tune.search.sampler` leaves all its defaults but
+`multivariate` and `group`, which conditional settings call for."""
 BASELINE, CONTENDERS = METHODS[0].name, (METHODS[4].name, METHODS[5].name)
 
 
@@ -86,6 +87,7 @@ def page(taken: Taken, table: Table, *, date: str, commit: str, truth: str, rung
         verdict = "met" if ratio <= BAR else "**missed**"
         lines.append(f"| {name} against random at full budget | ≤ 0.33 | {ratio:.2f} | {verdict} |")
     expected = (len(scores) + 1) / (good + 1)
+    upper = [score for score in scores if score >= median(scores)]
     lines += [
         "",
         f"What limits it here: {good} good configs of {len(scores)} are found by {expected:.1f} random draws "
@@ -94,4 +96,12 @@ def page(taken: Taken, table: Table, *, date: str, commit: str, truth: str, rung
         "of the other configs in flight count as well. The rarer good configs are, and the longer their "
         "training, the more a search can save.",
     ]
+    if stdev(upper) < table.standard_error:
+        lines[-1] += (
+            " And little can be learnt: the scores of the upper half of all configs have a standard "
+            f"deviation of {stdev(upper):.4f}, less than the standard error of one score. Which of them are "
+            "the best is mostly the chance of a seed, so a sampler can lead into the upper half and hardly "
+            "further, and a rung may stop one of the best."
+        )
+    lines += ["", "No arm suggests a config twice. No setting of the search was tuned on this table."]
     return "\n".join(lines) + "\n"

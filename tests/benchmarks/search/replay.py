@@ -122,7 +122,7 @@ def epochs_to_target(plan: SearchPlan, table: Table) -> int | None:
 def _fill(search: Search, sampler: Sampler, plan: SearchPlan, reached: dict[int, int]) -> bool:
     """Suggest until all slots are taken; whether any is."""
     while len(reached) < SLOTS and search.spent(plan.budget, plan.space.size) is None:
-        params = sampler.suggest([candidate.told() for candidate in search.candidates])
+        params = sampler.suggest([candidate.told() for candidate in search.candidates]).params
         config = spec_id(plan.space.config(params))
         trials = [(seed, f"{config}-{seed}") for seed in plan.rules.seeds]
         decided = search.suggest(params=params, config_id=config, trials=trials, known=())
