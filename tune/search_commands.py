@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from lai_net.errors import InputError
 from tune.estimate import Estimate, estimate, estimate_lines
+from tune.failures import failure_lines
 from tune.ledger import Ledger
 from tune.ledger_file import is_being_written
 from tune.plan import make_plan
@@ -22,9 +24,9 @@ from tune.search.report import (
     most_trainings,
     read_search,
     result_lines,
+    search_attempts,
     search_warnings,
     summarize_search,
-    trial_states,
 )
 from tune.search.state import Search
 from tune.standing import state_word
@@ -108,7 +110,8 @@ def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
         return
     table = Table("search", "", title=f"study {study.name}")
     for name, value in content.items():
-        table.add_row(name, _words(value))
+        if (name, value) != ("upstream", None):
+            table.add_row(name, _words(value))
     Console().print(table)
     if ceiling.wall_s is not None:
         typer.echo(
@@ -139,13 +142,14 @@ def show_status(study: Study, ledger: Path) -> None:
     """`lai status` of a search."""
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
-        lines, states = result_lines(read_search(plan, opened)), trial_states(plan, opened)
+        lines, trials = result_lines(read_search(plan, opened)), search_attempts(plan, opened)
+    states = Counter(attempts[-1].status for attempts in trials)
     is_running = is_being_written(ledger)
     counts = ", ".join(
         f"{count} {state_word(state, is_running=is_running)}" for state, count in sorted(states.items())
     )
     typer.echo(f"trials: {counts or 'none yet'}")
-    for line in lines:
+    for line in (*lines, *failure_lines(trials)):
         typer.echo(line)
 
 

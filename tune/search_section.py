@@ -77,6 +77,13 @@ class Scheduler(Section):
     brackets: Count = 1
     noise_margin: NotNegative = 1.0
 
+    @model_validator(mode="after")
+    def _stops_as_asked(self) -> "Scheduler":
+        given = sorted(self.model_fields_set - {"name"})
+        if self.name == "none" and given:
+            raise ValueError(f"'none' stops nothing, so {given[0]} does nothing; leave it out")
+        return self
+
 
 class SearchBudget(Section):
     """When nothing new starts; None is no bound."""

@@ -68,6 +68,25 @@ def test_plan_says_what_bounds_a_search_and_makes_up_nothing(search_study, tmp_p
     search_study.write_text(single)
     said = lai("plan", search_study, "--ledger", tmp_path / "none").stderr
     assert "no config will be stopped early" in said
+    assert "upstream" not in lai("plan", search_study, "--ledger", tmp_path / "none").stdout, "it is NER"
+
+
+def test_re_search_is_warned_where_the_ledger_knows_the_noise_on_gold_entities_alone(tmp_path, capsys):
+    """And `lai run` says so, too, before and after its log has begun."""
+    table, study, ledger = tmp_path / "table.toml", tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    table.write_text(RE.partition("[search]")[0])
+    single = RE.replace("noise_margin = 0.0", "noise_margin = 1.0").replace("seeds_per_config = 2\n", "")
+    study.write_text(single)
+    run(table, ledger)
+    expected = "no config will be stopped early"
+    assert expected in lai("plan", study, "--ledger", ledger).stderr
+    study.write_text(single.replace('phase = "RE"', 'phase = "RE"\nentities = "gold"'))
+    assert expected not in lai("plan", study, "--ledger", ledger).stderr
+    study.write_text(single)
+    for _ in range(2):
+        capsys.readouterr()
+        run(study, ledger)
+        assert f"warning: {expected}" in capsys.readouterr().err
 
 
 def test_plan_bounds_what_is_left_of_a_search_by_like_trials(tmp_path):

@@ -59,6 +59,11 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
         ("log = [1e-4, 1e-2]", "choice = [1.0, 1.0]", "choice must be distinct"),
         ('"training.head_lr" = { log = [1e-4, 1e-2] }', "", "search.space: "),
         ("trials = 10", "trials = 0", "search.budget.trials: "),
+        (
+            "[search.budget]",
+            '[search.scheduler]\nname = "none"\nnoise_margin = 1.0\n[search.budget]',
+            "search.scheduler: 'none' stops nothing, so noise_margin does nothing",
+        ),
         ("trials = 10", "", "budget needs trials, epochs or hours"),
         ('phase = "NER"', 'phase = "RE"', "has no re base"),
         ('phase = "NER"', 'phase = "NER"\ndataset = "other"', "'other' is not in the study; it has demo"),
@@ -95,6 +100,13 @@ def test_fresh_seeds_lie_beyond_all_seeds_of_the_study(tmp_path):
     plan = planned(tmp_path)
     assert plan.rules.seeds == (3,)
     assert plan.fresh_seeds == (8, 9, 10, 11, 12)
+
+
+def test_fewer_trials_than_a_config_starts_with_are_refused(tmp_path):
+    two = ('phase = "NER"', 'phase = "NER"\nseeds_per_config = 2')
+    with pytest.raises(InputError, match=r"budget.trials is 1, less than the seeds_per_config \(2\)"):
+        planned(tmp_path, two, ("trials = 10", "trials = 1"))
+    assert planned(tmp_path, two, ("trials = 10", "trials = 2")).budget["trials"] == 2
 
 
 def test_fold_is_the_first_unless_named(tmp_path):

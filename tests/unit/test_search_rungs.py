@@ -129,6 +129,19 @@ def test_second_seed_narrows_the_margin_and_moves_the_mean():
     assert verdict(search, 1, 0.99, epoch=3)["verdict"] == "stop", "a stop ends all seeds of a config"
 
 
+def test_config_that_the_ledgers_spread_counts_is_not_counted_again():
+    """The first was in the prior with both seeds; the second was not, and is."""
+    search = Search(rules(1, seeds=(1, 2), rungs=(2,)))
+    search.begin(spread=[(2, 0.02, 1)], counted=[(2, "c0")])
+    for number, (low, high) in enumerate([(0.4, 0.6), (0.5, 0.7)]):
+        suggest(search, number, known=[(1, low, [(2, low)]), (2, high, [(2, high)])] if number == 0 else ())
+    verdict(search, 1, 0.5)
+    margin = verdict(search, 1, 0.7, seed=2)["margin"]
+    assert margin == pytest.approx(((0.02 + 0.02) / (1 + 1) / 2) ** 0.5)
+    verdict(search, 1, 0.9, seed=2)
+    assert verdict(search, 1, 0.5)["margin"] == pytest.approx(((0.02 + 0.08) / (1 + 1) / 2) ** 0.5)
+
+
 def test_epoch_that_is_no_rung_decides_nothing():
     search = search_with_two_good(0, [])
     assert verdict(search, 2, 0.0, epoch=3) == {"verdict": "continue"}

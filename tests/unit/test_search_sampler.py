@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from lai_net.config import TrialConfig
-from tune.search.candidate import Told
+from tune.search.candidate import Told, combination
 from tune.search.sampler import SAMPLERS, Sampler
 from tune.search.space import make_space
 from tune.search_section import Domain
@@ -21,12 +21,17 @@ FINITE = {
     "filter.enabled": {"choice": (True, False)},
     "filter.min_kept": {"int": (0, 8)},
 }
+SMALL = {
+    "graph.layers": {"int": (0, 2)},
+    "graph.heads": {"choice": (1, 2, 4)},
+    "filter.enabled": {"choice": (True, False)},
+}
 SPACE = {**FINITE, "training.head_lr": {"log": (1e-4, 1e-2)}, "filter.ratio": {"float": (0.3, 1.0)}}
 STATES = ("complete", "complete", "complete", "pruned", "running", "failed", "repeat", "invalid")
 
 
-def sampler_of(name: str, seed: int = 0) -> Sampler:
-    domains = FINITE if name == "grid" else SPACE
+def sampler_of(name: str, seed: int = 0, domains: dict | None = None) -> Sampler:
+    domains = domains or (FINITE if name == "grid" else SPACE)
     parsed = {key: Domain.model_validate(domain) for key, domain in domains.items()}
     return Sampler(make_space(TrialConfig(phase="NER"), parsed), name, seed)
 
@@ -41,7 +46,7 @@ def history(sampler: Sampler, length: int, seed: int = 1) -> list[Told]:
     """As a search with several in flight makes it: what is suggested, its state, its score."""
     stream, rows = random.Random(seed), []
     for number in range(length):
-        params = sampler.suggest(rows)
+        params = sampler.suggest(rows).params
         state = stream.choice(STATES)
         rows.append(told(number, params, state, stream.random()))
     return rows
@@ -56,7 +61,7 @@ def test_rebuilt_from_the_ledgers_text_it_suggests_the_same_20_of_20(name):
             Told(row.number, json.loads(json.dumps(dict(row.params), sort_keys=True)), *row_rest(row))
             for row in rows[:length]
         ]
-        assert rebuilt.suggest(stored) == rows[length].params
+        assert rebuilt.suggest(stored).params == rows[length].params
 
 
 def row_rest(row: Told) -> tuple:
@@ -94,17 +99,38 @@ def test_stopped_configs_are_told_as_pruned_and_the_rest_as_they_are():
     assert trials[0].user_attrs["n"] == 2
 
 
-def test_grid_repeats_nothing_while_something_is_left():
-    sampler, rows = sampler_of("grid"), []
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_finite_space_is_tried_to_its_last_combination_without_a_repeat(name):
+    """The optimum is known early, and TPE would suggest it again and again."""
+    sampler, rebuilt = sampler_of(name, domains=SMALL), sampler_of(name, domains=SMALL)
+    rows, origins = [], []
+    for number in range(sampler.space.size):
+        suggestion = sampler.suggest(rows)
+        assert rebuilt.suggest(rows) == suggestion
+        origins.append(suggestion.origin)
+        rows.append(told(number, suggestion.params, "complete", 1 - 0.1 * suggestion.params["graph.layers"]))
+    tried = {combination(row.params) for row in rows}
+    assert len(tried) == len(rows) == 2 * (1 + 2 * 3)
+    assert tried == {combination(params) for params in sampler.space.combinations()}
+    if name.startswith("tpe"):
+        assert "untried" in origins
+
+
+def test_endless_space_with_a_finite_corner_is_left_by_random_draws():
+    """Without a filter there is one config alone, and the history says that it is the best."""
+    domains = {"filter.enabled": {"choice": (True, False)}, "filter.ratio": {"float": (0.3, 1.0)}}
+    sampler, rows = sampler_of("tpe", domains=domains), []
     for number in range(40):
-        rows.append(told(number, sampler.suggest(rows), "complete", 0.5))
-    assert len({json.dumps(row.params, sort_keys=True) for row in rows}) == 40
+        suggestion = sampler.suggest(rows)
+        params = suggestion.params
+        rows.append(told(number, params, "complete", 0.1 if params["filter.enabled"] else 0.9))
+    assert len({combination(row.params) for row in rows}) == 40
 
 
 def test_tpe_comes_to_prefer_what_scored_well():
     sampler, rows = sampler_of("tpe"), []
     for number in range(60):
-        params = sampler.suggest(rows)
+        params = sampler.suggest(rows).params
         rows.append(told(number, params, "complete", 1 - distance(params)))
     distances = [distance(row.params) for row in rows]
     assert statistics.median(distances[40:]) < statistics.median(distances[:10]) / 2

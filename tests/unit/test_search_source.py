@@ -14,8 +14,10 @@ from tune.ledger import Ledger, TrialRow
 from tune.plan import Job
 from tune.progress import ProgressSink
 from tune.schedule import Schedule
+from tune.search.candidate import Suggestion
 from tune.search.known import ledger_spread, selected_score
 from tune.search.plan import plan_search
+from tune.search.report import search_warnings
 from tune.search.source import SearchSource
 from tune.study import load_study
 from tune.task_spec import CorpusSource
@@ -48,15 +50,15 @@ seeds = 2
 class Bench:
     """A search over a ledger, played by hand: config n has dropout n / 100."""
 
-    def __init__(self, folder: Path, ledger: Ledger, settings: str = "") -> None:
-        (folder / "s.toml").write_text(STUDY.replace("SETTINGS", settings))
+    def __init__(self, folder: Path, ledger: Ledger, settings: str = "", text: str = STUDY) -> None:
+        (folder / "s.toml").write_text(text.replace("SETTINGS", settings))
         self.plan = plan_search(load_study(folder / "s.toml"))
         corpora = {("demo", None): CorpusSource(source="embedded", name="demo", content_id="x")}
         self.execution = Execution(ledger, folder, corpora, gpus=0)
         self.ledger = ledger
         self.source = SearchSource(
             plan=self.plan,
-            suggest=lambda history: {"graph.dropout": len(history) / 100},
+            suggest=lambda history: Suggestion({"graph.dropout": len(history) / 100}),
             identify=self.job,
             execution=self.execution,
         )
@@ -71,7 +73,10 @@ class Bench:
             phase="NER",
             fold=None,
             seed=seed,
-            config={"training": {"epochs": config.training.epochs, "selection": "dev"}},
+            config={
+                "training": {"epochs": config.training.epochs, "selection": "dev"},
+                "encoder": {"name": config.encoder.name},
+            },
             corpus_id="x",
             encoder_id="e",
         )
@@ -127,6 +132,44 @@ def test_concurrency_is_bounded(tmp_path, ledger):
     bench.epochs(tasks[0], 0.5)
     bench.finish(tasks[0])
     assert bench.source.next_task() is not None
+
+
+def test_a_retry_counts_against_the_bound_on_concurrency(tmp_path, ledger):
+    bench, clock = Bench(tmp_path, ledger, "max_concurrent = 1"), [0.0]
+    bench.source.schedule.clock = lambda: clock[0]
+    first = bench.start()
+    bench.tell(first, failure("OSError: disk full", retryable=True))
+    other = bench.start()
+    assert other.key != first.key, "another may start while the first pauses"
+    clock[0] += bench.source.schedule.pause_s
+    assert bench.source.next_task() is None
+    bench.epochs(other, 0.5)
+    bench.finish(other)
+    assert bench.source.next_task().key == first.key
+
+
+def test_confirmation_chosen_anew_on_the_way_hands_no_trial_out_twice(tmp_path, ledger):
+    """Killed in the confirmation, gone on with more to confirm: the old choice is queued, then the new."""
+    bench, score, task = Bench(tmp_path, ledger), 0.5, None
+    while not bench.source.search.chosen:
+        score += 0.01
+        if task is not None and bench.epochs(task, score):
+            bench.finish(task)
+        task = bench.start()
+    assert task.key == "0.03-3"
+    text = STUDY.replace("best = 1\nseeds = 2", "best = 2\nseeds = 3")
+    again, tasks = Bench(tmp_path, ledger, text=text), []
+    while (task := again.source.next_task()) is not None:
+        again.tell(task, Message("started", {"device": "cpu"}))
+        tasks.append(task)
+    keys = [task.key for task in tasks]
+    assert sorted(keys) == [f"0.0{number}-{seed}" for number in (2, 3) for seed in (3, 4, 5)]
+    for task in tasks:
+        again.epochs(task, 0.7)
+        again.finish(task)
+    assert again.source.is_done()
+    confirmed = again.source.search.confirmed
+    assert {number: found["seeds"] for number, found in confirmed.items()} == {2: [3, 4, 5], 3: [3, 4, 5]}
 
 
 def test_stop_ends_every_seed_of_the_config_and_starts_no_other(bench, ledger, tmp_path):
@@ -206,15 +249,41 @@ def test_whole_search_by_hand(bench, ledger):
     assert bench.source.next_task() is None
 
 
+def store(bench: Bench, config_id: str, seed: int, score: float, encoder: str = "minilm") -> None:
+    """One training of a table, of which the ledger has what both rungs' epoch scored."""
+    config = {"training": {"epochs": 5, "selection": "dev"}, "encoder": {"name": encoder}}
+    row = vars(bench.job(TrialConfig(phase="NER"), seed).row) | {"config": config}
+    trial_id = f"{config_id}-{seed}"
+    row |= {"trial_id": trial_id, "config_id": config_id, "spec_id": config_id}
+    bench.ledger.register_trials([TrialRow(**row)])
+    bench.ledger.start_attempt(trial_id, 1, {})
+    bench.ledger.record_epoch(trial_id, 1, 2, {"epoch": 2, "dev": {"f1": score}})
+
+
 def test_spread_is_taken_from_equal_trainings_of_the_ledger(bench, ledger):
-    for name, seed, score in (("a", 1, 0.4), ("a", 2, 0.6), ("b", 1, 0.9)):
-        job = bench.job(TrialConfig(phase="NER"), seed)
-        row = {**vars(job.row), "trial_id": f"{name}{seed}", "config_id": name, "spec_id": name}
-        row["config"] = {"training": {"epochs": 5, "selection": "dev"}}
-        ledger.register_trials([TrialRow(**row)])
-        ledger.start_attempt(f"{name}{seed}", 1, {})
-        ledger.record_epoch(f"{name}{seed}", 1, 2, {"epoch": 2, "dev": {"f1": score}})
-    assert ledger_spread(ledger, bench.plan) == [(2, pytest.approx(0.02), 1)]
+    for config_id, seed, score in (("a", 1, 0.4), ("a", 2, 0.6), ("b", 1, 0.9)):
+        store(bench, config_id, seed, score)
+    for seed, score in ((1, 0.1), (2, 0.9)):
+        store(bench, "c", seed, score, encoder="scibert")
+    found = ledger_spread(ledger, bench.plan)
+    assert found == {"spread": [(2, pytest.approx(0.02), 1)], "counted": [(2, "a")]}
+
+
+def single_seed(margin: float = 1.0) -> str:
+    text = STUDY.replace("seeds_per_config = 2", "").replace("noise_margin = 0.0", f"noise_margin = {margin}")
+    assert text != STUDY
+    return text
+
+
+def test_search_without_a_spread_is_warned_of_before_it_begins_and_after(tmp_path, ledger):
+    assert search_warnings(Bench(tmp_path, ledger, text=single_seed(0.0)).plan, ledger) == []
+    bench = Bench(tmp_path, ledger, text=single_seed())
+    store(bench, "a", 1, 0.4)
+    store(bench, "a", 2, 0.6)
+    (warning,) = search_warnings(bench.plan, ledger)
+    assert "no config will be stopped early" in warning, "its log began without a spread"
+    other = Bench(tmp_path, ledger, settings="seed = 7", text=single_seed())
+    assert search_warnings(other.plan, ledger) == []
 
 
 def test_score_is_that_of_the_selected_epoch():

@@ -142,6 +142,12 @@ def test_size_counts_what_exists_and_has_no_end_in_a_continuum():
     assert space_of(**domains, training__head_lr={"log": (1e-4, 1e-2)}).size is None
 
 
+def test_integers_are_counted_not_listed():
+    space = space_of(training__batch_size={"int": (1, 10**30)}, filter__enabled={"choice": (True, False)})
+    assert space.size == 2 * 10**30
+    assert space_of(training__batch_size={"log": (1, 2_000_000_000)}).size == 2_000_000_000
+
+
 def test_order_does_not_depend_on_the_file():
     domains = {
         "graph.heads": {"choice": (1, 2)},

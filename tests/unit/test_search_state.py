@@ -179,6 +179,28 @@ def test_confirmation_of_one_score_has_no_interval():
     }  # fmt: skip
 
 
+def test_interval_of_an_f1_ends_where_f1_does():
+    search = search_of()
+    suggest(search, "a")
+    found = search.confirm(number=0, scores=[(7, 0.1), (8, 0.95)], failed=0)
+    assert (found["ci_low"], found["ci_high"]) == (0.0, 1.0)
+
+
+def test_config_to_take_is_the_best_confirmed_not_the_best_of_the_search():
+    search = search_of()
+    for number, score in enumerate([0.9, 0.8, 0.1]):
+        suggest(search, f"c{number}")
+        complete(search, number, score)
+    search.choose(budget=BUDGET | {"trials": 3}, size=None, best=2, seeds=[7, 8])
+    search.confirm(number=0, scores=[(7, 0.5), (8, 0.6)], failed=0)
+    assert not any("config to take" in line for line in result_lines(search)), "the other is on its way"
+    search.confirm(number=1, scores=[(7, 0.7), (8, 0.7)], failed=0)
+    said = "config to take: 1 (dev F1 0.7000 on fresh seeds, the highest mean of 2 confirmed)"
+    assert said in result_lines(search)
+    search.confirm(number=1, scores=[], failed=2)
+    assert "config to take: 0" in result_lines(search)[-1]
+
+
 def test_result_names_the_best_trial_of_the_complete_configs():
     search = search_of((1, 2))
     for name in "abc":
@@ -186,5 +208,5 @@ def test_result_names_the_best_trial_of_the_complete_configs():
     complete(search, 0, 0.5, 0.6)
     complete(search, 1, 0.7, 0.2)
     search.done(number=2, seed=1, score=0.9)
-    assert "best trial: b-1 (dev F1 0.7000, config 1, seed 1)" in result_lines(search)
+    assert "best trial: b-1 (dev F1 0.7000, config 1, seed 1: one seed's score)" in result_lines(search)
     assert not any("best trial" in line for line in result_lines(search_of()))

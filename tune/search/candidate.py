@@ -10,6 +10,21 @@ from typing import Any, Literal
 Facts = dict[str, Any]
 State = Literal["running", "complete", "pruned", "failed", "repeat", "invalid"]
 """`repeat`: of a config that was in flight or had failed; any other repetition takes over the result."""
+Origin = Literal["sampler", "untried"]
+"""`untried`: drawn uniformly from what is left, since the sampler kept repeating itself."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Settings of the next config, and where they come from."""
+
+    params: Mapping[str, Any]
+    origin: Origin = "sampler"
+
+
+def combination(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Names a config by its settings."""
+    return tuple(sorted(params.items()))
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,10 @@ class Rules:
 
 
 def interval(scores: Sequence[float]) -> Facts:
-    """n, mean, standard deviation (ddof = 1), 95 % Student-t interval of the mean; None where n is small."""
+    """n, mean, standard deviation (ddof = 1), 95 % Student-t interval of a mean F1, which lies within [0, 1].
+
+    None where n is small.
+    """
     from scipy.stats import t  # a second of import
 
     n = len(scores)
@@ -127,7 +145,8 @@ def interval(scores: Sequence[float]) -> Facts:
         return {"n": n, "mean": scores[0] if scores else None, "std": None, "ci_low": None, "ci_high": None}
     mean, std = fmean(scores), stdev(scores)
     half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return {"n": n, "mean": mean, "std": std, "ci_low": mean - half, "ci_high": mean + half}
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return {"n": n, "mean": mean, "std": std, "ci_low": low, "ci_high": high}
 
 
 def score_of(candidate: Candidate) -> Facts:

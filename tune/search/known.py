@@ -6,6 +6,7 @@ from typing import Any
 from lai_net.config import TrialConfig
 from tune.ledger import Ledger
 from tune.plan import Job
+from tune.search.candidate import Facts
 from tune.search.plan import SearchPlan
 from tune.search.rungs import pooled
 
@@ -24,12 +25,11 @@ def known_result(ledger: Ledger, job: Job) -> tuple[float, list[tuple[int, float
     return selected_score(job.config, reports), curve
 
 
-def ledger_spread(
-    ledger: Ledger, plan: SearchPlan, upstream: str | None = None
-) -> list[tuple[int, float, int]]:
-    """The spread over seeds at the rungs, of all configs of this dataset and phase that train as long.
+def ledger_spread(ledger: Ledger, plan: SearchPlan, upstream: str | None = None) -> Facts:
+    """The spread over seeds at the rungs, as `Search.begin` takes it.
 
-    RE's are those of gold entities, or of the trial `upstream`'s.
+    Of all configs of this dataset, phase and the search's encoders that train as long. RE's are those of
+    gold entities, or of the trial `upstream`'s.
     """
     epochs = plan.space.base.training.epochs
     wanted = (plan.dataset.name, plan.fold, plan.spec.phase, epochs, "dev", upstream or "gold")
@@ -37,13 +37,18 @@ def ledger_spread(
     for row in ledger.trials():
         training = row.config["training"]
         entities = training.get("selection_entities", "gold")
-        if (row.dataset, row.fold, row.phase, training["epochs"], training["selection"], entities) == wanted:
+        found = (row.dataset, row.fold, row.phase, training["epochs"], training["selection"], entities)
+        if found == wanted and row.config.get("encoder", {}).get("name") in plan.space.encoder_names:
             scores = {report["epoch"]: report["dev"]["f1"] for report in ledger.epochs(row.trial_id)}
             groups.setdefault(row.config_id, []).append(scores)
-    rows = []
+    spread, counted = [], []
     for epoch in sorted({epoch for bracket in plan.rules.rungs for epoch in bracket}):
-        at_epoch = ([scores[epoch] for scores in group if epoch in scores] for group in groups.values())
-        squares, freedom = pooled(at_epoch)
+        reached = {
+            config_id: [scores[epoch] for scores in group if epoch in scores]
+            for config_id, group in groups.items()
+        }
+        squares, freedom = pooled(reached.values())
         if freedom:
-            rows.append((epoch, squares, freedom))
-    return rows
+            spread.append((epoch, squares, freedom))
+            counted += [(epoch, config_id) for config_id, scores in reached.items() if len(scores) > 1]
+    return {"spread": spread, "counted": counted}

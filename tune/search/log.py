@@ -5,16 +5,16 @@ the sampler asked again and the scores compared with the ledger's.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lai_net.errors import InputError
 from tune.ledger import Ledger, SearchEvent
-from tune.search.candidate import Facts, Told
+from tune.search.candidate import Facts, Suggestion, Told
 from tune.search.state import Search
 
-Suggest = Callable[[Sequence[Told]], Mapping[str, Any]]
+Suggest = Callable[[Sequence[Told]], Suggestion]
 """The next config's settings from the history of all before."""
 
 
@@ -73,8 +73,9 @@ def replay(events: Sequence[SearchEvent], search: Search, suggest: Suggest | Non
             yield f"event {number} is missing"
             return
         if suggest is not None and event.kind == "suggest":
-            again = dict(suggest([candidate.told() for candidate in search.candidates]))
-            yield from _differences(f"{place}: params", event.given.get("params"), again)
+            again = suggest([candidate.told() for candidate in search.candidates])
+            yield from _differences(f"{place}: params", event.given.get("params"), dict(again.params))
+            yield from _differences(f"{place}: origin", event.given.get("origin"), again.origin)
         try:
             decided = _plain(apply(search, event.kind, event.given))
         except (TypeError, ValueError, KeyError, IndexError) as error:

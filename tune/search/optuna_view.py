@@ -25,12 +25,16 @@ def importances(plan: SearchPlan, search: Search) -> dict[str, float]:
     A setting that exists in some configs only is judged where it exists.
 
     Raises:
-        InputError: too few complete configs.
+        InputError: too few complete configs, or all of one score.
     """
     complete = [told for told in search.ranking() if told.value is not None]
     if len(complete) < _FEWEST:
         raise InputError(
             f"{len(complete)} configs of the search are complete; importance needs {_FEWEST} or more"
+        )
+    if len({told.value for told in complete}) == 1:
+        raise InputError(
+            f"all {len(complete)} complete configs score {complete[0].value}: no setting matters"
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")

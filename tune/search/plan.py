@@ -16,7 +16,7 @@ from tune.search.space import SELECTION_ENTITIES, Space, make_space
 from tune.search_section import SearchSpec
 from tune.study import DatasetSpec, Study
 
-DECISIONS = 1
+DECISIONS = 2
 """Raised by hand when a change of code decides or suggests otherwise, so that old logs are left alone."""
 
 
@@ -87,14 +87,8 @@ def _plan(study: Study, spec: SearchSpec) -> SearchPlan:
         raise InputError(f"dataset {dataset.name!r} has no {spec.phase.lower()} base")
     if base.training.selection != "dev":
         raise InputError("the base selects on test; a search must not: set training.selection = 'dev'")
-    if spec.seeds_per_config > len(study.seeds):
-        raise InputError(f"seeds_per_config is {spec.seeds_per_config}, but seeds has {len(study.seeds)}")
     space = make_space(base, spec.space)
-    bounds = (spec.budget.trials, spec.budget.epochs, spec.budget.hours, space.size)
-    if all(bound is None for bound in bounds):
-        raise InputError("budget needs trials, epochs or hours: the space has no end")
-    if spec.sampler == "grid" and space.size is None:
-        raise InputError("sampler 'grid' needs a finite space: int and choice alone")
+    _check_bounds(study, spec, space)
     fold = _fold(dataset, spec)
     rules = _rules(study, spec, space)
     upstream = _upstream(study, spec, dataset, fold)
@@ -120,6 +114,21 @@ def _plan(study: Study, spec: SearchSpec) -> SearchPlan:
         fresh_seeds=tuple(range(first_fresh, first_fresh + spec.confirm.seeds)),
         upstream=upstream,
     )
+
+
+def _check_bounds(study: Study, spec: SearchSpec, space: Space) -> None:
+    budget = spec.budget
+    if spec.seeds_per_config > len(study.seeds):
+        raise InputError(f"seeds_per_config is {spec.seeds_per_config}, but seeds has {len(study.seeds)}")
+    if budget.trials is not None and budget.trials < spec.seeds_per_config:
+        raise InputError(
+            f"budget.trials is {budget.trials}, less than the seeds_per_config ({spec.seeds_per_config}) that "
+            "every config starts with; raise the first"
+        )
+    if all(bound is None for bound in (budget.trials, budget.epochs, budget.hours, space.size)):
+        raise InputError("budget needs trials, epochs or hours: the space has no end")
+    if spec.sampler == "grid" and space.size is None:
+        raise InputError("sampler 'grid' needs a finite space: int and choice alone")
 
 
 def _upstream(study: Study, spec: SearchSpec, dataset: DatasetSpec, fold: int | None) -> PlannedTrial | None:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from tune.ledger import Ledger
+from tune.ledger import AttemptRow, Ledger
 from tune.plan import PlannedTrial, TrialKey
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
@@ -81,22 +81,31 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
     return (0 if is_over else max(0, min(known))) + max(0, confirmations)
 
 
-def trial_states(plan: SearchPlan, ledger: Ledger) -> dict[str, int]:
-    """The search's trials that were started, by state."""
-    keys, newest = trial_keys(plan, ledger), ledger.newest_attempts()
-    rows = (row for row in ledger.trials() if row.key in keys and row.trial_id in newest)
-    return dict(Counter(newest[row.trial_id].status for row in rows))
+def search_attempts(plan: SearchPlan, ledger: Ledger) -> list[list[AttemptRow]]:
+    """The attempts of each of the search's trials that was started."""
+    keys, attempts = trial_keys(plan, ledger), ledger.all_attempts()
+    return [attempts[row.trial_id] for row in ledger.trials() if row.key in keys and row.trial_id in attempts]
 
 
 def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
     """What will not go as the study may expect."""
-    noisy = plan.rules.noise_margin > 0 and any(plan.rules.rungs)
-    if noisy and len(plan.rules.seeds) == 1 and not ledger_spread(ledger, plan):
-        return [
-            "no config will be stopped early: scheduler.noise_margin needs a spread over seeds, but the "
-            "ledger has none like this and seeds_per_config is 1; raise it, or set noise_margin = 0"
-        ]
-    return []
+    log = DecisionLog.resume(ledger, plan.search_id, Search(plan.rules))
+    if log.size == 0:  # it would begin with what the ledger has now
+        log.search.begin(**ledger_spread(ledger, plan, _upstream_id(plan, ledger)))
+    if log.search.has_margin or not any(plan.rules.rungs):
+        return []
+    return [
+        "no config will be stopped early: scheduler.noise_margin needs a spread over seeds, but the "
+        "ledger has none like this and seeds_per_config is 1; raise it, or set noise_margin = 0"
+    ]
+
+
+def _upstream_id(plan: SearchPlan, ledger: Ledger) -> str | None:
+    """The id of the NER trial that an RE search would go by; its name, which no trial knows, if it is new."""
+    if plan.upstream is None:
+        return None
+    rows = (row.trial_id for row in ledger.trials() if row.key == plan.upstream.key)
+    return next(rows, plan.upstream.spec_id)
 
 
 def count_states(search: Search) -> dict[str, int]:
@@ -121,11 +130,24 @@ def result_lines(search: Search) -> list[str]:
         lines.append(f"no further config: the bound of {search.ended_by} is reached")
     for number, found in search.confirmed.items():
         lines.append(f"config {number} confirmed: {_confirmed(found)}")
-    return lines
+    return lines + _config_to_take(search)
+
+
+def _config_to_take(search: Search) -> list[str]:
+    """The best of the chosen configs by what fresh seeds say, once all of them are confirmed."""
+    chosen = search.chosen.get("numbers", [])
+    if not set(chosen) <= search.confirmed.keys():
+        return []
+    means = {number: mean for number in chosen if (mean := search.confirmed[number]["mean"]) is not None}
+    if not means:
+        return []
+    best = max(means, key=lambda number: means[number])
+    said = f"dev F1 {means[best]:.4f} on fresh seeds, the highest mean of {len(means)} confirmed"
+    return [f"config to take: {best} ({said})"]
 
 
 def _best_trial(search: Search) -> list[str]:
-    """The trial whose model to take: at full budget, of a complete config, with the highest score."""
+    """At full budget, of a complete config, with the highest score: one seed's, so good by luck as well."""
     scored = [
         (score, item.trials[seed], item.number, seed)
         for item in search.candidates
@@ -135,7 +157,7 @@ def _best_trial(search: Search) -> list[str]:
     if not scored:
         return []
     score, trial_id, number, seed = max(scored, key=lambda row: row[0])
-    return [f"best trial: {trial_id} (dev F1 {score:.4f}, config {number}, seed {seed})"]
+    return [f"best trial: {trial_id} (dev F1 {score:.4f}, config {number}, seed {seed}: one seed's score)"]
 
 
 def _confirmed(found: dict[str, Any]) -> str:

@@ -2,12 +2,17 @@
 
 No Optuna object lives on between two suggestions, so there is nothing to store, pickle or restore: a
 rebuilt search suggests what the unbroken one would have.
+
+A sampler that has found its optimum suggests it again and again. So what was suggested before is drawn
+anew, a bounded number of times, and then uniformly from what is still untried.
 """
 
 import hashlib
+import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import optuna
@@ -20,7 +25,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tune.search.candidate import Told
+from tune.search.candidate import Suggestion, Told, combination
 from tune.search.space import Dimension, Params, Space
 from tune.search_section import Value
 
@@ -31,6 +36,11 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "grid": lambda seed: BruteForceSampler(seed=seed),
 }
 
+_MAX_DRAWS = 10
+"""By the sampler, for one suggestion."""
+_MAX_LISTED = 100_000
+"""Combinations of the largest space that is listed; of a larger one so many random draws are looked at:"""
+_MAX_RANDOM = 1000
 _STATES = {
     "running": TrialState.RUNNING,
     "complete": TrialState.COMPLETE,
@@ -75,18 +85,37 @@ class Sampler:
     seed: int
     _ended: dict[int, FrozenTrial] = field(default_factory=dict)
 
-    def suggest(self, history: Sequence[Told]) -> Params:
-        """The next config's settings, given all earlier suggestions in order."""
-        study = self.study(history)
-        trial = study.ask()
-        return self.space.draw(lambda dimension: _pick(trial, dimension))
+    def suggest(self, history: Sequence[Told]) -> Suggestion:
+        """The next config's settings, given all earlier ones in order; untried as long as any are."""
+        study, tried = self.study(history), {combination(told.params) for told in history}
+        for _ in range(_MAX_DRAWS):
+            trial = study.ask()
+            drawn = self.space.draw(partial(_pick, trial))
+            if combination(drawn) not in tried:
+                return Suggestion(drawn)
+        rest = (params for params in self._uniform(len(history)) if combination(params) not in tried)
+        return Suggestion(next(rest, drawn), "untried")
+
+    def _uniform(self, number: int) -> Iterator[Params]:
+        """Combinations in random order, by the seed of a suggestion; all, where they can be listed."""
+        if self.space.size is not None and self.space.size <= _MAX_LISTED:
+            listed = list(self.space.combinations())
+            yield from random.Random(self._seed(number)).sample(listed, len(listed))
+            return
+        study = optuna.create_study(sampler=RandomSampler(seed=self._seed(number)))
+        for _ in range(_MAX_RANDOM):
+            yield self.space.draw(partial(_pick, study.ask()))
+
+    def _seed(self, number: int) -> int:
+        """Of the generator of one suggestion."""
+        digest = hashlib.sha256(f"{self.seed} {number}".encode()).hexdigest()
+        return int(digest[:8], 16)
 
     def study(self, history: Sequence[Told]) -> optuna.Study:
         """An Optuna study in memory that holds the history."""
-        digest = hashlib.sha256(f"{self.seed} {len(history)}".encode()).hexdigest()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _Delegate(SAMPLERS[self.name](int(digest[:8], 16)))
+            sampler = _Delegate(SAMPLERS[self.name](self._seed(len(history))))
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for told in history:

@@ -62,8 +62,7 @@ class SearchSource:
         self._pending: deque[Training] = deque()
         upstream = self._queue_upstream()
         if self.log.size == 0:
-            spread = ledger_spread(self._ledger, self.plan, upstream)
-            self.log.decide("begin", spread=spread, upstream=upstream)
+            self.log.decide("begin", **ledger_spread(self._ledger, self.plan, upstream), upstream=upstream)
         if self.search.upstream != upstream:
             raise InputError(
                 f"the search goes by the entities of NER trial {self.search.upstream}, which would be "
@@ -86,9 +85,11 @@ class SearchSource:
 
     def next_task(self) -> Task | None:
         """A retry, a seed of a config that is on its way, a new config, or a confirmation."""
-        task = self.schedule.next_task()
         cap = self.plan.spec.max_concurrent
-        if task is not None or self.is_spent() or (cap is not None and self.schedule.num_running >= cap):
+        if cap is not None and self.schedule.num_running >= cap:
+            return None
+        task = self.schedule.next_task()
+        if task is not None or self.is_spent():
             return task
         while not self._pending and self._is_ready and self._advance():
             pass
@@ -181,17 +182,18 @@ class SearchSource:
         return asked | {"numbers": self.search.chosen.get("numbers")}
 
     def _take_suggestion(self) -> None:
-        params = dict(self.suggest([candidate.told() for candidate in self.search.candidates]))
+        suggested = self.suggest([candidate.told() for candidate in self.search.candidates])
+        asked = {"params": dict(suggested.params), "origin": suggested.origin}
         try:
-            config = self._config(params)
+            config = self._config(suggested.params)
         except InputError:
-            self.log.decide("suggest", params=params, config_id=None, trials=(), known=())
+            self.log.decide("suggest", **asked, config_id=None, trials=(), known=())
             return
         jobs = self._register(config, self.plan.rules.seeds)
         known = [(seed, *found) for seed, job in jobs.items() if (found := known_result(self._ledger, job))]
         self.log.decide(
             "suggest",
-            params=params,
+            **asked,
             config_id=next(iter(jobs.values())).row.config_id,
             trials=[(seed, job.row.trial_id) for seed, job in jobs.items()],
             known=known,
@@ -207,8 +209,11 @@ class SearchSource:
         return jobs
 
     def _queue(self, jobs: dict[int, Job], number: int, *, is_confirmation: bool) -> None:
+        """What is on its way or was tried in this run stays as it is: a choice may be made anew meanwhile."""
         for seed, job in jobs.items():
             training = Training(job)
+            if training.key in self.jobs:
+                continue
             self.jobs[training.key] = training
             self._places[training.key] = _Place(number, seed, is_confirmation)
             self._pending.append(training)
@@ -263,8 +268,7 @@ class SearchSource:
             jobs = self._confirmation_jobs(number)
             missing = {seed: job for seed, job in jobs.items() if not known_result(self._ledger, job)}
             self._queue(missing, number, is_confirmation=True)
-            if not missing:
-                self._tell_confirmed(number)
+            self._tell_confirmed(number)
 
     def _confirmation_jobs(self, number: int) -> dict[int, Job]:
         config = self._config(self.search.candidates[number].params)

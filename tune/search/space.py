@@ -4,9 +4,11 @@ Which settings exist depends on others: heads need GCN layers, a filter's settin
 said in the study: a setting exists where it is among the active settings of the config drawn so far.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from lai_net.config import TrialConfig, active_settings
@@ -45,12 +47,20 @@ class Dimension:
     choices: tuple[Value, ...] = ()
 
     @property
-    def values(self) -> tuple[Value, ...] | None:
+    def values(self) -> Sequence[Value] | None:
         """All values, or None where there is no end of them."""
         if self.kind == "int":
             low, high = map(int, self.ends)
-            return tuple(range(low, high + 1))
+            return range(low, high + 1)
         return self.choices or None
+
+    @property
+    def count(self) -> int:
+        """How many values there are, where there is an end; `len` takes no range beyond 2^63."""
+        if self.kind == "int":
+            low, high = map(int, self.ends)
+            return high - low + 1
+        return len(self.choices)
 
     @property
     def samples(self) -> tuple[Value, ...]:
@@ -83,15 +93,21 @@ class Space:
         """
         return with_settings(self.base, params)
 
-    @property
+    @cached_property
     def size(self) -> int | None:
         """How many combinations there are; None where a dimension is continuous."""
         if any(dimension.values is None for dimension in self.dimensions):
             return None
         return sum(
-            math.prod(len(dimension.values or ()) for dimension in self._behind(gates))
-            for gates in self._gate_values()
+            math.prod(dimension.count for dimension in self._behind(gates)) for gates in self._gate_values()
         )
+
+    def combinations(self) -> Iterator[Params]:
+        """Every combination of a finite space, once."""
+        for gates in self._gate_values():
+            behind = self._behind(gates)
+            for values in itertools.product(*(dimension.values or () for dimension in behind)):
+                yield gates | {item.name: value for item, value in zip(behind, values, strict=True)}
 
     @property
     def cold_epochs(self) -> int:

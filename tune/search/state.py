@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from tune.search.candidate import Candidate, Facts, Rules, Told, interval, score_of
+from tune.search.candidate import Candidate, Facts, Rules, Told, combination, interval, score_of
 from tune.search.rungs import Rungs, Spread
 
-_MAX_REPEATS = 100
-"""Suggestions in a row without anything new, after which a space counts as exhausted."""
+_MAX_BARREN = 100
+"""Suggestions in a row that are no new config, after which a space without end counts as exhausted."""
 
 
 @dataclass
@@ -39,16 +39,35 @@ class Search:
     def __post_init__(self) -> None:
         self._rungs = Rungs(self.rules.factor)
         self._spread = Spread()
-        self._repeats = 0
+        self._counted: set[tuple[int, str | None]] = set()
+        self._barren = 0
 
     @property
     def num_running(self) -> int:
         """Configs that are neither over nor complete."""
         return sum(candidate.state == "running" for candidate in self.candidates)
 
-    def begin(self, *, spread: Sequence[tuple[int, float, int]], upstream: str | None = None) -> Facts:
-        """Take in the ledger's spread over seeds: [epoch, sum of squares, degrees of freedom] each."""
+    @property
+    def has_margin(self) -> bool:
+        """Whether a config can be told from noise: no margin is asked for, or seeds give one."""
+        return self.rules.noise_margin == 0 or len(self.rules.seeds) > 1 or bool(self._spread.prior)
+
+    def begin(
+        self,
+        *,
+        spread: Sequence[tuple[int, float, int]],
+        counted: Sequence[tuple[int, str]] = (),
+        upstream: str | None = None,
+    ) -> Facts:
+        """Take in the ledger's spread over seeds.
+
+        Args:
+            spread: (epoch, sum of squares, degrees of freedom).
+            counted: (epoch, config_id) of the configs in it; suggested later, they do not count again.
+            upstream: see the attribute.
+        """
         self.upstream = upstream
+        self._counted = {(epoch, config_id) for epoch, config_id in counted}
         self._spread = Spread({epoch: (squares, freedom) for epoch, squares, freedom in spread})
         return {}
 
@@ -59,6 +78,7 @@ class Search:
         config_id: str | None,
         trials: Sequence[tuple[int, str]],
         known: Sequence[tuple[int, float, Sequence[tuple[int, float]]]],
+        origin: str = "sampler",  # noqa: ARG002 - a fact for the log
     ) -> Facts:
         """Take a suggestion.
 
@@ -67,6 +87,7 @@ class Search:
             config_id: None where the settings do not go together.
             trials: (seed, trial_id).
             known: (seed, score, [(epoch, score)…]) of those that the ledger has at full budget.
+            origin: see `Suggestion`.
         """
         number = len(self.candidates)
         candidate = Candidate(number, params, config_id, dict(trials), self.rules.bracket(number))
@@ -80,7 +101,8 @@ class Search:
             for seed, score, scores in known:
                 self._take_known(candidate, seed, score, dict(scores))
         self.candidates.append(candidate)
-        self._repeats = 0 if candidate.state == "running" else self._repeats + 1
+        is_new = config_id is not None and earlier is None
+        self._barren = 0 if is_new else self._barren + 1
         self.chosen, self.ended_by = {}, None
         return {
             "number": number,
@@ -124,7 +146,11 @@ class Search:
         """How far below the cut a mean over n seeds may lie; None where the noise is not known."""
         if self.rules.noise_margin == 0:
             return 0.0
-        groups = (item.at(epoch) for item in self.candidates if item.same_as is None)
+        groups = (
+            item.at(epoch)
+            for item in self.candidates
+            if item.same_as is None and (epoch, item.config_id) not in self._counted
+        )
         variance = self._spread.variance(epoch, groups)
         return None if variance is None else self.rules.noise_margin * math.sqrt(variance / n)
 
@@ -158,10 +184,9 @@ class Search:
             bound = budget[name]
             if bound is not None and self.used[name] + reserved.get(name, 0) >= bound:
                 return name
-        tried = {tuple(sorted(item.params.items())) for item in self.candidates}
-        if self._repeats >= _MAX_REPEATS or (size is not None and len(tried) >= size):
-            return "space"
-        return None
+        if size is None:
+            return "space" if self._barren >= _MAX_BARREN else None
+        return "space" if len({combination(item.params) for item in self.candidates}) >= size else None
 
     def choose(self, *, budget: Facts, size: int | None, best: int, seeds: Sequence[int]) -> Facts:
         """End the suggestions and choose the configs to confirm: the best means at full budget."""
