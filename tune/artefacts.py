@@ -22,6 +22,17 @@ def is_one_name(name: str) -> bool:
     return is_inside(name) and PurePosixPath(name).name == name
 
 
+def check_link(ledger_folder: Path) -> None:
+    """Refuse a link to a folder that is not there, before anything is trained.
+
+    Raises:
+        InputError: it leads nowhere.
+    """
+    link = ledger_folder / FOLDER
+    if link.is_symlink() and not link.exists():
+        raise InputError(f"{link}: links to {link.readlink()}, which is not there; mount it, or remove it")
+
+
 def store_in(storage: Path, ledger_folder: Path) -> None:
     """Make `artifacts` in the ledger's folder a link into `storage`, once and for all.
 

@@ -25,6 +25,7 @@ _ARCHITECTURE = {
     "graph.layers": 0,
     "head.kind": "linear",
     "head.symmetric_rule": "sum",
+    "head.overlapping_triples": "drop",
 }
 
 

@@ -28,7 +28,7 @@ from tune.search_commands import show_plan, show_status
 from tune.standing import STATES, best_trials, state_word, take_stock
 from tune.study import load_study
 from tune.summary import Summary, summarize
-from tune.until_decided import MaxSeedsOption, UntilDecidedOption, decider_of, grow, with_max_seeds
+from tune.until_decided import MaxSeedsOption, UntilDecidedOption, decider_of, grow, growing
 from tune.verify_command import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -53,11 +53,10 @@ def plan(
 ) -> None:
     """Say what a study comes to, and what of it is done; needs neither corpus nor encoder."""
     loaded = load_study(study)
-    if until_decided:
-        growing = with_max_seeds(loaded, max_seeds)
-        decisions = decider_of(context)(ledger, growing)
+    if (grown := growing(loaded, max_seeds, until_decided=until_decided)) is not None:
+        decisions = decider_of(context)(ledger, grown)
         with Ledger.read_or_empty(ledger) as opened:
-            show_growth(grow(growing, opened, decisions), as_json=as_json)
+            show_growth(grow(grown, opened, decisions), as_json=as_json)
         return
     if loaded.search is not None:
         show_plan(loaded, ledger, as_json=as_json)
@@ -92,8 +91,8 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     for trial in best:
         name = f"{trial.dataset} {trial.phase}"
         typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
-    for name, error in standing.failed.items():
-        typer.echo(f"failed: {name} {_headline(error)}")
+    for line in standing.failed:
+        typer.echo(line)
 
 
 @app.command()
@@ -140,11 +139,11 @@ def results(
                 raise InputError("--format parquet is not for a terminal; give --out FILE")
             write_parquet(rows, out)
             return
-        text = to_csv(rows) if format_ is Format.CSV else to_json(rows)
+        content = to_csv(rows) if format_ is Format.CSV else to_json(rows)
         if out is None:
-            typer.echo(text, nl=False)
+            typer.echo(content, nl=False)
         else:
-            out.write_text(text, encoding="utf-8")
+            out.write_bytes(content)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); name another file") from error
 
@@ -157,7 +156,8 @@ def import_(
     """Take in results of runs made elsewhere."""
     with Ledger.open(ledger) as opened:
         count = import_csv(file, opened)
-    typer.echo(f"{count} new rows from {file}", err=True)
+    hint = "`lai report STUDY` says which of them fit no cell"
+    typer.echo(f"{count} new rows from {file}; {hint}", err=True)
 
 
 app.command("run")(run)
@@ -210,9 +210,3 @@ def _show_differences(fields: dict[str, tuple[Any, Any]]) -> None:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _headline(error: str | None) -> str:
-    """The line of an error that says most: a traceback's last, any other text's first."""
-    lines = (error or "").strip().splitlines() or ["no error was recorded"]
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -18,13 +18,16 @@ from typing import Any, Literal, Protocol
 from tune.fault_points import reach
 
 # The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
-# and a weights file that could not be written (disk full).
-_MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError"}
+# a weights file that could not be written (disk full), a node with other code.
+_MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError", "ForeignCodeError"}
 _OUT_OF_MEMORY = re.compile(
     r"^(?!ray\.)[\w.]*(OutOfMemoryError\b|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC))",
     re.MULTILINE,
 )
 
+
+FailureKind = Literal["config", "machine", "memory", "stall"]
+"""Whose fault: the config's, the machine's, a device's memory, or nobody knows, since nothing was said."""
 
 LOGICAL = "logical"
 """The device type of GPUs that are only counted."""
@@ -72,8 +75,8 @@ class Task:
 class Message:
     """What a worker says. The first is `started`; exactly one, the last, is final.
 
-    `failed` carries `error` (a traceback) and `retryable` (the machine's fault, not the config's). `stopped`
-    is said by the engine in a worker's place, once the source has ended the task.
+    `failed` carries `error` (a traceback), `kind` (a `FailureKind`) and `retryable`. `stopped` is said by the
+    engine in a worker's place, once the source has ended the task.
     """
 
     event: Literal["started", "epoch", "completed", "failed", "stopped"]
@@ -154,9 +157,11 @@ def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
         yield failure(text, retryable=is_machines_fault(error)).to_json()
 
 
-def failure(error: str, *, retryable: bool) -> Message:
-    """The final message of an attempt that failed."""
-    return Message("failed", {"error": error, "retryable": retryable})
+def failure(error: str, *, retryable: bool, kind: FailureKind | None = None) -> Message:
+    """The final message of an attempt that failed; its text says of what kind, unless that is given."""
+    if kind is None:
+        kind = "memory" if is_out_of_memory(error) else "machine" if retryable else "config"
+    return Message("failed", {"error": error, "retryable": retryable, "kind": kind})
 
 
 def is_machines_fault(error: Exception) -> bool:

@@ -52,11 +52,18 @@ class Evaluating:
 
     @property
     def key(self) -> str:
-        """The trials' ids, or whose entities it takes."""
-        return f"{self.trial.row.trial_id}+{self.upstream_trial_id or self.entities}"
+        """The trials' ids, and whose entities it takes unless it is end to end."""
+        joined = () if self.upstream_trial_id is None else (self.upstream_trial_id,)
+        source = () if self.is_end_to_end else (self.entities,)
+        return "+".join((self.trial.row.trial_id, *joined, *source))
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Whether its entities are those that an NER trial predicts."""
+        return self.upstream_trial_id is not None and self.entities == "predicted"
 
     def __str__(self) -> str:
-        kind = "evaluation" if self.upstream_trial_id is None else "end-to-end evaluation"
+        kind = "end-to-end evaluation" if self.is_end_to_end else "evaluation"
         return f"{kind} of {self.trial} ({self.key})"
 
 
@@ -106,6 +113,17 @@ class Execution:
     logical_gpus: int = 1
     models: Path | None = None
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
+
+    def check(self, jobs: Iterable[Training | Evaluating]) -> None:
+        """Refuse now what would be refused later: a model is selected on a trial that is not there.
+
+        Raises:
+            InputError: the trial that `training.selection_entities` names is neither done nor among the jobs.
+        """
+        trainings = [job for job in jobs if isinstance(job, Training)]
+        needed = {job.trial.config.training.selection_entities for job in trainings}
+        for trial_id in sorted(needed - {"gold"} - {job.key for job in trainings}):
+            self._best(trial_id)
 
     def make_task(self, job: Training | Evaluating) -> Task:
         """The next try at a job."""
@@ -212,7 +230,8 @@ class Execution:
         attempt_dir = Path(ARTEFACTS) / task.key / f"attempt-{task.attempt}"
         if message.event == "failed":
             error = _with_share(message.content["error"], task.placement)
-            self.ledger.finish_attempt(task.key, task.attempt, "failed", error=error)
+            kind = message.content["kind"]
+            self.ledger.finish_attempt(task.key, task.attempt, "failed", error=error, failure=kind)
             return
         if message.event == "stopped":
             self.prune(task.key, task.attempt)
@@ -259,7 +278,8 @@ def _results(job: Evaluating, message: Message) -> list[dict[str, Any]]:
     """What an evaluation's message says of its splits: scores, an error, or nothing."""
     if message.event != "failed":
         return list(message.content.get("evaluations", ()))
-    failed = {"entities": job.entities, "scores": [], "coverage": {}, "error": message.content["error"]}
+    why = {"error": message.content["error"], "failure": message.content["kind"]}
+    failed = {"entities": job.entities, "scores": [], "coverage": {}, **why}
     return [{"split": split, **failed} for split in job.splits]
 
 
@@ -276,6 +296,7 @@ def _evaluation_rows(
             scores=item["scores"],
             coverage=item["coverage"],
             error=item.get("error"),
+            failure=item.get("failure"),
             documents=item.get("documents", []),
         )
         for item in results

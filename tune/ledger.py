@@ -8,7 +8,6 @@ sends is refused. Times are provenance; nothing is decided by them.
 
 import contextlib
 import dataclasses
-import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from lai_net.errors import InputError
+from tune.engine import FailureKind
 from tune.fault_points import reach
 from tune.ledger_check import check_whole, first_damaged_row
 from tune.ledger_file import (
@@ -25,6 +25,7 @@ from tune.ledger_file import (
     check_version,
     connect_to_read,
     connect_to_write,
+    is_disk_full,
     lock_beside,
     migrate,
     version_of,
@@ -45,6 +46,7 @@ from tune.ledger_rows import (
     search_event,
     to_json,
     trial_row,
+    trial_rows,
 )
 
 __all__ = ["AttemptRow", "EvaluationRow", "Ledger", "ProbeRow", "SearchEvent", "TrialKey", "TrialRow"]
@@ -168,13 +170,14 @@ class Ledger:
             )
         return True
 
-    def finish_attempt(
+    def finish_attempt(  # noqa: PLR0913 - one for each column
         self,
         trial_id: str,
         attempt: int,
         status: FinalStatus,
         *,
         error: str | None = None,
+        failure: FailureKind | None = None,
         cpu_s: float | None = None,
         wall_s: float | None = None,
         artefacts: Mapping[str, str] | None = None,
@@ -189,10 +192,10 @@ class Ledger:
             if not self._is_open(trial_id, attempt):
                 return False
             self._connection.execute(
-                "UPDATE attempt SET status=?, error=?, cpu_s=?, wall_s=?, artefacts=?, finished=?"
+                "UPDATE attempt SET status=?, error=?, failure=?, cpu_s=?, wall_s=?, artefacts=?, finished=?"
                 " WHERE trial_id=? AND attempt=?",
-                (status, error, cpu_s, wall_s, to_json(artefacts or {}), datetime.now(UTC).isoformat(),
-                 trial_id, attempt),
+                (status, error, failure, cpu_s, wall_s, to_json(artefacts or {}),
+                 datetime.now(UTC).isoformat(), trial_id, attempt),
             )  # fmt: skip
             for row in evaluations:
                 self._insert_evaluation(row)
@@ -227,7 +230,7 @@ class Ledger:
         """A search's decisions in the order in which they were made."""
         if version_of(self._connection) < 2:
             return []  # an old ledger, open to read
-        rows = self._all("SELECT * FROM search_event WHERE search_id = ? ORDER BY number", search_id)
+        rows = self._each("SELECT * FROM search_event WHERE search_id = ? ORDER BY number", search_id)
         return [search_event(row, self._file) for row in rows]
 
     def trial(self, trial_id: str) -> TrialRow | None:
@@ -237,7 +240,7 @@ class Ledger:
 
     def trials(self) -> list[TrialRow]:
         """All trials in the order of their registration."""
-        return [trial_row(row, self._file) for row in self._all("SELECT * FROM trial ORDER BY rowid")]
+        return trial_rows(self._each("SELECT * FROM trial ORDER BY rowid"), self._file)
 
     def next_attempt(self, trial_id: str) -> int:
         """The number of the attempt to come, from 1."""
@@ -247,12 +250,12 @@ class Ledger:
     def attempts(self, trial_id: str) -> list[AttemptRow]:
         """A trial's attempts, oldest first."""
         query = "SELECT * FROM attempt WHERE trial_id = ? ORDER BY attempt"
-        return [attempt_row(row, self._file) for row in self._all(query, trial_id)]
+        return [attempt_row(row, self._file) for row in self._each(query, trial_id)]
 
     def all_attempts(self) -> dict[str, list[AttemptRow]]:
         """The attempts, oldest first, of every trial that was ever started."""
         attempts: dict[str, list[AttemptRow]] = {}
-        for row in self._all("SELECT * FROM attempt ORDER BY attempt"):
+        for row in self._each("SELECT * FROM attempt ORDER BY attempt"):
             attempts.setdefault(row["trial_id"], []).append(attempt_row(row, self._file))
         return attempts
 
@@ -268,17 +271,17 @@ class Ledger:
     def epochs(self, trial_id: str) -> list[dict[str, Any]]:
         """A trial's epoch reports in order."""
         query = "SELECT * FROM epoch WHERE trial_id = ? ORDER BY epoch"
-        return [from_json(row, "report", self._file) for row in self._all(query, trial_id)]
+        return [from_json(row, "report", self._file) for row in self._each(query, trial_id)]
 
     def epoch_counts(self) -> dict[str, int]:
         """How many epochs each trial has reported; trials without any are left out."""
-        rows = self._all("SELECT trial_id, count(*) AS n FROM epoch GROUP BY trial_id")
+        rows = self._each("SELECT trial_id, count(*) AS n FROM epoch GROUP BY trial_id")
         return {row["trial_id"]: row["n"] for row in rows}
 
     def epoch_times(self) -> dict[str, float | None]:
         """The wall-clock seconds of each trial's epochs, whichever attempts made them; None is not said."""
         query = "SELECT trial_id, sum(json_extract(report, '$.wall_s')) AS s FROM epoch GROUP BY trial_id"
-        return {row["trial_id"]: row["s"] for row in self._all(query)}
+        return {row["trial_id"]: row["s"] for row in self._each(query)}
 
     def epoch_values(self, name: str) -> dict[str, list[tuple[int, float]]]:
         """One number of the epoch reports, such as `dev.f1`, by trial: (epoch, value) where it was said."""
@@ -287,7 +290,7 @@ class Ledger:
             " WHERE value IS NOT NULL ORDER BY trial_id, epoch"
         )
         values: dict[str, list[tuple[int, float]]] = {}
-        for row in self._all(query, name):
+        for row in self._each(query, name):
             values.setdefault(row["trial_id"], []).append((row["epoch"], row["value"]))
         return values
 
@@ -301,10 +304,12 @@ class Ledger:
         for row in self._connection.execute(f"SELECT * FROM evaluation ORDER BY {order}"):
             yield evaluation_row(row, self._file)
 
-    def evaluation_errors(self) -> dict[str, str]:
-        """What went wrong in evaluations that failed, by trial."""
-        rows = self._all("SELECT trial_id, error FROM evaluation WHERE error <> '' ORDER BY evaluation_id")
-        return {row["trial_id"]: row["error"] for row in rows}
+    def failed_evaluations(self) -> list[EvaluationRow]:
+        """Those that have an error and no scores, ordered by id."""
+        if version_of(self._connection) < 2:
+            return []  # an old ledger, open to read
+        rows = self._each("SELECT * FROM evaluation WHERE error <> '' ORDER BY evaluation_id")
+        return [evaluation_row(row, self._file) for row in rows]
 
     def documents(self, evaluation_id: str) -> list[dict[str, Any]]:
         """Counts per document of an evaluation; empty where none were recorded."""
@@ -324,14 +329,14 @@ class Ledger:
         """What was measured, by shape and device type."""
         if version_of(self._connection) < 4:
             return {}  # an old ledger, open to read
-        rows = self._all("SELECT * FROM probe ORDER BY shape_id, device_type")
+        rows = self._each("SELECT * FROM probe ORDER BY shape_id, device_type")
         return {(row["shape_id"], row["device_type"]): ProbeRow(**dict(row)) for row in rows}
 
     def imported(self) -> dict[str, dict[str, Any]]:
         """All imported result rows by key, ordered by key."""
         return {
             r["key"]: from_json(r, "row", self._file)
-            for r in self._all("SELECT * FROM imported ORDER BY key")
+            for r in self._each("SELECT * FROM imported ORDER BY key")
         }
 
     @contextlib.contextmanager
@@ -351,7 +356,7 @@ class Ledger:
         except BaseException as error:
             if self._connection.in_transaction:  # SQLite itself may have rolled back
                 self._connection.execute("ROLLBACK")
-            if _is_disk_full(error):
+            if is_disk_full(error):
                 raise InputError(
                     f"{self._file}: the disk is full; all that was recorded before is safe: free space, then "
                     "the same call resumes"
@@ -365,11 +370,11 @@ class Ledger:
 
     def _insert_evaluation(self, row: EvaluationRow) -> None:
         self._connection.execute(
-            "INSERT INTO evaluation VALUES (?,?,?,?,?,?,?,?)"
+            "INSERT INTO evaluation VALUES (?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT DO UPDATE SET scores=excluded.scores, coverage=excluded.coverage,"
-            " error=excluded.error WHERE error IS NOT NULL",
+            " error=excluded.error, failure=excluded.failure WHERE error IS NOT NULL",
             (row.evaluation_id, row.trial_id, row.upstream_trial_id, row.split, row.entities,
-             to_json(row.scores), to_json(row.coverage), row.error),
+             to_json(row.scores), to_json(row.coverage), row.error, row.failure),
         )  # fmt: skip
         if row.documents:
             self._connection.execute(
@@ -380,16 +385,11 @@ class Ledger:
     def _one(self, query: str, *values: Any) -> Any:
         return self._connection.execute(query, values).fetchone()
 
-    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+    def _each(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         try:
-            return self._connection.execute(query, values).fetchall()
+            for row in self._connection.execute(query, values):  # noqa: UP028 - it would close the cursor, late
+                yield row
         except sqlite3.OperationalError as error:
             if (damaged := first_damaged_row(self._connection)) is None:
                 raise
             raise InputError(f"{self._file}: {damaged}") from error
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -1,5 +1,6 @@
 """The ledger's file: its schema, its lock, and how it is opened."""
 
+import errno
 import fcntl
 import os
 import re
@@ -9,7 +10,8 @@ from typing import IO
 
 from lai_net.errors import InputError
 
-SCHEMA_VERSION = 4
+DEFAULT_LEDGER = Path("runs/ledger.sqlite")
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
 
 _SEARCH_EVENT = """
@@ -33,10 +35,13 @@ CREATE TABLE probe (
 ) STRICT, WITHOUT ROWID;
 """
 
+_FAILURE = "failure TEXT CHECK (failure IN ('config', 'machine', 'memory', 'stall'))"
+
 MIGRATIONS = {
     1: f"{_SEARCH_EVENT} ALTER TABLE evaluation ADD COLUMN error TEXT;",
     2: _EVALUATION_DOCUMENTS,
     3: _PROBE,
+    4: f"ALTER TABLE attempt ADD COLUMN {_FAILURE}; ALTER TABLE evaluation ADD COLUMN {_FAILURE};",
 }
 """What turns a ledger of a version into one of the next."""
 
@@ -50,7 +55,7 @@ CREATE TABLE trial (
 CREATE TABLE attempt (
   trial_id TEXT NOT NULL REFERENCES trial, attempt INTEGER NOT NULL CHECK (attempt >= 1),
   provenance TEXT NOT NULL, status TEXT CHECK (status IN ('completed', 'failed', 'pruned')),
-  error TEXT, cpu_s REAL, wall_s REAL, artefacts TEXT, finished TEXT,
+  error TEXT, cpu_s REAL, wall_s REAL, artefacts TEXT, finished TEXT, {_FAILURE},
   PRIMARY KEY (trial_id, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE epoch (
@@ -60,7 +65,7 @@ CREATE TABLE epoch (
 CREATE TABLE evaluation (
   evaluation_id TEXT PRIMARY KEY, trial_id TEXT NOT NULL REFERENCES trial,
   upstream_trial_id TEXT REFERENCES trial, split TEXT NOT NULL, entities TEXT NOT NULL,
-  scores TEXT NOT NULL, coverage TEXT NOT NULL, error TEXT
+  scores TEXT NOT NULL, coverage TEXT NOT NULL, error TEXT, {_FAILURE}
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
 {_SEARCH_EVENT}{_EVALUATION_DOCUMENTS}{_PROBE}PRAGMA application_id = {APPLICATION_ID};
@@ -199,3 +204,10 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer lai-tune (ledger version {version_of(connection)}, this one knows "
             f"{SCHEMA_VERSION}); upgrade lai-tune"
         )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether SQLite or the system says that nothing more can be written."""
+    if isinstance(error, sqlite3.Error):
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

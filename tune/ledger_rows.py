@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lai_net.errors import InputError
 from tune.artefacts import is_inside, is_one_name
+from tune.engine import FailureKind
 
 Status = Literal["planned", "running", "completed", "failed", "pruned"]
 FinalStatus = Literal["completed", "failed", "pruned"]
@@ -42,7 +43,10 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRow:
-    """One try at a trial. `status` is `running` until there is a final record; times in seconds."""
+    """One try at a trial. `status` is `running` until there is a final record; times in seconds.
+
+    `failure` is None where it did not fail, and of ledgers before version 5.
+    """
 
     trial_id: str
     attempt: int
@@ -53,14 +57,16 @@ class AttemptRow:
     wall_s: float | None
     artefacts: dict[str, str]
     finished: str | None
+    failure: FailureKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
     """Scores (0-1) of a trial on a split; `upstream_trial_id` names the NER trial of an end-to-end RE.
 
-    `error` is the traceback of one that failed, which has no scores. `documents`, counts per document (see
-    `lai_net.metrics.documents`), are stored apart: `Ledger.documents` reads them, `evaluations` does not.
+    `error` is the traceback of one that failed, which has no scores, and `failure` its kind. `documents`,
+    counts per document (see `lai_net.metrics.documents`), are stored apart: `Ledger.documents` reads them,
+    `evaluations` does not.
     """
 
     evaluation_id: str
@@ -71,6 +77,7 @@ class EvaluationRow:
     scores: list[dict[str, Any]]
     coverage: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    failure: FailureKind | None = None
     documents: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -141,8 +148,19 @@ def damaged_row(key: Mapping[str, Any], column: str) -> str:
 
 def trial_row(row: sqlite3.Row, file: str) -> TrialRow:
     """A row of table `trial`."""
-    _check_name(row, file)
-    return TrialRow(**{**dict(row), "config": from_json(row, "config", file)})
+    return trial_rows([row], file)[0]
+
+
+def trial_rows(rows: Iterable[sqlite3.Row], file: str) -> list[TrialRow]:
+    """Rows of table `trial`; equal configs are parsed once, and are one object."""
+    found: dict[str, dict[str, Any]] = {}
+    trials = []
+    for row in rows:
+        _check_name(row, file)
+        if row["config"] not in found:
+            found[row["config"]] = from_json(row, "config", file)
+        trials.append(TrialRow(**{**dict(row), "config": found[row["config"]]}))
+    return trials
 
 
 def attempt_row(row: sqlite3.Row, file: str) -> AttemptRow:

@@ -195,7 +195,7 @@ def make_plan(study: Study) -> Plan:
     per_dataset = []
     for dataset in study.datasets:
         own = [cell for cell in cells if cell.dataset == dataset.name and cell.config is not None]
-        per_dataset.append((dataset, _configs(own), _joins(own)))
+        per_dataset.append((dataset, _configs(own), _joins(own, study.report.entities)))
     trials = []
     evaluations = []
     for seed in study.seeds:
@@ -234,8 +234,11 @@ def _configs(cells: Sequence[Cell]) -> dict[str, TrialConfig]:
     return unique
 
 
-def _joins(cells: Sequence[Cell]) -> list[tuple[str, str | None, EntitySource]]:
-    """Unique (spec_id, upstream spec_id, entities) of the evaluations that fill the cells."""
+def _joins(cells: Sequence[Cell], shown: EntitySource) -> list[tuple[str, str | None, EntitySource]]:
+    """Unique (spec_id, upstream spec_id, entities) of the evaluations that fill the cells.
+
+    End to end always; where the report shows what else a trial alone does not give, that, too.
+    """
     joins: dict[tuple[str, str | None, EntitySource], None] = {}
     for cell in cells:
         if cell.config is None:
@@ -243,5 +246,6 @@ def _joins(cells: Sequence[Cell]) -> list[tuple[str, str | None, EntitySource]]:
         spec = spec_id(cell.config)
         joins |= dict.fromkeys((spec, None, entities) for entities in cell.config.evaluated_on)
         if cell.upstream is not None:
-            joins[spec, spec_id(cell.upstream), "predicted"] = None
+            joined = {"predicted", shown} - set(cell.config.evaluated_on)
+            joins |= dict.fromkeys((spec, spec_id(cell.upstream), entities) for entities in sorted(joined))
     return list(joins)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lai_net.config import active_settings
 from lai_net.corpora.loading import load_corpus, num_folds
-from lai_net.encoder_files import encoder_folder, encoder_id
+from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.plan import Contents, Jobs, Plan, make_plan
@@ -89,7 +89,7 @@ def _encoder_width(name: str) -> int:
         width = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"encoder {name!r}: {folder}/config.json has no hidden_size ({error!r})") from error
-    if not any((folder / file).is_file() for file in ("model.safetensors", "pytorch_model.bin")):
+    if not has_weights(folder):
         raise InputError(f"encoder {name!r}: {folder} has neither model.safetensors nor pytorch_model.bin")
     return width
 

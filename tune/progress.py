@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training
+from tune.failures import headline
 
 _ETA_WINDOW_S = 3600.0
 
@@ -96,7 +97,7 @@ class ProgressSink:
         if message.event in ("completed", "stopped"):
             self._done_units[key] = _units(job)
         if message.event == "failed":
-            reason = message.content["error"].strip().splitlines()[-1]
+            reason = headline(message.content["error"], message.content["kind"])
             self._print(f"failed: {job}: {reason}")
         elif self._bar is None:
             took = f" in {message.content['wall_s']:.1f} s" if message.event == "completed" else ""

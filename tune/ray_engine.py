@@ -146,8 +146,8 @@ class RayEngine:
             )
             try:
                 tuner.fit()
-            except _Stopped:
-                return True  # the flag that raised it also ends `run`
+            except _LeaveTune:
+                return True
             except Exception as error:
                 if wave.error is not None:
                     raise wave.error from None
@@ -157,8 +157,8 @@ class RayEngine:
         return True
 
 
-class _Stopped(Exception):  # noqa: N818 - nothing is wrong: the user asked for it
-    """Leaves `Tuner.fit`."""
+class _LeaveTune(Exception):  # noqa: N818 - nothing is wrong: the wave is over, or the user wants to stop
+    """Leaves `Tuner.fit` before its last acts: it writes and reads again what it knows of every trial."""
 
 
 @dataclass
@@ -199,8 +199,12 @@ class _Wave:
             self.budget -= 1
             self.flights[ray_id] = _Flight(task)
             return dataclasses.asdict(task)
-        over = self.budget == 0 or self.source.is_done()
-        return Searcher.FINISHED if over and not self.flights else None
+        return Searcher.FINISHED if self.is_over else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing flies and nothing will take off."""
+        return not self.flights and (self.budget == 0 or self.source.is_done())
 
     def deliver(self, flight: _Flight, message: Message) -> None:
         """Pass a message on; Tune hides the class of an error, so it is kept."""
@@ -211,15 +215,21 @@ class _Wave:
             self.error = error
             raise
 
-    def sweep(self, trials: list[Trial]) -> None:
-        """Let go of every flight whose trial is over, and report those that ended without a final message."""
+    def sweep(self, trials: list[Trial]) -> list[Trial]:
+        """Let go of every flight whose trial is over, and report those that ended without a final message.
+
+        Returns:
+            The trials that are over.
+        """
         self.trials.update({trial.trial_id: trial for trial in trials[self.num_seen :]})
         self.num_seen = len(trials)
         ended = (Trial.TERMINATED, Trial.ERROR)
-        for ray_id in [key for key in self.flights if self.trials[key].status in ended]:
-            trial, flight = self.trials.pop(ray_id), self.flights.pop(ray_id)
+        landed = [self.trials.pop(key) for key in list(self.flights) if self.trials[key].status in ended]
+        for trial in landed:
+            flight = self.flights.pop(trial.trial_id)
             if not flight.is_over:
                 self.deliver(flight, failure(_why(trial), retryable=True))
+        return landed
 
     def kill_stalled(self) -> None:
         """Give up every try that has said nothing for too long, and only then kill its worker."""
@@ -233,7 +243,7 @@ class _Wave:
             if now - flight.heard > self.stall_s:
                 said = f"no word for {self.stall_s / 60:g} minutes (budget.stall_minutes); "
                 why = f"{said}the worker was killed"
-                self.deliver(flight, failure(why, retryable=True))
+                self.deliver(flight, failure(why, retryable=True, kind="stall"))
                 if (worker := trial.temporary_state.ray_actor) is not None:
                     ray.kill(worker)
 
@@ -296,11 +306,20 @@ class _Watchdog(ray_tune.Callback):
         return (object, ())
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:  # noqa: ARG002
-        """Notice every end, and the user's wish to stop."""
-        self._wave.sweep(trials)
+        """Notice every end, the last one, and the user's wish to stop."""
+        for trial in self._wave.sweep(trials):
+            _empty(trial)
         self._wave.kill_stalled()
-        if self._wave.should_stop():
-            raise _Stopped
+        if self._wave.is_over or self._wave.should_stop():
+            raise _LeaveTune
+
+
+def _empty(trial: Trial) -> None:
+    """Take out of a trial that is over what Tune would keep until the experiment ends; nobody reads it."""
+    for content in (trial.config, trial.evaluated_params, trial.metric_analysis, trial.metric_n_steps):
+        content.clear()
+    trial.run_metadata.last_result = {}
+    trial.experiment_tag = ""
 
 
 def _why(trial: Trial) -> str:

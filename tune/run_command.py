@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tune.artefacts import FEATURES, store_in
+from tune.artefacts import FEATURES, check_link, store_in
 from tune.artefacts import FOLDER as ARTEFACTS
 from tune.budget import Budget, size_gib
 from tune.cluster.options import (
@@ -22,9 +22,11 @@ from tune.cluster.options import (
     StorageOption,
     remote_of,
 )
-from tune.engine import Engine, Source
+from tune.engine import Engine, Sink, Source
 from tune.execution import Evaluating, Execution, Training, open_jobs
+from tune.failures import headline
 from tune.ledger import AttemptRow, Ledger
+from tune.ledger_file import DEFAULT_LEDGER as DEFAULT_LEDGER
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
@@ -33,19 +35,24 @@ from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
-from tune.search.report import result_lines
+from tune.search.report import result_lines, search_warnings
 from tune.search.source import SearchSource
 from tune.study import Resources, Study, load_study, with_all_seeds
+from tune.tracking import FOLDER as TRACKING
+from tune.tracking import parse_trackers, tracking
 from tune.until_decided import (
     Decider,
     MaxSeedsOption,
     UntilDecidedOption,
     decider_of,
+    growing,
     needed_trials,
-    with_max_seeds,
 )
 
-DEFAULT_LEDGER = Path("runs/ledger.sqlite")
+Jobs = Mapping[str, Training | Evaluating]
+Watch = Callable[[Sink, Jobs], contextlib.AbstractContextManager[Sink]]
+"""Shows what a sink is told about some jobs to somebody else, too."""
+
 FAILED, INTERRUPTED = 1, 3
 _WINDOW, _SEARCH_WINDOW = 256, 4
 """Jobs among which what fits is chosen; a search decides the next config late, so few."""
@@ -53,6 +60,12 @@ _WINDOW, _SEARCH_WINDOW = 256, 4
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
 LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
 CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=WHERE]", help="Show trials in tensorboard, mlflow[=URI] or wandb[=PROJECT], too."
+    ),
+]
 
 
 def run(  # noqa: PLR0913 - one for each option
@@ -69,26 +82,33 @@ def run(  # noqa: PLR0913 - one for each option
     ] = None,
     until_decided: UntilDecidedOption = False,
     max_seeds: MaxSeedsOption = None,
+    track: TrackOption = None,
 ) -> None:
     """Execute what the study needs and the ledger lacks: start, resume and grow are this one call."""
     loaded = load_study(study)
-    growing = with_max_seeds(loaded, max_seeds) if until_decided else None
+    grown = growing(loaded, max_seeds, until_decided=until_decided)
     prepared = prepare(loaded, corpus or [])
     folder, started_s = ledger.resolve().parent, time.monotonic()
     remote = remote_of(address, insecure=insecure_cluster, ship_code=ship_code)
+    trackers = parse_trackers(track or [])
+
+    def watch(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:
+        return tracking(sink, jobs, trackers, loaded.name, folder / TRACKING)
+
     all_hours = loaded.budget.hours if budget_hours is None else budget_hours  # of all rounds together
 
     def execute(part: Prepared) -> int:
         hours = None if all_hours is None else all_hours - (time.monotonic() - started_s) / 3600
-        return execute_study(part, opened, folder, lambda: _ray_engine(part, remote, folder), hours)
+        return execute_study(part, opened, folder, lambda: _ray_engine(part, remote, folder), hours, watch)
 
     with Ledger.open(ledger) as opened:
         if storage is not None:
             store_in(storage, folder)
+        check_link(folder)
         code = execute(prepared)
-        if growing is not None and code != INTERRUPTED:
-            whole = prepare(with_all_seeds(growing), corpus or [])
-            code = max(code, _add_seeds(growing, whole, ledger, decider_of(context), execute))
+        if grown is not None and code != INTERRUPTED:
+            whole = prepare(with_all_seeds(grown), corpus or [])
+            code = max(code, _add_seeds(grown, whole, ledger, decider_of(context), execute))
     raise typer.Exit(code)
 
 
@@ -107,12 +127,17 @@ def _add_seeds(
     return code
 
 
+def _unwatched(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:  # noqa: ARG001
+    return contextlib.nullcontext(sink)
+
+
 def execute_study(
     prepared: Prepared,
     ledger: Ledger,
     folder: Path,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
     budget_hours: float | None = None,
+    watch: Watch = _unwatched,
 ) -> int:
     """Run the open jobs to their end and say how it went; returns the exit code.
 
@@ -122,6 +147,7 @@ def execute_study(
         folder: the ledger's folder.
         make_engine: entered only if there is something to do.
         budget_hours: None takes the study's.
+        watch: a sink around the execution, of the run's jobs.
     """
     limits = prepared.study.budget
     hours = limits.hours if budget_hours is None else budget_hours
@@ -132,7 +158,9 @@ def execute_study(
     make_source = _packing(resources, execution, budget, window)
     if prepared.search is not None:
         source = _search_source(prepared, prepared.search, execution, budget)
-        code = _run(source, source.schedule, source.jobs, execution, make_engine, make_source)
+        for warning in search_warnings(prepared.search, ledger):
+            typer.echo(f"warning: {warning}", err=True)
+        code = _run(source, source.schedule, source.jobs, execution, make_engine, make_source, watch)
         for line in result_lines(source.search):
             typer.echo(line)
         if code == 0 and not source.is_over():
@@ -141,6 +169,7 @@ def execute_study(
         return code or (FAILED if source.search.ended_by == "failures" else 0)
     ledger.register_trials([job.row for job in prepared.jobs.trials])
     jobs = open_jobs(prepared.jobs, ledger)
+    execution.check(jobs)
     num_trainings = sum(isinstance(job, Training) for job in jobs)
     typer.echo(
         f"{prepared.study.name}: {num_trainings} of {len(prepared.jobs.trials)} trials to train, "
@@ -148,24 +177,29 @@ def execute_study(
     )
     schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
     by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
-    return _run(schedule, schedule, by_key, execution, make_engine, make_source)
+    return _run(schedule, schedule, by_key, execution, make_engine, make_source, watch)
 
 
 def _run(
     source: Source,
     schedule: Schedule[Any],
-    jobs: Mapping[str, Training | Evaluating],
+    jobs: Jobs,
     execution: Execution,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
     make_source: Callable[[Source, Engine], Source],
+    watch: Watch,
 ) -> int:
     """Run a source dry and say how it went; `jobs` may grow meanwhile."""
     execution.delete_all_stale()
     if not jobs and source.is_done():
         return 0
     _settle_orphans(execution.ledger.newest_attempts().values())
-    sink = ProgressSink(execution, jobs)
-    with make_engine() as engine, stop_on_signals() as should_stop, sink.live():
+    with (
+        make_engine() as engine,
+        stop_on_signals() as should_stop,
+        watch(execution, jobs) as watched,
+        ProgressSink(watched, jobs).live() as sink,
+    ):
         source = make_source(source, engine)
         try:
             engine.run(source, sink, should_stop)
@@ -256,7 +290,7 @@ def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
 
 def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted: bool) -> int:
     for key, error in schedule.failed.items():
-        typer.echo(f"failed: {names[key]}: {error.strip().splitlines()[-1]}", err=True)
+        typer.echo(f"failed: {names[key]}: {headline(error, schedule.failures[key])}", err=True)
     for key, why in schedule.blocked.items():
         typer.echo(f"blocked: {names[key]} {why}", err=True)
     summary = (

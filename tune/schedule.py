@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from tune.engine import Message, Task
+from tune.engine import FailureKind, Message, Task
 
 
 class Job(Protocol):
@@ -52,6 +52,8 @@ class Schedule(Generic[JobT]):
     completed: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     """Key -> traceback of the last try."""
+    failures: dict[str, FailureKind] = field(default_factory=dict)
+    """Key -> its kind."""
     blocked: dict[str, str] = field(default_factory=dict)
     """Key -> what it waits for in vain."""
     stopped: set[str] = field(default_factory=set)
@@ -69,7 +71,13 @@ class Schedule(Generic[JobT]):
         self._tries: dict[str, int] = {}
 
     def add(self, job: JobT) -> None:
-        """Append a job that needs no other."""
+        """Append a job that needs no other.
+
+        Raises:
+            ValueError: the schedule has it already.
+        """
+        if job.key in self._jobs:
+            raise ValueError(f"job {job.key} was added before")
         self._jobs[job.key] = job
         self._ready.append(job.key)
 
@@ -114,6 +122,7 @@ class Schedule(Generic[JobT]):
             heapq.heappush(self._pausing, (self.clock() + pause_s, task.key))
         else:
             self.failed[task.key] = message.content["error"]
+            self.failures[task.key] = message.content["kind"]
             self._block(task.key, f"needs {task.key}, which failed")
 
     @property

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from tune.failures import failure_lines, headline
 from tune.identity import evaluation_id
 from tune.ledger import EvaluationRow, Ledger
 from tune.plan import Plan
@@ -23,12 +24,12 @@ class Standing:
     Attributes:
         trials: by dataset and phase.
         evaluations: end to end: made, failed, to make.
-        failed: the error of each trial and evaluation that failed, by its ids.
+        failed: lines about what failed, and why.
     """
 
     trials: dict[tuple[str, str], Counter[str]]
     evaluations: Counter[str]
-    failed: dict[str, str | None]
+    failed: list[str]
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,14 @@ def _f1(row: EvaluationRow, task: str) -> float | None:
 
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     """Count a plan's trials and evaluations against a ledger; matched by dataset, fold, seed and spec_id."""
-    newest = ledger.newest_attempts()
+    attempts = ledger.all_attempts()
     ids = {row.key: row.trial_id for row in ledger.trials()}
     trials: dict[tuple[str, str], Counter[str]] = {}
-    failed: dict[str, str | None] = {}
     for trial in plan.trials:
-        attempt = newest.get(ids.get(trial.key, ""))
-        state = "planned" if attempt is None else attempt.status
-        trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
-        if attempt is not None and state == "failed":
-            failed[f"{attempt.trial_id} (attempt {attempt.attempt})"] = attempt.error
+        own = attempts.get(ids.get(trial.key, ""))
+        trials.setdefault((trial.dataset, trial.phase), Counter())[own[-1].status if own else "planned"] += 1
+    planned = [attempts[name] for item in plan.trials if (name := ids.get(item.key, "")) in attempts]
+    failed = failure_lines(planned)
     made = {row.evaluation_id: row for row in ledger.evaluations()}
     evaluations: Counter[str] = Counter()
     for item in plan.evaluations:
@@ -82,5 +81,5 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
         row = made.get(evaluation_id(*pair, item.split, item.entities))
         evaluations["to make" if row is None else "made" if row.error is None else "failed"] += 1
         if row is not None and row.error is not None:
-            failed[f"{pair[0]}+{pair[1]} ({item.split})"] = row.error
+            failed.append(f"failed: {pair[0]}+{pair[1]} ({item.split}) {headline(row.error, row.failure)}")
     return Standing(trials, evaluations, failed)

@@ -70,6 +70,8 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _count_to_seeds(value: Any) -> Any:
     if type(value) is int:
+        if value < 1:
+            raise ValueError("must be at least one seed, or a list")
         if value > MAX_SEEDS:
             raise ValueError(f"must be at most {MAX_SEEDS}")
         return tuple(range(value))
@@ -290,6 +292,13 @@ class Study(Section):
 def with_all_seeds(study: Study) -> Study:
     """The study as if it asked for every seed that `[decide]` may add."""
     return study if study.decide is None else study.model_copy(update={"seeds": study.all_seeds})
+
+
+def with_interval(study: Study, interval: Interval | None) -> Study:
+    """The study with another kind of interval in its report; None leaves its own."""
+    if interval is None:
+        return study
+    return study.model_copy(update={"report": study.report.model_copy(update={"interval": interval})})
 
 
 def study_names() -> list[str]:

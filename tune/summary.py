@@ -1,10 +1,12 @@
 """What `lai plan` says before anything runs: counts, what the rest will cost, and warnings."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lai_net.config import EntitySource
+from lai_net.settings import doubts
 from tune.estimate import Estimate, estimate
 from tune.ledger import AttemptRow, Ledger, TrialRow
 from tune.plan import Plan
@@ -65,15 +67,21 @@ def smallest_p(pairs: int, comparisons: int = 1) -> float:
     return min(1.0, 2.0 ** (1 - pairs) * comparisons)
 
 
-def _untyped(plan: Plan) -> list[str]:
-    """The cells of RE that have no score on gold spans typed by the model, where the report shows that."""
-    if plan.study.report.entities != "gold_typed_by_model":
-        return []
-    return [
-        f"{cell.dataset} {cell.factor} {cell.level}"
-        for cell in plan.cells
-        if cell.phase == "RE" and cell.config is not None and cell.config.head.object_typing == "off"
-    ]
+_LACKS: Mapping[EntitySource, str] = {
+    "predicted": "is not end to end", "gold_typed_by_model": "has no types of a model",
+}  # fmt: skip
+"""What is said of RE that is shown on gold entities in place of what the report asks for."""
+
+
+def _without_ner(plan: Plan) -> Iterator[str]:
+    """A warning for each dataset whose RE needs an NER phase for what the report shows."""
+    shown = plan.study.report.entities
+    for dataset in plan.study.datasets:
+        configs = [cell.config for cell in plan.cells if (cell.dataset, cell.phase) == (dataset.name, "RE")]
+        if dataset.ner is None and any(config and shown not in config.evaluated_on for config in configs):
+            yield (
+                f"{dataset.name} has no NER phase, so its RE {_LACKS[shown]}: it is shown on gold entities"
+            )
 
 
 def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
@@ -92,16 +100,8 @@ def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
             f"{num_seeds} seeds cannot show a difference: with {most} comparisons ({', '.join(factors)}) the "
             f"smallest p after Holm is {best_p:.3g} (paired: 2/2^n each); {enough} seeds can"
         )
-    for dataset in plan.study.datasets:
-        if dataset.ner is None and plan.study.report.entities == "predicted":
-            warnings.append(
-                f"{dataset.name} has no NER phase, so its RE is not end to end: it is shown on gold entities"
-            )
-    if untyped := _untyped(plan):
-        warnings.append(
-            f"the report shows gold spans typed by the model, but {', '.join(untyped)} type no entities "
-            "(head.object_typing): these stay empty"
-        )
+    warnings += _without_ner(plan)
+    warnings += dict.fromkeys(doubt for trial in plan.trials for doubt in doubts(trial.config))
     if unmeasured:
         warnings.append(
             f"no estimate: the ledger has no finished trial like those of {', '.join(unmeasured)}"

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,8 +27,15 @@ from tune.engine import Message
 from tune.provenance import provenance
 from tune.task_spec import CorpusSource, ProbeSpec, Spec, TrainSpec, spec_from_json
 
+if TYPE_CHECKING:
+    from lai_net.training.features import Carrier, FeatureStore
 
-def execute(spec: str, find_corpus: Callable[[CorpusSource], Corpus] | None = None) -> Iterator[Message]:
+
+def execute(
+    spec: str,
+    find_corpus: Callable[[CorpusSource], Corpus] | None = None,
+    carrier: "Carrier | None" = None,
+) -> Iterator[Message]:
     """Run one task, a `tune.engine.Executor`.
 
     Nothing is written before the first message, which opens the attempt in the ledger, is acknowledged.
@@ -35,6 +43,7 @@ def execute(spec: str, find_corpus: Callable[[CorpusSource], Corpus] | None = No
     Args:
         spec: the task.
         find_corpus: gives the corpus that was planned with; None reads its files.
+        carrier: of states of frozen encoders; None reads them from the artefacts' folder.
 
     Raises:
         InputError: corpus or encoder are not those that were planned with.
@@ -50,9 +59,9 @@ def execute(spec: str, find_corpus: Callable[[CorpusSource], Corpus] | None = No
         return
     if isinstance(task, TrainSpec):
         _check_encoder(task.config.encoder.name, task.encoder_id)
-        yield from _train(task, corpus, device)
+        features = _features(task, carrier)
+        yield from _train(task, corpus, device, features)
         model_dir, upstream_dir, sources = attempt_dir(task) / "best", None, task.config.evaluated_on
-        features = Path(task.artifacts) / FEATURES
     else:
         features = None
         model_dir, sources = Path(task.model_dir), (task.entities,)
@@ -94,7 +103,13 @@ def attempt_dir(task: TrainSpec) -> Path:
     return Path(task.artifacts) / task.trial_id / f"attempt-{task.attempt}"
 
 
-def _train(task: TrainSpec, corpus: Corpus, device: str) -> Iterator[Message]:
+def _features(task: TrainSpec, carrier: "Carrier | None") -> "FeatureStore":
+    from lai_net.training.features import FeatureStore
+
+    return FeatureStore(Path(task.artifacts) / FEATURES, carrier)
+
+
+def _train(task: TrainSpec, corpus: Corpus, device: str, features: "FeatureStore") -> Iterator[Message]:
     from lai_net.pipeline import train_trial
 
     work_dir = attempt_dir(task)
@@ -109,7 +124,7 @@ def _train(task: TrainSpec, corpus: Corpus, device: str) -> Iterator[Message]:
         resume_from=[folder for folder in earlier if folder.exists()],
         upstream_dir=None if task.upstream_dir is None else Path(task.upstream_dir),
         device=device,
-        features=Path(task.artifacts) / FEATURES,
+        features=features,
     )
     for report in reports:
         yield Message("epoch", report.as_dict())
@@ -122,7 +137,7 @@ def _evaluate(
     split: str,
     corpus: Corpus,
     device: str,
-    features: Path | None,
+    features: "FeatureStore | None",
 ) -> dict[str, object]:
     from lai_net.pipeline import evaluate_trial
 

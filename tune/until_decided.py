@@ -99,12 +99,17 @@ def decider_of(context: typer.Context) -> Decider:
     return decider
 
 
-def with_max_seeds(study: Study, max_seeds: int | None) -> Study:
-    """The study with its `[decide]`, bounded by `max_seeds` where that is given.
+def growing(study: Study, max_seeds: int | None, *, until_decided: bool) -> Study | None:
+    """The study with its `[decide]`, bounded by `max_seeds` where that is given; None where it does not grow.
 
     Raises:
-        InputError: there is no bound, it is below the study's seeds, or the study is a search.
+        InputError: there is no bound, it is below the study's seeds, it bounds nothing, or the study is a
+            search.
     """
+    if not until_decided:
+        if max_seeds is not None:
+            raise InputError("--max-seeds bounds what --until-decided adds; add that, or leave it out")
+        return None
     if study.search is not None:
         raise InputError(f"{study.file}: a search adds no seeds; `--until-decided` is for tables")
     if max_seeds is None:

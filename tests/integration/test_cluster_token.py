@@ -62,3 +62,29 @@ def test_open_head_and_wrong_token_are_refused(
         pytest.fail("joined")
     if mode == "disabled":
         connection._check_address(address, insecure=True)
+
+
+def test_a_ray_without_tokens_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tune.cluster import connection
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(connection.ray, "init", lambda **_: pytest.fail("Ray was started"))
+    with pytest.raises(InputError, match=r"RAY_AUTH_MODE=disabled .* unset it"), connection.cluster():
+        pytest.fail("started")
+
+
+def test_our_own_ray_has_no_dashboard_and_a_failed_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tune.cluster import connection
+
+    asked: dict[str, object] = {}
+
+    def init(**settings: object) -> None:
+        asked.update(settings)
+        raise RuntimeError("the raylet timed out\nTraceback …")
+
+    monkeypatch.setattr(connection.ray, "init", init)
+    said = r"^Ray did not start \(the raylet timed out\); on a busy machine a second call may do$"
+    with pytest.raises(InputError, match=said), connection.cluster():
+        pytest.fail("started")
+    assert asked["include_dashboard"] is False
+    assert asked["address"] == "local"

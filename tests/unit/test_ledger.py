@@ -322,4 +322,4 @@ def test_evaluations_come_by_trial_and_those_that_failed_by_their_error(ledger: 
     assert ledger.finish_attempt("t1", 1, "completed", evaluations=[EVALUATION])
     ledger.record_evaluation(dataclasses.replace(EVALUATION, evaluation_id="a0", scores=[], error="boom"))
     assert [item.evaluation_id for item in ledger.each_evaluation(by_trial=True)] == ["a0", "e1"]
-    assert ledger.evaluation_errors() == {"t1": "boom"}
+    assert [(row.trial_id, row.error) for row in ledger.failed_evaluations()] == [("t1", "boom")]

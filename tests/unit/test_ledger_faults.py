@@ -109,7 +109,7 @@ def test_a_row_that_refers_to_nothing_is_found(path: Path) -> None:
         Ledger.open(path)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, version: int) -> None:
     path, asset = tmp_path / "ledger.sqlite", ASSETS / f"ledger-v{version}.sqlite"
     shutil.copy(asset, path)
@@ -118,6 +118,7 @@ def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, versi
         return (
             ledger.trials(), ledger.all_attempts(), ledger.epochs("t1"), ledger.evaluations(),
             ledger.imported(), ledger.search_events("s"), ledger.documents("e1"),
+            ledger.failed_evaluations(),
         )  # fmt: skip
 
     with Ledger.open(path, read_only=True) as old:
@@ -127,6 +128,7 @@ def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, versi
     assert before[1]["t2"][-1].status == "running"
     assert [event.kind for event in before[5]] == ([] if version == 1 else ["begin"])
     assert bool(before[6]) == (version >= 3)
+    assert {item.failure for item in before[1]["t1"]} == {None}, "not recorded then"
     with Ledger.open(path) as new:
         assert told(new) == before
         assert new.next_attempt("t2") == 2

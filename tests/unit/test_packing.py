@@ -13,7 +13,7 @@ from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tests.benchmarks.packing import fewest_fills, outcome, pack, random_mix
 from tests.benchmarks.simulated import Maker, Rows, SimulatedEngine, Trial, probe_row
-from tune.engine import Message, Node, Placement, SerialEngine, Task, is_out_of_memory
+from tune.engine import Message, Node, Placement, SerialEngine, Task, failure, is_out_of_memory
 from tune.ledger import AttemptRow, Ledger
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool, best_fill
@@ -154,7 +154,7 @@ def test_a_probe_that_fails_leaves_whole_devices() -> None:
         def _outcome(self, task, device):
             end, message = super()._outcome(task, device)
             is_probe = "probe" in task.key
-            return end, Message("failed", {"error": "x", "retryable": False}) if is_probe else message
+            return end, failure("x", retryable=False) if is_probe else message
 
     trials = trials_of(2, 0.3)
     by_key = {trial.key: trial for trial in trials}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tune import ray_engine
+from tune.cluster.workers import ForeignCodeError, RemoteExecutor
 from tune.engine import Message, Task, attempt_messages
 from tune.ray_engine import RayEngine, fits
 from tune.schedule import Schedule
@@ -44,9 +45,15 @@ class Tuner:
         error, type(self).error = type(self).error, None
         if error is not None:
             raise RuntimeError(f"Caught unexpected exception: {error}") from error
-        trials = [SimpleNamespace(trial_id=ray_id, status="TERMINATED") for ray_id in configs]
+        trials = [
+            SimpleNamespace(
+                trial_id=ray_id, status="TERMINATED", config=config, evaluated_params={}, metric_analysis={},
+                metric_n_steps={}, run_metadata=SimpleNamespace(),
+            )
+            for ray_id, config in configs.items()
+        ]  # fmt: skip
         for trial in trials:
-            for message in attempt_messages(succeed, configs[trial.trial_id]["spec"]):
+            for message in attempt_messages(succeed, trial.config["spec"]):
                 self.scheduler.on_trial_result(None, trial, {"message": message})
         self.callback.on_step_end(iteration=1, trials=trials)
 
@@ -99,3 +106,10 @@ def test_shares_of_a_gpu_do_not_span_devices(
     node: dict[str, float], cpus: float, gpus: float, expected: int
 ) -> None:
     assert fits(node, cpus, gpus) == expected
+
+
+def test_a_node_with_other_code_is_the_machines_fault() -> None:
+    (message,) = attempt_messages(RemoteExecutor("another", {}, None), "{}")  # type: ignore[arg-type]
+    content = Message.from_json(message).content
+    assert ForeignCodeError.__name__ in content["error"]
+    assert (content["kind"], content["retryable"]) == ("machine", True)

@@ -67,6 +67,13 @@ def test_dependant_waits_for_the_running_job_without_the_run_being_done():
     assert schedule.next_task().key == "eval"
 
 
+def test_job_is_taken_once():
+    schedule = schedule_of(Job("a"))
+    with pytest.raises(ValueError, match="a was added before"):
+        schedule.add(Job("a"))
+    assert drain(schedule) == ["a"]
+
+
 def test_need_that_is_no_job_of_the_run_is_refused():
     with pytest.raises(ValueError, match="ner"):
         schedule_of(Job("eval", ("ner",)))

@@ -18,7 +18,7 @@ from tune.ledger import Ledger
 from tune.results import long_table
 from tune.study import load_study
 from tune.task_spec import TrainSpec, spec_from_json
-from tune.until_decided import look_counts, needed_trials, with_max_seeds
+from tune.until_decided import growing, look_counts, needed_trials
 
 STUDY = """
 name = "grow"
@@ -59,22 +59,25 @@ def test_a_bound_below_the_seeds_is_refused(study: Path, bound: str, said: str) 
 
 
 def test_the_bound_comes_from_the_study_or_the_call(study: Path) -> None:
-    assert with_max_seeds(load_study(study), 20).all_seeds == tuple(range(20))
-    assert with_max_seeds(load_study(study), None).all_seeds == tuple(range(12))
+    assert growing(load_study(study), 20, until_decided=True).all_seeds == tuple(range(20))
+    assert growing(load_study(study), None, until_decided=True).all_seeds == tuple(range(12))
     with pytest.raises(InputError, match="at least the study's 6, but is 4"):
-        with_max_seeds(load_study(study), 4)
+        growing(load_study(study), 4, until_decided=True)
     study.write_text(STUDY)
     with pytest.raises(InputError, match="how many seeds at most"):
-        with_max_seeds(load_study(study), None)
+        growing(load_study(study), None, until_decided=True)
     with pytest.raises(InputError, match="a search adds no seeds"):
-        with_max_seeds(load_study("search-demo"), 4)
+        growing(load_study("search-demo"), 4, until_decided=True)
+    assert growing(load_study(study), None, until_decided=False) is None
+    with pytest.raises(InputError, match="--max-seeds bounds what --until-decided adds"):
+        growing(load_study(study), 20, until_decided=False)
 
 
 def test_looks_that_could_mark_nothing_are_left_out(study: Path) -> None:
     loaded = load_study(study)
     assert look_counts(loaded, 1) == (6, 9, 12)[1:], "2/2^6 for each of three looks is above 0.05"
-    assert look_counts(with_max_seeds(loaded, 8), 1) == (8,)
-    assert look_counts(with_max_seeds(loaded, 6), 5) == (6,), "the last look stays"
+    assert look_counts(growing(loaded, 8, until_decided=True), 1) == (8,)
+    assert look_counts(growing(loaded, 6, until_decided=True), 5) == (6,), "the last look stays"
 
 
 def test_relations_need_the_base_ner_trial_of_their_seed(study: Path, tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_the_studys_hours_are_for_all_rounds_together(
     hours: list[float] = []
 
     def execute_study(*arguments: object) -> int:
-        hours.append(arguments[-1])  # type: ignore[arg-type]
+        hours.append(arguments[4])  # type: ignore[arg-type]
         return 0
 
     monkeypatch.setattr(tune.run_command, "execute_study", execute_study)

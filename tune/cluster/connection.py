@@ -53,8 +53,13 @@ def cluster(
         ship_code: send our packages to the nodes; they are used in place of installed ones.
 
     Raises:
-        InputError: nothing listens at `address`, anybody may join it, or we may not.
+        InputError: nothing listens at `address`, anybody may join it, or we may not; or Ray does not start.
     """
+    if not insecure and (mode := os.environ["RAY_AUTH_MODE"]) != "token":
+        raise InputError(
+            f"RAY_AUTH_MODE={mode} in the environment: whoever reaches this Ray could run programs "
+            "in it; unset it"
+        )
     folder = None
     where: dict[str, Any] = {"address": address}
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
@@ -74,12 +79,20 @@ def cluster(
         runtime_env["py_modules"] = [str(Path(str(package.__file__)).parent) for package in (lai_net, tune)]
     # Failed trials are in our records; Tune's log would only tear the progress bar.
     try:
-        ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
+        _start(where, runtime_env)
         yield
     finally:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
+    try:
+        ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"Ray did not start ({said}); on a busy machine a second call may do") from error
 
 
 def _check_address(address: str, *, insecure: bool) -> None:

@@ -1,4 +1,4 @@
-"""The workers of a run: of this machine, or of a cluster, where corpora come from Ray's object store."""
+"""The workers of a run: of this machine, or of a cluster, where Ray's object store brings what they read."""
 
 import contextlib
 import functools
@@ -14,6 +14,7 @@ import ray
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.cluster.connection import cluster
+from tune.cluster.features import ObjectStoreCarrier
 from tune.cluster.gate import Needs, check_nodes
 from tune.cluster.options import Remote
 from tune.code_identity import code_identity
@@ -23,6 +24,10 @@ from tune.task_spec import CorpusSource
 from tune.trainable import execute
 
 
+class ForeignCodeError(InputError):
+    """A node has other code than the driver: the machine's fault, so another may have the trial."""
+
+
 @dataclass(frozen=True)
 class RemoteExecutor:
     """`tune.trainable.execute` on a node that needs the driver's code, and no corpus files.
@@ -30,23 +35,25 @@ class RemoteExecutor:
     Attributes:
         code: the driver's, as `code_identity` tells it; nodes may join after the gate.
         corpora: each lies once in the object store of a node that uses it, and is kept by its workers.
+        features: brings states of frozen encoders to the nodes.
     """
 
     code: str
     corpora: Mapping[CorpusSource, "ray.ObjectRef[Corpus]"]
+    features: ObjectStoreCarrier
 
     def __call__(self, spec: str) -> Iterator[Message]:
         """A `tune.engine.Executor`.
 
         Raises:
-            InputError: this node has other code.
+            ForeignCodeError: this node has other code.
         """
         if code_identity() != self.code:
-            raise InputError(
+            raise ForeignCodeError(
                 f"this node runs lai-tune {code_identity()} and the driver {self.code}; install the same, "
                 "or say --ship-code"
             )
-        return execute(spec, lambda planned: _received(planned, self.corpora[planned]))
+        return execute(spec, lambda planned: _received(planned, self.corpora[planned]), self.features)
 
 
 @functools.lru_cache(maxsize=16)
@@ -79,4 +86,4 @@ def workers(prepared: Prepared, remote: Remote | None, storage: Path) -> Iterato
     with cluster(remote.address, insecure=remote.insecure, ship_code=remote.ship_code):
         check_nodes(Needs(code_identity(), prepared.contents.encoder_ids, storage, str(Path.cwd())))
         sent = {source: ray.put(prepared.contents.corpora[key]) for key, source in prepared.corpora.items()}
-        yield RemoteExecutor(code_identity(), sent)
+        yield RemoteExecutor(code_identity(), sent, ObjectStoreCarrier.start())
