@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lai_net.model_commands import predict, save, train
+from lai_net.errors import InputError
+from lai_net.model_commands import predict, save
+from lai_net.train_command import train
 
 if TYPE_CHECKING:
     from lai_net.corpora.check import FoldReport
@@ -149,6 +151,8 @@ def score(
     from lai_net.corpora.predictions import align, read_predictions
     from lai_net.metrics.scoring import score_sentences
 
+    if annotations is not None and protocol is ProtocolOption.PURE:
+        raise InputError("--annotations names symmetric relations, which pure has not; leave it out")
     gold_file = read_corpus_file(gold)
     truths, guesses = align(gold_file, read_predictions(predicted, ner), gold, predicted)
     symmetric = frozenset[str]()

@@ -15,8 +15,10 @@ Phase = Literal["NER", "RE"]
 AttentionMask = Literal["inv", "vis", "full"]
 Precision = Literal["fp32", "bf16"]
 Representation = Literal["vanilla", "marker", "enumerate", "annotate"]
+EncoderPasses = Literal["two-pass", "dense"]
 EntitySource = Literal["predicted", "gold", "gold_typed_by_model"]
-"""Whose entities an evaluation takes: an NER model's, gold ones, or gold spans with the RE model's types."""
+"""Whose entities an evaluation takes: an NER model's, gold ones, or gold spans with types of the RE model
+or, where it types nothing, of an NER model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +102,11 @@ class InputConfig:
         sees_others = self.text_sees_markers or annotations_see or self.marker_marker != "own"
         return not self.is_levitated or (self.attention_mask != "full" and not sees_others)
 
+    @property
+    def encoder_passes(self) -> EncoderPasses:
+        """Markers take a second pass over what was read once; or each text, copy or pack takes one pass."""
+        return "two-pass" if self.is_levitated and self.reads_context_once else "dense"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterConfig:
@@ -165,6 +172,8 @@ class HeadConfig:
         object_typing: RE: a classifier of the objects' entity types on their markers (PL-Marker). `loss`
             trains it jointly and leaves the entities the types that they came with; with `types` the
             entities between which relations are predicted take its types.
+        overlapping_triples: RE: `drop` leaves out a predicted relation if a likelier one of its type has a
+            subject that overlaps its subject and an object that overlaps its object (PL-Marker); `keep`.
     """
 
     dropout: float = 0.1
@@ -173,6 +182,7 @@ class HeadConfig:
     symmetric_rule: Literal["sum", "both"] = field(default="sum", metadata={"neutral": "sum"})
     relation_threshold: float = field(default=0.5, metadata={"neutral": 0.5})
     object_typing: Literal["off", "loss", "types"] = field(default="off", metadata={"neutral": "off"})
+    overlapping_triples: Literal["keep", "drop"] = field(default="keep", metadata={"neutral": "keep"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +207,7 @@ class TrainingConfig:
             gradients add up to the batch's; None computes it at once. Saves memory; only dropout differs.
         activation_checkpointing: activations of the encoder are computed again in the backward pass, not
             held: less memory, a third more time, the same gradients.
-        compile: `torch.compile` the encoder's passes on a CUDA device; never measured on one.
+        compile: in training on a CUDA device `torch.compile` the encoder's passes; never measured on one.
     """
 
     epochs: int = 10
@@ -367,7 +377,7 @@ def _idle_input(settings: InputConfig) -> set[str]:
 def _idle_head(config: TrialConfig) -> set[str]:
     """Settings of the head that do not act."""
     if config.phase == "NER":
-        return {"shortcut", "symmetric_rule", "relation_threshold", "object_typing"}
+        return {"shortcut", "symmetric_rule", "relation_threshold", "object_typing", "overlapping_triples"}
     idle = {"shortcut"} if config.head.kind == "linear" else set()
     return idle | {"relation_threshold"} if config.head.symmetric_rule == "sum" else idle
 

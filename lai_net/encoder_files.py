@@ -7,6 +7,10 @@ from pathlib import Path
 from lai_net.errors import InputError
 
 OFFLINE_ENCODER = "minilm"
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_SHARDS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
+_INDICES = tuple(f"{name}.index.json" for name in _WHOLE)
+"""Weights may lie in one file, or in several with an index that names them."""
 _CONTENT = (
     "config.json",
     "model.safetensors",
@@ -37,7 +41,7 @@ def encoder_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_CONTENT)))
+        return Path(snapshot_download(name, allow_patterns=[*_CONTENT, *_SHARDS, *_INDICES]))
     except Exception as error:
         raise InputError(
             f"encoder {name!r}: no such folder, and the hub did not give it ({type(error).__name__}); "
@@ -50,10 +54,26 @@ def encoder_id(name: str) -> str:
     """SHA-256 (hex) over the encoder's configuration, weights and vocabulary."""
     folder = encoder_folder(name)
     digest = hashlib.sha256()
-    for file in _CONTENT:
+    for file in (*_CONTENT, *_parts(folder)):
         path = folder / file
         if path.is_file():
             digest.update(file.encode())
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether there are weights, in one file or in several."""
+    return _is_whole(folder) or bool(_parts(folder))
+
+
+def _is_whole(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _WHOLE)
+
+
+def _parts(folder: Path) -> list[str]:
+    """The files that weights are parted into, and their index; none where one file holds them."""
+    if _is_whole(folder):
+        return []
+    return sorted(path.name for pattern in (*_SHARDS, *_INDICES) for path in folder.glob(pattern))

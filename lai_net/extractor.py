@@ -45,8 +45,8 @@ class LaiNet:
         Raises:
             InputError: no finished training there, or its encoder is not at hand unchanged.
         """
-        device = _checked(device)
-        return cls(*(load_model(_best(Path(folder)), device) for folder in (ner_dir, re_dir)))
+        device = checked_device(device)
+        return cls(*(load_model(best_model(Path(folder)), device) for folder in (ner_dir, re_dir)))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str = "cpu") -> Self:
@@ -55,7 +55,7 @@ class LaiNet:
         Raises:
             InputError: no saved model there, or a damaged one.
         """
-        models = read_model(Path(folder), _checked(device))
+        models = read_model(Path(folder), checked_device(device))
         return cls(models["NER"], models["RE"])
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -91,8 +91,12 @@ class LaiNet:
         return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
 
 
-def _best(folder: Path) -> Path:
-    """The model in a folder of `lai train`; any other folder as it is."""
+def best_model(folder: Path) -> Path:
+    """The model in a folder of `lai train`; any other folder as it is.
+
+    Raises:
+        InputError: the training is not finished.
+    """
     if (folder / "training.json").is_file():
         if not (folder / "best" / "config.json").is_file():
             raise InputError(f"{folder}: its training is not finished; call `lai train` again")
@@ -100,8 +104,12 @@ def _best(folder: Path) -> Path:
     return folder
 
 
-def _checked(device: str) -> str:
-    """The device, if torch has it here."""
+def checked_device(device: str) -> str:
+    """The device, if torch has it here.
+
+    Raises:
+        InputError: it has not.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

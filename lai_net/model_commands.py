@@ -1,4 +1,4 @@
-"""`lai train`, `predict` and `save`: one trial without Ray, and what a trained pair of models finds."""
+"""`lai predict` and `lai save`: what a trained pair of models finds."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -29,13 +29,6 @@ FIND_TRIAL = "lai_net.model_commands.find_trial"
 """Key of a context's `meta` under which the composition root hands down a `FindTrial`: we know no ledger."""
 
 
-class PhaseOption(StrEnum):
-    """What to train."""
-
-    NER = "ner"
-    RE = "re"
-
-
 class OutputOption(StrEnum):
     """`--format`."""
 
@@ -48,67 +41,10 @@ NerOption = Annotated[
     str | None, typer.Option(metavar="MODEL", help="NER: a folder of `lai train`, or a TRIAL_ID.")
 ]
 ReOption = Annotated[str | None, typer.Option("--re", metavar="MODEL", help="RE: likewise.")]
-LedgerOption = Annotated[Path, typer.Option(help="The ledger that knows a TRIAL_ID.")]
-
-
-class OverlapOption(StrEnum):
-    """`--overlapping-relations`."""
-
-    KEEP = "keep"
-    DROP = "drop"
-
-
-def train(  # noqa: PLR0913 - an argument an option
-    phase: Annotated[PhaseOption, typer.Argument(help="Which phase.")],
-    corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
-    preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
-    seed: Annotated[int, typer.Option(help="Of every random stream.")],
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the best model.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in a preset.")] = None,
-    annotations: Annotated[
-        str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
-    ] = None,
-    fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
-    overlapping_relations: Annotated[
-        OverlapOption, typer.Option(help="Between spans that share a word, such as 120 of ADE's.")
-    ] = OverlapOption.KEEP,
-    features: Annotated[
-        Path | None, typer.Option(help="Folder for the states of a frozen encoder, to share.")
-    ] = None,
-    device: DeviceOption = "cpu",
-) -> None:
-    """Train one phase; called again, it goes on from its last epoch."""
-    from lai_net.corpora.loading import load_corpus
-    from lai_net.preset import load_preset
-    from lai_net.settings import with_settings
-
-    config = load_preset(preset)
-    if config.phase != phase.value.upper():
-        raise InputError(
-            f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
-        )
-    config = with_settings(config, dict(_setting(text) for text in settings or ()))
-    loaded = load_corpus(
-        corpus,
-        name=corpus,
-        annotations=annotations,
-        fold=fold,
-        overlapping_relations=overlapping_relations.value,
-    )
-
-    from lai_net.pipeline import evaluate_trial, train_trial
-
-    _one_thread()
-    with _progress("epochs") as progress:
-        task = progress.add_task("", total=config.training.epochs)
-        for report in train_trial(config, seed, loaded, out, device=device, features=features):
-            place, f1 = f"epoch {report.epoch}/{report.num_epochs}", report.dev["f1"]
-            typer.echo(f"{place}: loss {report.loss:.3f}, F1 {f1:.2%}", err=True)
-            progress.advance(task)
-    for split in ("dev", "test"):
-        if split in loaded.splits:
-            found = evaluate_trial(out / "best", loaded, split, device=device, features=features)
-            typer.echo(json.dumps(found.as_dict()))
+LedgerOption = Annotated[
+    Path | None,
+    typer.Option(help="The ledger that knows a TRIAL_ID.", show_default=str(DEFAULT_LEDGER)),
+]
 
 
 def predict(  # noqa: PLR0913 - an argument an option
@@ -118,7 +54,7 @@ def predict(  # noqa: PLR0913 - an argument an option
     model: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Both in one folder, as `lai save` writes it.")
     ] = None,
-    ledger: LedgerOption = DEFAULT_LEDGER,
+    ledger: LedgerOption = None,
     text: Annotated[str | None, typer.Option(help="One text.")] = None,
     source: Annotated[
         str | None,
@@ -140,12 +76,14 @@ def predict(  # noqa: PLR0913 - an argument an option
     """
     if model is not None and (ner or re_model):
         raise InputError("--model holds both phases; give it, or --ner and --re")
+    if model is not None and ledger is not None:
+        raise InputError("--ledger names trials for --ner and --re; leave it out with --model")
     folders = () if model is not None else _model_folders(context, ner, re_model, ledger)
     records = _records(text, source)
 
     from lai_net.extractor import LaiNet
 
-    _one_thread()
+    one_thread()
     if model is not None:
         loaded = LaiNet.from_pretrained(model, device=device)
     else:
@@ -158,7 +96,7 @@ def save(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made where missing.")],
     ner: NerOption = None,
     re_model: ReOption = None,
-    ledger: LedgerOption = DEFAULT_LEDGER,
+    ledger: LedgerOption = None,
 ) -> None:
     """Write two trained phases as one folder, which `LaiNet.from_pretrained` and `predict --model` read."""
     folders = _model_folders(context, ner, re_model, ledger)
@@ -170,22 +108,22 @@ def save(
 
 
 def _model_folders(
-    context: typer.Context, ner: str | None, re_model: str | None, ledger: Path
+    context: typer.Context, ner: str | None, re_model: str | None, ledger: Path | None
 ) -> tuple[Path, Path]:
     """The folders of both phases' models; what is no folder is taken for a TRIAL_ID."""
     if ner is None or re_model is None:
         raise InputError("two models are needed: give --ner and --re, or --model with both in one folder")
-    first, second = (_model_folder(context, name, ledger) for name in (ner, re_model))
+    first, second = (model_folder(context, name, ledger) for name in (ner, re_model))
     return first, second
 
 
-def _model_folder(context: typer.Context, name: str, ledger: Path) -> Path:
+def model_folder(context: typer.Context, name: str, ledger: Path | None) -> Path:
     """A folder, or what the composition root makes of a TRIAL_ID."""
     path, find_trial = Path(name), context.meta.get(FIND_TRIAL)
     if path.is_dir() or find_trial is None or not _TRIAL_ID.fullmatch(name):
         return path
     try:
-        return cast("FindTrial", find_trial)(name, ledger)
+        return cast("FindTrial", find_trial)(name, ledger or DEFAULT_LEDGER)
     except InputError as error:
         raise InputError(f"{name!r} is no folder, and as a TRIAL_ID: {error}") from error
 
@@ -207,7 +145,7 @@ def _records(text: str | None, source: str | None) -> "Iterable[TextRecord]":
 
 def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: OutputOption, batch_size: int) -> None:
     """Print a line a record as its batch is done, with the progress on stderr if that is a terminal."""
-    with _progress("texts", has_lines=True) as progress:
+    with progress_on_stderr("texts", has_lines=True) as progress:
         task = progress.add_task("", total=len(records) if isinstance(records, Sequence) else None)
         for batch in _batches(records, batch_size):
             with warnings.catch_warnings(record=True) as caught:
@@ -227,7 +165,7 @@ def _batches(records: "Iterable[TextRecord]", size: int) -> "Iterator[list[TextR
         yield batch
 
 
-def _progress(unit: str, *, has_lines: bool = False) -> "Progress":
+def progress_on_stderr(unit: str, *, has_lines: bool = False) -> "Progress":
     """On stderr, if that is a terminal, and no lines of results meanwhile show the progress there.
 
     Rich would take what is printed on stdout along to its own console, were it not told to leave it.
@@ -241,18 +179,8 @@ def _progress(unit: str, *, has_lines: bool = False) -> "Progress":
     return Progress(*columns, console=console, redirect_stdout=False, disable=not shown)
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """As in `lai run`: sums keep their order, so both give the same bits on a CPU."""
     import torch
 
     torch.set_num_threads(1)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set {text!r}: give key=value, e.g. graph.layers=1")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value

@@ -4,8 +4,6 @@ This is all that the driver calls. Everything is a function of its arguments. Tr
 `work_dir`; an NER evaluation leaves its entities beside the model, for end-to-end evaluations.
 """
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,19 +15,20 @@ import torch
 from lai_net.config import EntitySource, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.metrics.documents import count_documents
-from lai_net.metrics.scoring import Averaging, Protocol, Scores, Task, score_sentences
+from lai_net.evaluation import Evaluation, score_predictions, score_split
+from lai_net.metrics.scoring import Scores, Task
 from lai_net.model.encoder import EncoderSource
-from lai_net.schema import Corpus, Entity, Labels, Sentence, Span
+from lai_net.schema import Corpus, Entity, Labels, Sentence
 from lai_net.settings import config_from_dict
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import load_description, load_weights
-from lai_net.training.features import shared_features
-from lai_net.training.loop import EpochReport, train
+from lai_net.training.features import FeatureStore
+from lai_net.training.loop import EpochReport, claim, open_folder, train
 from lai_net.training.ner_task import NerTask
 from lai_net.training.probe import Probe, meter_of, probe
 from lai_net.training.re_task import ReTask
 from lai_net.training.task import PredictedSentence, Predictions
+from lai_net.upstream import store_entities, with_entities
 
 __all__ = [
     "EpochReport",
@@ -41,34 +40,6 @@ __all__ = [
     "probe_trial",
     "train_trial",
 ]
-
-PROTOCOLS: tuple[Protocol, ...] = ("pure", "plmarker")
-AVERAGINGS: tuple[Averaging, ...] = ("micro", "macro")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of one trial on one split.
-
-    Attributes:
-        split: dev or test.
-        entities: `predicted` (NER, or RE on a trial's predictions), `gold` (RE), or `gold_typed_by_model` (RE
-            on gold spans that take their types from the RE model).
-        scores: per task, protocol and averaging: precision, recall and f1 in 0-1; of NER also `f1_overlap`,
-            the F1 with the entities that were left out since a likelier one of their type overlaps them.
-        coverage: what was seen, kept and unreachable, as counts.
-        documents: per task and protocol the counts of each document (`lai_net.metrics.documents`).
-    """
-
-    split: str
-    entities: str
-    scores: list[dict[str, Any]]
-    coverage: dict[str, int]
-    documents: list[dict[str, Any]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -90,7 +61,7 @@ def train_trial(
     resume_from: Sequence[Path] = (),
     upstream_dir: Path | None = None,
     device: str = "cpu",
-    features: Path | None = None,
+    features: FeatureStore | None = None,
 ) -> Iterator[EpochReport]:
     """Train one config with one seed; see `lai_net.training.loop.train`.
 
@@ -98,33 +69,44 @@ def train_trial(
         config: what to train.
         seed: of all random streams.
         corpus: with train and the split of `training.selection`.
-        work_dir: the only folder written to, beside `features`.
+        work_dir: the only folder written to, beside that of `features`.
         resume_from: folders of earlier attempts.
         upstream_dir: `best` of the NER trial that `training.selection_entities` names; None where it is gold.
         device: torch's name.
-        features: folder where states that are constant (`TrialConfig.has_constant_states`) are kept for all
-            trainings that give it; None computes them whenever they are needed.
+        features: keeps states that are constant (`TrialConfig.has_constant_states`) for all trainings that
+            give it; None computes them whenever they are needed.
 
     Raises:
-        InputError: config and corpus do not fit each other.
+        InputError: config and corpus do not fit each other, or `work_dir` holds another training.
         DivergedError: the loss is not finite.
     """
-    streams = Streams(seed, torch.device(device))
-    task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
-    if not task.num_examples:
-        raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
+    description: dict[str, Any] = {
+        "config": asdict(config),
+        "labels": _labels_to_dict(corpus.labels),
+        "encoder_id": encoder_id(config.encoder.name),
+        "corpus": {"name": corpus.name, "content_id": corpus.content_id},
+        "seed": seed,
+        "encoder_passes": config.input.encoder_passes,
+    }
+    open_folder(work_dir, description)
+    task = _training_task(config, seed, corpus, device)
+    claim(work_dir, description)
     selection = corpus.sentences(config.training.selection)
     given: Sequence[Sentence] = selection
     scored: Task = config.phase
     if config.training.selection_entities != "gold":
-        given = _with_predicted(upstream_dir, corpus, config.training.selection, device)
+        if upstream_dir is None:
+            raise InputError(
+                "training.selection_entities names an NER trial, but its model was not given; set it to gold"
+            )
+        given = _given_by_ner(upstream_dir, corpus, config.training.selection, "predicted", device)
         scored = "RE+"
     _share_features(task, features, None)
     _share_features(task, features, given)
 
     def evaluate() -> tuple[Scores, float | None]:
         predictions = task.predict(given)
-        scores = _score(
+        scores = score_predictions(
             selection,
             predictions,
             corpus.labels,
@@ -133,15 +115,8 @@ def train_trial(
         )
         return scores[scored], _filter_recall(config, predictions)
 
-    description = {
-        "config": asdict(config),
-        "labels": _labels_to_dict(corpus.labels),
-        "encoder_id": encoder_id(config.encoder.name),
-        "corpus": {"name": corpus.name, "content_id": corpus.content_id, "train": dict(task.coverage)},
-        "seed": seed,
-        "encoder_passes": "two-pass" if task.model.first_round.two_pass else "dense",
-    }
-    yield from train(task, evaluate, work_dir, resume_from=resume_from, description=description)
+    described = description | {"corpus": {**description["corpus"], "train": dict(task.coverage)}}
+    yield from train(task, evaluate, work_dir, resume_from=resume_from, description=described)
 
 
 def probe_trial(config: TrialConfig, corpus: Corpus, *, steps: int = 3, device: str = "cpu") -> Probe:
@@ -152,10 +127,7 @@ def probe_trial(config: TrialConfig, corpus: Corpus, *, steps: int = 3, device: 
         DivergedError: the loss is not finite.
     """
     meter = meter_of(torch.device(device))
-    streams = Streams(0, torch.device(device))
-    task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
-    if not task.num_examples:
-        raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
+    task = _training_task(config, 0, corpus, device)
     return probe(task, meter, corpus.sentences(config.training.selection), steps)
 
 
@@ -167,7 +139,7 @@ def evaluate_trial(
     upstream_dir: Path | None = None,
     typed: bool = False,
     device: str = "cpu",
-    features: Path | None = None,
+    features: FeatureStore | None = None,
 ) -> Evaluation:
     """Score a trained model.
 
@@ -176,12 +148,13 @@ def evaluate_trial(
         corpus: with the split.
         split: dev or test.
         upstream_dir: RE only: `best` of the NER trial whose predicted entities are taken; None takes gold.
-        typed: RE on gold only: their types come from the model (`gold_typed_by_model`).
+        typed: RE only: gold spans with the types of a model (`gold_typed_by_model`): of the NER trial, or
+            where none is given of the RE model itself.
         device: torch's name.
         features: as in `train_trial`; acts where candidates do not depend on another trial.
 
     Raises:
-        InputError: `typed`, but the model does not type entities.
+        InputError: `typed`, but the model does not type entities; or no NER model of this corpus is given.
     """
     trained = load_model(model_dir, device)
     gold = corpus.sentences(split)
@@ -190,25 +163,20 @@ def evaluate_trial(
     entities: EntitySource = "predicted"
     if isinstance(trained.task, NerTask):
         predictions = trained.task.predict(gold)
-        _store_entities(_entities_file(model_dir, corpus, split), predictions)
+        store_entities(model_dir, corpus, split, entities, (item.sentence for item in predictions.sentences))
     elif upstream_dir is None:
         entities = "gold_typed_by_model" if typed else "gold"
         if entities not in trained.config.evaluated_on:
-            raise InputError(f"{model_dir}: does not type entities; train it with head.object_typing")
+            raise InputError(
+                f"{model_dir}: does not type entities; train it with head.object_typing, or give an NER model"
+            )
         predictions = trained.task.predict(gold, typed=typed)
     else:
-        predictions = trained.task.predict(_with_predicted(upstream_dir, corpus, split, device))
+        entities = "gold_typed_by_model" if typed else "predicted"
+        given = _given_by_ner(upstream_dir, corpus, split, entities, device)
+        predictions = trained.task.predict(given, typed=False if typed else None)
     tasks: tuple[Task, ...] = ("NER",) if trained.config.phase == "NER" else ("RE", "RE+")
-    scores = [
-        {"task": task, "protocol": protocol, "averaging": averaging, **result[task].as_dict()}
-        | ({"f1_overlap": _f1_overlap(gold, predictions, protocol, averaging)} if task == "NER" else {})
-        for protocol in PROTOCOLS
-        for averaging in AVERAGINGS
-        for result in [_score(gold, predictions, corpus.labels, protocol=protocol, averaging=averaging)]
-        for task in tasks
-    ]
-    documents = _count_documents(corpus, split, predictions, tasks)
-    return Evaluation(split, entities, scores, dict(predictions.coverage), documents)
+    return score_split(corpus, split, predictions, entities, tasks)
 
 
 def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) -> Predictions:
@@ -274,6 +242,17 @@ def build_model(
     return TrainedModel(config, labels, task, origin)
 
 
+def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) -> NerTask | ReTask:
+    """A phase that is to be trained, with the examples of the training split."""
+    streams = Streams(seed, torch.device(device))
+    task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
+    if not task.num_examples:
+        raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
+    if config.training.compile and task.device.type == "cuda":
+        task.model.first_round.encoder.compile_passes()
+    return task
+
+
 def _task(
     config: TrialConfig,
     labels: Labels,
@@ -291,56 +270,13 @@ def _task(
 
 
 def _share_features(
-    task: NerTask | ReTask, folder: Path | None, sentences: Sequence[Sentence] | None
+    task: NerTask | ReTask, features: FeatureStore | None, sentences: Sequence[Sentence] | None
 ) -> None:
-    """Have the encoder's states of sentences, or of the training split, read from `folder`."""
-    if folder is not None and task.config.has_constant_states:
+    """Have the encoder's states of sentences, or of the training split, read from `features`."""
+    if features is not None and task.config.has_constant_states:
         first_round, texts = task.model.first_round, task.marked_texts(sentences)
         with task.autocast():
-            first_round.features.append(shared_features(folder, task.config, texts, first_round))
-
-
-def _score(
-    gold: Sequence[Sentence],
-    predictions: Predictions,
-    labels: Labels,
-    *,
-    protocol: Protocol,
-    averaging: Averaging,
-) -> Mapping[Task, Scores]:
-    predicted = [item.sentence for item in predictions.sentences]
-    return score_sentences(
-        gold, predicted, protocol=protocol, averaging=averaging, symmetric=labels.symmetric
-    )
-
-
-def _f1_overlap(
-    gold: Sequence[Sentence], predictions: Predictions, protocol: Protocol, averaging: Averaging
-) -> float:
-    """F1 of NER before overlaps of one type are removed; PL-Marker's run_acener.py prints both numbers."""
-    predicted = [
-        Sentence(item.words, tuple(entity for entity, _ in (*item.entities, *item.overlapping)))
-        for item in predictions.sentences
-    ]
-    scores = score_sentences(gold, predicted, protocol=protocol, averaging=averaging, symmetric=frozenset())
-    return scores["NER"].f1
-
-
-def _count_documents(
-    corpus: Corpus, split: str, predictions: Predictions, tasks: Sequence[Task]
-) -> list[dict[str, Any]]:
-    predicted = [item.sentence for item in predictions.sentences]
-    return [
-        counts.as_dict()
-        for protocol in PROTOCOLS
-        for counts in count_documents(
-            corpus.splits[split],
-            predicted,
-            protocol=protocol,
-            tasks=tasks,
-            symmetric=corpus.labels.symmetric,
-        )
-    ]
+            first_round.features.append(features.states(task.config, texts, first_round))
 
 
 def _filter_recall(config: TrialConfig, predictions: Predictions) -> float | None:
@@ -351,38 +287,25 @@ def _filter_recall(config: TrialConfig, predictions: Predictions) -> float | Non
     return counts["gold_kept"] / reachable
 
 
-def _entities_file(model_dir: Path, corpus: Corpus, split: str) -> Path:
-    return model_dir / f"entities-{split}-{corpus.content_id[:12]}.json"
+def _given_by_ner(
+    model_dir: Path, corpus: Corpus, split: str, source: EntitySource, device: str
+) -> list[Sentence]:
+    """A split's sentences with the entities that an NER trial predicts, or with its types on gold spans."""
 
+    def find() -> list[Sentence]:
+        ner = load_model(model_dir, device)
+        if not isinstance(ner.task, NerTask):
+            raise InputError(f"{model_dir}: a model of phase NER is needed, but it is of RE; give another")
+        if unknown := corpus.labels.entities.keys() - ner.labels.entities.keys():
+            raise InputError(
+                f"{model_dir}: knows no entity type {min(unknown)!r}; give an NER model of {corpus.name}"
+            )
+        gold = corpus.sentences(split)
+        if source == "gold_typed_by_model":
+            return ner.task.with_types(gold)
+        return [item.sentence for item in ner.task.predict(gold).sentences]
 
-def _store_entities(path: Path, predictions: Predictions) -> None:
-    rows = [
-        [[entity.span.start, entity.span.end, entity.type] for entity, _ in sentence.entities]
-        for sentence in predictions.sentences
-    ]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(rows))
-    temporary.rename(path)
-
-
-def _predicted_entities(model_dir: Path, corpus: Corpus, split: str, device: str) -> list[list[Entity]]:
-    """Of an NER trial: stored by its evaluation, else predicted now."""
-    path = _entities_file(model_dir, corpus, split)
-    if not path.is_file():
-        evaluate_trial(model_dir, corpus, split, device=device)
-    rows = json.loads(path.read_text())
-    return [[Entity(Span(start, end), name) for start, end, name in row] for row in rows]
-
-
-def _with_predicted(ner_dir: Path | None, corpus: Corpus, split: str, device: str) -> list[Sentence]:
-    """A split's sentences with the entities that an NER trial predicts."""
-    if ner_dir is None:
-        raise InputError(
-            "training.selection_entities names an NER trial, but its model was not given; set it to gold"
-        )
-    found = _predicted_entities(ner_dir, corpus, split, device)
-    gold = corpus.sentences(split)
-    return [replace(sentence, entities=tuple(spans)) for sentence, spans in zip(gold, found, strict=True)]
+    return with_entities(model_dir, corpus, split, source, find)
 
 
 def _labels_to_dict(labels: Labels) -> dict[str, Any]:

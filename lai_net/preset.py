@@ -10,6 +10,7 @@ only what differs.
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -75,10 +76,7 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> Preset:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        name = path.stem if path.parent == FOLDER else str(path)
-        raise InputError(
-            f"no preset {name!r}; known: {', '.join(preset_names())}, or the path of a .toml file"
-        ) from error
+        raise InputError(_no_preset(path)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     if path in extended_by:
@@ -94,6 +92,14 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> Preset:
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
     return preset
+
+
+def _no_preset(path: Path) -> str:
+    if path.parent != FOLDER:
+        return f"{path}: no such file; give a preset's .toml file, or the name of one that ships"
+    names = preset_names()
+    near = ", ".join(get_close_matches(path.stem, names, n=5, cutoff=0.5)) or f"{names[0]} to {names[-1]}"
+    return f"no preset {path.stem!r}; those that ship lie in lai_net/presets ({near}), or give a .toml file"
 
 
 def _preset(content: dict[str, Any], bases: Sequence[Preset]) -> Preset:

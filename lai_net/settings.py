@@ -20,7 +20,7 @@ def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConf
         section, _, name = key.partition(".")
         owner = getattr(config, section, None) if section != "phase" else None
         if not dataclasses.is_dataclass(owner) or name not in _field_types(type(owner)):
-            raise InputError(f"unknown setting {key!r}; known: {', '.join(setting_names())}")
+            raise InputError(f"unknown setting {key!r}; {_known(section)}")
         changes.setdefault(section, {})[name] = _checked(key, value, _field_types(type(owner))[name])
     sections = {
         section: dataclasses.replace(getattr(config, section), **values)
@@ -54,6 +54,15 @@ def setting_names() -> list[str]:
     ]
 
 
+def _known(section: str) -> str:
+    """What could have been meant: the section's settings, or the sections."""
+    names = [name.partition(".") for name in setting_names()]
+    own = [name for owner, _, name in names if owner == section]
+    if own:
+        return f"known in {section}: {', '.join(own)}"
+    return f"known are section.name of {', '.join(dict.fromkeys(owner for owner, _, _ in names))}"
+
+
 def _field_types(owner: Any) -> dict[str, Any]:
     return get_type_hints(owner)
 
@@ -72,3 +81,13 @@ def _checked(key: str, value: Any, expected: Any) -> Any:
         names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
         raise InputError(f"{key} must be of type {names}, but got {value!r}")
     return value
+
+
+def doubts(config: TrialConfig) -> list[str]:
+    """What is allowed and was measured to do harm, a line for the user each."""
+    if config.screens_text and config.filter.threshold > 0:
+        return [
+            f'filter.threshold {config.filter.threshold} with filter.stage = "text" loses gold spans, more '
+            "as training goes on (decision 11: to .87); set filter.threshold = 0 and filter.ratio = 0.75"
+        ]
+    return []

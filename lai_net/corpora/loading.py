@@ -87,6 +87,8 @@ def num_folds(source: str) -> int:
 def _check_fold(fold: int | None, count: int) -> None:
     if fold is None and count > 1:
         raise InputError(f"the corpus has {count} folds; give one of 0 to {count - 1}")
+    if fold and count == 1:
+        raise InputError(f"fold {fold} does not exist, the corpus has no folds; leave the fold out")
     if fold is not None and not 0 <= fold < count:
         raise InputError(f"fold {fold} does not exist, the corpus has {count}; count folds from 0")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lai_net.corpora.dygie import join_relation, read_dygie_predictions, sentence_frames
+from lai_net.corpora.loading import detect_format
 from lai_net.corpora.records import (
     CorpusFile,
     Place,
@@ -36,6 +37,10 @@ def read_predictions(path: Path, ner_path: Path | None = None) -> tuple[Document
     if ner_path is None:
         if _is_plmarker_file(path):
             raise InputError(f"{path}: is PL-Marker's RE output; give its NER output, too, with --ner FILE")
+        if detect_format(path) == "spert":
+            raise InputError(
+                f"{path}: is one JSON list, as SpERT writes; give DyGIE JSON lines with predicted_ner"
+            )
         return read_dygie_predictions(path).documents
     documents = read_dygie_predictions(ner_path).documents
     place = Place(path, 1)

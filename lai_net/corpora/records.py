@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lai_net.errors import InputError
 from lai_net.schema import Document
 
+_SHOWN = 120
 Format = Literal["dygie", "spert"]
 
 
@@ -70,7 +71,8 @@ def bad_json(error: Exception, place: Place) -> InputError:
 
 def shown(value: object) -> str:
     """A short, one-line picture of a value for a message."""
-    return reprlib.repr(value)
+    text = reprlib.repr(value)  # of which a nested value's may still be long
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def object_at(value: Any, place: Place, what: str) -> dict[str, Any]:

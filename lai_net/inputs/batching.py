@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+INFERENCE_TOKENS = 4096
+"""Padded text and marker tokens in a batch without gradients."""
 _BUCKET_BATCHES = 8
 
 

@@ -103,18 +103,31 @@ class TwoPassEncoder(nn.Module):
         """As every module; a fixed encoder stays in evaluation mode, where its states are always the same."""
         return super().train(mode and not self.fixed)
 
-    def encode(self, ids: Tensor, positions: Tensor, seen: Tensor) -> tuple[Tensor, Memory]:
+    def look_up(self, *texts: Tensor) -> list[Tensor]:
+        """Embeddings (B, L, H) of texts int (B, L), word pieces and marker ids.
+
+        The gradient of a lookup is as large as the vocabulary: there is one, of each distinct id.
+        """
+        ids, places = torch.cat([text.flatten() for text in texts]).unique(return_inverse=True)
+        is_marker = ids >= self.vocab_size
+        words = self.embeddings.word_embeddings(ids.masked_fill(is_marker, 0))
+        markers = self.markers((ids - self.vocab_size).clamp(min=0))
+        distinct = torch.where(is_marker.unsqueeze(-1), markers, words)
+        split = places.split([text.numel() for text in texts])
+        return [F.embedding(own.view_as(text), distinct) for own, text in zip(split, texts, strict=True)]
+
+    def encode(self, embedded: Tensor, positions: Tensor, seen: Tensor) -> tuple[Tensor, Memory]:
         """One pass over whole sequences.
 
         Args:
-            ids: int (B, L), word pieces and marker ids.
+            embedded: (B, L, H), from `look_up`.
             positions: int (B, L).
             seen: bool (B, 1 or L, L), which keys a query may see.
 
         Returns:
             States (B, L, H) and the keys and values for a second pass.
         """
-        states = self._embed(ids, positions)
+        states = self.embeddings(inputs_embeds=embedded, position_ids=positions)
         layers = []
         for layer in self.layers:
             states, key, value = self._run(self._read_layer, layer, states, seen)
@@ -132,12 +145,17 @@ class TwoPassEncoder(nn.Module):
         Returns:
             States (B, P, 2, H), equal to those of one dense pass with the same visibility.
         """
-        batch, pairs, _ = ids.shape
-        states = self._embed(ids.flatten(1), positions.flatten(1))
+        kinds, places = ids.flatten(1) - self.vocab_size, positions.flatten(1)
+        index = None
+        if not self.training:  # without dropout markers of a kind at a place differ only after layer one
+            distinct, index = (kinds * self.max_positions + places).unique(return_inverse=True)
+            kinds, places = (distinct // self.max_positions)[None], (distinct % self.max_positions)[None]
+        states: Tensor = self.embeddings(inputs_embeds=self.markers(kinds), position_ids=places)
         bias = torch.zeros_like(memory.valid, dtype=torch.float32).masked_fill(~memory.valid, -1e4)
         for layer, (key, value) in zip(self.layers, memory.layers, strict=True):
-            states = self._run(self._mark_layer, layer, states, key, value, bias)
-        return states.view(batch, pairs, 2, self.hidden_size)
+            states = self._run(self._mark_layer, layer, states, key, value, bias, index)
+            index = None
+        return states.view(*ids.shape, self.hidden_size)
 
     def compile_passes(self) -> None:
         """`torch.compile` both passes, for any lengths; the first call of each takes a while."""
@@ -162,9 +180,20 @@ class TwoPassEncoder(nn.Module):
         )
         return self._finish(layer, mixed, states), key, value
 
-    def _mark_layer(self, layer: Any, states: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """The markers' states (B, 2P, H) after one layer over a context's keys and values (B, A, C, D)."""
-        own_query, own_key, own_value = self._project(layer, states)
+    def _mark_layer(
+        self,
+        layer: Any,
+        states: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """The markers' states (B, 2P, H) after one layer over a context's keys and values (B, A, C, D).
+
+        With `index` int (B, 2P), `states` (1, U, H) are the distinct ones, and it says which each marker has.
+        """
+        own_query, own_key, own_value = self._project(layer, states, index)
         own_query = own_query * own_query.shape[-1] ** -0.5
         partner_key, partner_value = _partner(own_key), _partner(own_value)
         scores = torch.cat(
@@ -178,21 +207,14 @@ class TwoPassEncoder(nn.Module):
         weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
         mixed = weights[..., :-2] @ value
         mixed = mixed + weights[..., -2:-1] * own_value + weights[..., -1:] * partner_value
-        return self._finish(layer, mixed, states)
+        return self._finish(layer, mixed, _spread(states, index))
 
-    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        is_marker = ids >= self.vocab_size
-        words = self.embeddings.word_embeddings(ids.masked_fill(is_marker, 0))
-        markers = self.markers((ids - self.vocab_size).clamp(min=0))
-        embedded = torch.where(is_marker.unsqueeze(-1), markers, words)
-        states: Tensor = self.embeddings(inputs_embeds=embedded, position_ids=positions)
-        return states
-
-    def _project(self, layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, layer: Any, states: Tensor, index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         attention = layer.attention.self
-        shape = (*states.shape[:2], self.num_heads, -1)
         query, key, value = (
-            projection(states).view(shape).transpose(1, 2)
+            _spread(projection(states), index).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for projection in (attention.query, attention.key, attention.value)
         )
         return query, key, value
@@ -201,6 +223,11 @@ class TwoPassEncoder(nn.Module):
         mixed = mixed.transpose(1, 2).reshape(states.shape)
         finished: Tensor = layer.feed_forward_chunk(layer.attention.output(mixed, states))
         return finished
+
+
+def _spread(distinct: Tensor, index: Tensor | None) -> Tensor:
+    """Rows of (1, U, H) at `index` int (B, L) -> (B, L, H); without one, as they are."""
+    return distinct if index is None else F.embedding(index, distinct[0])
 
 
 def _partner(pairs: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 Under Inv. and Vis. nothing sees a marker but its partner, so the context is read once and the pairs
 attend to its keys and values; under Inv. the annotations do not see the text either and are read once a
-training step, or once for all inference. Under Full everything sees everything, and other readings of the
-mask let more than its partner see a marker: there each pack of candidates takes one dense pass.
-`FirstRound.two_pass` says which way is taken.
+training step (a micro-batch, where there are some), or once for all inference. Under Full everything sees
+everything, and other readings of the mask let more than its partner see a marker: there each pack of
+candidates takes one dense pass.
+`InputConfig.encoder_passes` says which way is taken.
 
 B batch, T text tokens, N annotation tokens, E labels, P marker pairs, H hidden.
 """
@@ -138,7 +139,7 @@ class FirstRound(nn.Module):
         Args:
             text: the batch.
             text_first: the text's states are needed before candidates are chosen; where the mask forbids to
-                read it without markers, the text is then read alone, once more.
+                read it without markers, it is then read without them, once more.
         """
         for features in self.features:
             if (found := features.find(text.ids, text.valid)) is not None:
@@ -148,25 +149,19 @@ class FirstRound(nn.Module):
     def _read(self, text: Text, *, text_first: bool = False) -> Reading:
         """`read` by the encoder itself."""
         if not self.two_pass:
-            states = self._read_context(text.ids, text.valid)[0] if text_first else None
-            return Reading(text, states, None, None)
+            return Reading(text, self._read_unmarked(text) if text_first else None, None, None)
         if not self.has_annotations:
-            states, memory = self._read_context(text.ids, text.valid)
+            states, memory = self._read_alone(text)
             return Reading(text, states, None, memory)
         ids = self.annotation_ids.unsqueeze(0)
-        valid = torch.ones_like(ids, dtype=torch.bool)
         batch, length = text.ids.shape
         if self.settings.attention_mask == "inv":
-            states, memory = self._read_context(text.ids, text.valid)
-            annotations, annotation_memory = self._read_annotations()
+            words, phrases = self.encoder.look_up(text.ids, ids)
+            states, memory = self._read_context(words, text.valid)
+            annotations, annotation_memory = self._read_annotations(phrases)
             memory = memory.join(annotation_memory.expand(batch))
         else:
-            both, memory = self._read_context(
-                torch.cat([text.ids, ids.expand(batch, -1)], dim=1),
-                torch.cat([text.valid, valid.expand(batch, -1)], dim=1),
-                self.annotation_start,
-                text_length=length,
-            )
+            both, memory = self._read_together(text)
             states, annotations = both[:, :length], both[:, length:]
         return Reading(text, states, self._label_ends(annotations), memory)
 
@@ -204,30 +199,54 @@ class FirstRound(nn.Module):
         ends = gather_tokens(interaction.text, subjects).unsqueeze(1)
         return PairInteraction(ends, interaction.pairs, interaction.labels)
 
-    def _read_annotations(self) -> tuple[Tensor, Memory]:
-        """States and memory of the annotations alone (batch 1).
+    def _read_annotations(self, phrases: Tensor) -> tuple[Tensor, Memory]:
+        """States and memory of the annotations alone, from their embeddings (1, N, H).
 
         In inference they are kept until training goes on, or until a weight or the precision changes.
         """
-        ids = self.annotation_ids.unsqueeze(0)
-        valid = torch.ones_like(ids, dtype=torch.bool)
+        valid = torch.ones(phrases.shape[:2], dtype=torch.bool, device=phrases.device)
         if self.training or torch.is_grad_enabled():
             self._annotations = None  # a fused optimizer changes weights without changing their version
-            return self._read_context(ids, valid, self.annotation_start)
-        device = ids.device.type
+            return self._read_context(phrases, valid, self.annotation_start)
+        device = phrases.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         version = (precision, *((p.data_ptr(), p._version) for p in self.encoder.parameters()))
         if self._annotations is None or self._annotations[0] != version:
-            self._annotations = (version, self._read_context(ids, valid, self.annotation_start))
+            self._annotations = (version, self._read_context(phrases, valid, self.annotation_start))
         return self._annotations[1]
 
+    def _read_unmarked(self, text: Text) -> Tensor:
+        """A text's states before a dense pass: with the annotations where it sees them, as in two passes.
+
+        Under Full no state is free of markers; there the text is read alone.
+        """
+        if self.has_annotations and self.settings.attention_mask == "vis":
+            return self._read_together(text)[0][:, : text.ids.shape[1]]
+        return self._read_alone(text)[0]
+
+    def _read_together(self, text: Text) -> tuple[Tensor, Memory]:
+        """States and memory of a text with the annotations behind it, which see each other (Vis.)."""
+        phrases = self.annotation_ids.expand(len(text.ids), -1)
+        (embedded,) = self.encoder.look_up(torch.cat([text.ids, phrases], dim=1))
+        return self._read_context(
+            embedded,
+            torch.cat([text.valid, torch.ones_like(phrases, dtype=torch.bool)], dim=1),
+            self.annotation_start,
+            text_length=text.ids.shape[1],
+        )
+
+    def _read_alone(self, text: Text) -> tuple[Tensor, Memory]:
+        """States and memory of a text without annotations."""
+        (embedded,) = self.encoder.look_up(text.ids)
+        return self._read_context(embedded, text.valid)
+
     def _read_context(
-        self, ids: Tensor, valid: Tensor, start: int = 0, *, text_length: int = 0
+        self, embedded: Tensor, valid: Tensor, start: int = 0, *, text_length: int = 0
     ) -> tuple[Tensor, Memory]:
         """Tokens that all see one another; from index `text_length` on positions count from `start`."""
-        index = torch.arange(ids.shape[1], device=ids.device)
+        index = torch.arange(valid.shape[1], device=valid.device)
         positions = torch.where(index < text_length, index, index - text_length + start)
-        return self.encoder.encode(ids, positions.expand_as(ids), valid.unsqueeze(1))
+        return self.encoder.encode(embedded, positions.expand_as(valid), valid.unsqueeze(1))
 
     def _mark_densely(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """One dense pass a pack; a pack without candidates of a sentence does not count for that sentence."""
@@ -265,8 +284,9 @@ class FirstRound(nn.Module):
         ]
         candidates = torch.arange(pairs, device=device)
         owners = torch.cat([torch.zeros_like(index), candidates, candidates])
+        (embedded,) = self.encoder.look_up(torch.cat(ids, dim=1))
         states, _ = self.encoder.encode(
-            torch.cat(ids, dim=1),
+            embedded,
             torch.cat([positions.expand(batch, -1), bounds[:, :, 0], bounds[:, :, 1]], dim=1),
             visible(torch.cat(kinds, dim=1), owners.expand(batch, -1), self.settings),
         )

@@ -65,7 +65,7 @@ class SolidMarkers(FirstRound):
             copies, places = with_solid_markers(
                 Text(text.ids[rows], text.valid[rows]), spans[rows, columns], markers.view(-1, 2)
             )
-            states, _ = self._read_context(copies.ids, copies.valid)
+            states, _ = self._read_alone(copies)
             marked[rows, columns] = gather_tokens(states, places).float()
         return marked
 

@@ -59,8 +59,6 @@ def build_first_round(
             config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id, bert=source.bert
         )
     encoder.checkpointing = config.training.activation_checkpointing
-    if config.training.compile:
-        encoder.compile_passes()
     annotations = tokenizer.annotations(phrases if config.input.is_annotated else [])
     start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
     used = start + len(annotations.ids)

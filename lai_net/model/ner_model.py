@@ -73,22 +73,26 @@ class NerModel(nn.Module):
                     self.text_fc = fully_connected(2 * width, width, config.head.dropout)
         self.second_round = build_second_round(width, config, streams)
 
-    def forward(self, batch: NerBatch, streams: Streams, *, cold: bool = False) -> NerOutput:
+    def forward(
+        self, batch: NerBatch, streams: Streams, *, cold: bool = False, with_gold: bool = False
+    ) -> NerOutput:
         """Classify a batch's candidates.
 
         Args:
-            batch: in training mode its gold spans join the filter's choice; in evaluation they are not read.
+            batch: in training mode its gold spans join the filter's choice.
             streams: of dropout.
             cold: training mode: the cold start's choice instead of the filter's.
+            with_gold: in evaluation gold spans join, too, to be typed; else they are not read there.
         """
+        with_gold = with_gold or self.training
         screened_on_text = self.text_fc is not None
         with streams.dropout("encoder"):
             reading = self.first_round.read(Text(batch.ids, batch.ids_valid), text_first=screened_on_text)
         if len(batch.ids) < len(batch.bounds):
             reading = reading.rows(batch.text_rows)
         if screened_on_text:
-            return self._screen_then_mark(batch, reading, streams, cold=cold)
-        return self._mark_then_screen(batch, reading, streams, cold=cold)
+            return self._screen_then_mark(batch, reading, streams, cold=cold, with_gold=with_gold)
+        return self._mark_then_screen(batch, reading, streams, cold=cold, with_gold=with_gold)
 
     def loss(self, output: NerOutput, batch: NerBatch, whole: Counter[str] | None = None) -> Tensor:
         """L_ner = L_filter + L_span (Eq. 11, 12), each a mean over its spans of the batch.
@@ -117,7 +121,7 @@ class NerModel(nn.Module):
         return Counter(candidates=int(batch.valid.sum()), classified=int(output.kept_valid.sum()))
 
     def _screen_then_mark(
-        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool
+        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool, with_gold: bool
     ) -> NerOutput:
         """`filter.stage = "text"`: spans are screened on text states, survivors get markers."""
         if reading.states is None or self.text_fc is None or self.filter is None:
@@ -125,7 +129,7 @@ class NerModel(nn.Module):
         with streams.dropout("heads"):
             ends = gather_tokens(reading.states, batch.bounds).flatten(2)
             filter_logits = in_float32(self.filter, self.text_fc(ends)).squeeze(-1)
-        kept, kept_valid = kept_first(self._choice(filter_logits, batch, cold=cold))
+        kept, kept_valid = kept_first(self._choice(filter_logits, batch, cold=cold, with_gold=with_gold))
         with streams.dropout("encoder"):
             bounds = gather_tokens(batch.bounds, kept)
             interaction = self.first_round.mark(reading, bounds, kept_valid)
@@ -134,7 +138,7 @@ class NerModel(nn.Module):
         return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
 
     def _mark_then_screen(
-        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool
+        self, batch: NerBatch, reading: Reading, streams: Streams, *, cold: bool, with_gold: bool
     ) -> NerOutput:
         """The paper's order: every candidate gets markers; the filter sees span representations."""
         with streams.dropout("encoder"):
@@ -142,18 +146,20 @@ class NerModel(nn.Module):
         with streams.dropout("heads"):
             spans = self.span_fc(interaction.pairs.flatten(2))
             filter_logits = None if self.filter is None else in_float32(self.filter, spans).squeeze(-1)
-        chosen = batch.valid if filter_logits is None else self._choice(filter_logits, batch, cold=cold)
+        chosen = batch.valid
+        if filter_logits is not None:
+            chosen = self._choice(filter_logits, batch, cold=cold, with_gold=with_gold)
         kept, kept_valid = kept_first(chosen)
         spans = gather_tokens(spans, kept)
         return self._classified(filter_logits, kept, kept_valid, spans, interaction.labels, streams)
 
-    def _choice(self, filter_logits: Tensor, batch: NerBatch, *, cold: bool) -> Tensor:
+    def _choice(self, filter_logits: Tensor, batch: NerBatch, *, cold: bool, with_gold: bool) -> Tensor:
         logits = filter_logits.detach()
         is_gold = batch.targets > 0
         if self.training and cold:
             return cold_candidates(logits, batch.valid, is_gold, self.config.filter.cold_negatives)
         chosen = select_candidates(logits, batch.valid, batch.num_words, self.config.filter)
-        return chosen | is_gold if self.training else chosen
+        return chosen | is_gold if with_gold else chosen
 
     def _classified(
         self,

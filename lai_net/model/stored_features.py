@@ -6,6 +6,7 @@ they come from; of what is not stored, nothing is said. Tensors are float32 or b
 U stored texts, B asked ones, T tokens, P marker pairs, E labels, H hidden.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lai_net.inputs.marked_texts import MarkedTexts, candidate_key, text_key
 
 TOKENS, PAIRS, LABELS = "tokens.npy", "pairs.npy", "labels.npy"
 """Arrays (all tokens, H), (all candidates, 2, H), (1 or U, E, 2, H); the last two only if they are read."""
+Arrays = Mapping[str, np.ndarray]
+"""Those that there are, by name."""
 _BFLOAT16 = np.dtype(np.int16)
 """NumPy has no such type: the bits are stored as those of integers."""
 
@@ -25,14 +28,12 @@ class StoredFeatures:
     """The stored states of some texts; only the pages that are asked for are read from disk.
 
     Args:
-        folder: with the arrays.
+        arrays: the states.
         texts: what they were computed of, which says where each state is.
     """
 
-    def __init__(self, folder: Path, texts: MarkedTexts) -> None:
-        self.tokens, self.pairs, self.labels = (
-            _open(folder / name) if (folder / name).is_file() else None for name in (TOKENS, PAIRS, LABELS)
-        )
+    def __init__(self, arrays: Arrays, texts: MarkedTexts) -> None:
+        self.tokens, self.pairs, self.labels = map(arrays.get, (TOKENS, PAIRS, LABELS))
         self._rows = {text_key(ids): row for row, ids in enumerate(texts.ids)}
         self._starts = np.cumsum([0, *(len(ids) for ids in texts.ids)])
         self._candidates = texts.candidate_keys
@@ -103,5 +104,8 @@ def storable(states: Tensor, dtype: torch.dtype) -> np.ndarray:
     return (rounded.view(torch.int16) if dtype == torch.bfloat16 else rounded).numpy()
 
 
-def _open(path: Path) -> np.ndarray:
-    return np.asarray(np.load(path, mmap_mode="r"))  # no memmap any more, but still mapped
+def open_arrays(folder: Path) -> Arrays:
+    """The arrays of a folder, memory-mapped."""
+    paths = [folder / name for name in (TOKENS, PAIRS, LABELS)]
+    # As plain arrays: no memmaps any more, but still mapped.
+    return {path.name: np.asarray(np.load(path, mmap_mode="r")) for path in paths if path.is_file()}

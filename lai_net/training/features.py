@@ -12,47 +12,101 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
-from lai_net.inputs.batching import padded, sorted_batches
+from lai_net.errors import InputError
+from lai_net.inputs.batching import INFERENCE_TOKENS, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.first_round import FirstRound, Text
-from lai_net.model.stored_features import LABELS, PAIRS, TOKENS, StoredFeatures, storable
+from lai_net.model.stored_features import (
+    LABELS,
+    PAIRS,
+    TOKENS,
+    Arrays,
+    StoredFeatures,
+    open_arrays,
+    storable,
+)
 
 FORMAT = 1
 """Raised by hand whenever the same texts would give other states or be stored otherwise."""
 DESCRIPTION = "features.json"
-_BATCH_TOKENS = 4096
 
 
-def shared_features(
-    folder: Path, config: TrialConfig, texts: MarkedTexts, first_round: FirstRound
-) -> StoredFeatures:
-    """The states of texts and their candidates, computed now if `folder` lacks them.
+class Carrier(Protocol):
+    """Brings arrays to other machines, so that each need not read them from the folder."""
 
-    Of processes that lack the same states one computes them while the others wait.
+    def fetch(self, key: str) -> Arrays | None:
+        """What was offered under a key; None before."""
 
-    Args:
+    def offer(self, key: str, arrays: Arrays) -> None:
+        """Let others fetch arrays."""
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Where the states of frozen encoders are kept.
+
+    Attributes:
         folder: the cache's, shared by trainings.
-        config: with constant states (`TrialConfig.has_constant_states`).
-        texts: of a split.
-        first_round: of the config, with fixed features; computes under the caller's autocast.
+        carrier: of a cluster; None where all trainings read the folder.
     """
-    described = _description(config, texts, first_round)
-    place = folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
-    if not place.is_dir():
-        with _sole_builder(place):
-            if not place.is_dir():
-                dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
-                _publish(place, described, texts, first_round, dtype)
-    return StoredFeatures(place, texts)
+
+    folder: Path
+    carrier: Carrier | None = None
+
+    def states(self, config: TrialConfig, texts: MarkedTexts, first_round: FirstRound) -> StoredFeatures:
+        """The states of texts and their candidates, computed now if they are not kept.
+
+        Of processes that lack the same states one computes them while the others wait.
+
+        Args:
+            config: with constant states (`TrialConfig.has_constant_states`).
+            texts: of a split.
+            first_round: of the config, with fixed features; computes under the caller's autocast.
+
+        Raises:
+            InputError: what is kept is not of these texts.
+        """
+        described = _description(config, texts, first_round)
+        place = self.folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+        arrays = self._find(place)
+        if arrays is None:
+            with _sole_builder(place):
+                arrays = self._find(place)
+                if arrays is None:
+                    if not place.is_dir():
+                        dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+                        _publish(place, described, texts, first_round, dtype)
+                    arrays = open_arrays(place)
+                    if self.carrier is not None:
+                        self.carrier.offer(place.name, arrays)
+        _check_sizes(place, arrays, texts)
+        return StoredFeatures(arrays, texts)
+
+    def _find(self, place: Path) -> Arrays | None:
+        if self.carrier is not None:
+            return self.carrier.fetch(place.name)
+        return open_arrays(place) if place.is_dir() else None
+
+
+def _check_sizes(place: Path, arrays: Arrays, texts: MarkedTexts) -> None:
+    """Refuse arrays with other numbers of rows than their texts have tokens and candidates."""
+    wanted = {TOKENS: sum(map(len, texts.ids)), PAIRS: sum(map(len, texts.bounds))}
+    for name, array in arrays.items():
+        if len(array) != wanted.get(name, len(array)):
+            raise InputError(
+                f"{place}: {name} has {len(array)} rows, but its texts have {wanted[name]}; delete the folder"
+            )
 
 
 def _description(config: TrialConfig, texts: MarkedTexts, first_round: FirstRound) -> dict[str, Any]:
@@ -65,6 +119,7 @@ def _description(config: TrialConfig, texts: MarkedTexts, first_round: FirstRoun
     described = {
         "format": FORMAT,
         "torch": torch.__version__,
+        "transformers": transformers.__version__,  # embeddings and layers are its code
         "device": first_round.annotation_ids.device.type,
         "encoder_id": encoder_id(config.encoder.name),
         "num_layers": len(first_round.encoder.layers),
@@ -131,7 +186,7 @@ def _write_states(folder: Path, texts: MarkedTexts, first_round: FirstRound, dty
             name: stack.enter_context(_array_file(folder / name, shape, dtype))
             for name, shape in shapes.items()
         }
-        for members in sorted_batches(in_order, _BATCH_TOKENS):
+        for members in sorted_batches(in_order, INFERENCE_TOKENS):
             ids, ids_valid = padded([texts.ids[row] for row in members])
             bounds, valid = padded([texts.bounds[row] for row in members])
             reading = first_round.read(Text(ids.to(device), ids_valid.to(device)))

@@ -57,6 +57,7 @@ class EpochReport:
         return asdict(self)
 
 
+_OWNER = "training.json"
 Evaluate = Callable[[], tuple[Scores, float | None]]
 
 
@@ -82,9 +83,7 @@ def train(
 
     Raises:
         DivergedError: the loss is not finite.
-        InputError: `work_dir` holds another training.
     """
-    _claim(work_dir, description)
     folders = [work_dir, *resume_from]
     for folder in folders:
         history = finished_history(folder)
@@ -111,19 +110,33 @@ def train(
     finish(work_dir, state)
 
 
-def _claim(work_dir: Path, description: dict[str, Any]) -> None:
-    """Mark the folder as this training's; another one must not go on from its checkpoints."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    owner = work_dir / "training.json"
-    text = json.dumps(description, indent=1)
-    if not owner.exists():
-        temporary = owner.with_name(f".{owner.name}")
-        temporary.write_text(text)
-        temporary.rename(owner)
-    elif owner.read_text() != text:
+def open_folder(work_dir: Path, description: dict[str, Any]) -> None:
+    """Make a training's folder where it is missing; another training must not go on from its checkpoints.
+
+    Cheap, so that it comes before a model is built; `claim` then marks the folder.
+
+    Raises:
+        InputError: it cannot be written, or holds another training.
+    """
+    owner = work_dir / _OWNER
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        held = owner.read_text() if owner.exists() else None
+    except OSError as error:
+        raise InputError(f"{work_dir}: cannot be written ({error.strerror}); name another folder") from error
+    if held not in (None, json.dumps(description, indent=1)):
         raise InputError(
             f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
         )
+
+
+def claim(work_dir: Path, description: dict[str, Any]) -> None:
+    """Mark the folder as this training's."""
+    owner = work_dir / _OWNER
+    if not owner.exists():
+        temporary = owner.with_name(f".{owner.name}")
+        temporary.write_text(json.dumps(description, indent=1))
+        temporary.rename(owner)
 
 
 def _resume(

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lai_net.config import TrialConfig
-from lai_net.inputs.batching import bucketed_batches, sorted_batches
+from lai_net.inputs.batching import INFERENCE_TOKENS, bucketed_batches, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.inputs.ner_inputs import NerBatch, NerExample, ner_batch, ner_examples
 from lai_net.model.encoder import EncoderSource
@@ -16,7 +19,13 @@ from lai_net.schema import Entity, Labels, Sentence, Span
 from lai_net.streams import Streams
 from lai_net.training.task import PredictedSentence, Predictions, Task
 
-_INFERENCE_TOKENS = 4096  # padded text and marker tokens in a batch without gradients
+
+@dataclass(frozen=True)
+class _SpanScores:
+    """What the model says of one sentence: spans (K, 2) as in `NerExample`, and probabilities (K, 1 + E)."""
+
+    spans: np.ndarray
+    probabilities: Tensor
 
 
 class NerTask(Task):
@@ -65,25 +74,26 @@ class NerTask(Task):
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Entities of each sentence: argmax over kept spans, without overlaps of one type."""
         examples, coverage = self._read(sentences)
-        lengths = self._num_tokens(examples)
-        windows = [example.window for example in examples]
-        found: list[list[tuple[Entity, float]]] = [[] for _ in examples]
-        self.model.eval()
-        with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
-            for members in sorted_batches(lengths, _INFERENCE_TOKENS, windows):
-                batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
-                batch = batch.to(self.device)
-                output = self.model(batch, self.streams)
-                coverage.update(_filter_counts(output, batch))
-                output = output.cpu()
-                for row, index in enumerate(members):
-                    found[index] = self._decode(output, row, examples[index])
+        scores, counts = self._scores(examples)
         predicted = []
-        for sentence, candidates in zip(sentences, found, strict=True):
+        for sentence, own in zip(sentences, scores, strict=True):
+            candidates = self._decode(own)
             kept = without_overlaps(candidates)
             left_out = [candidate for candidate in candidates if candidate not in kept]
             predicted.append(PredictedSentence(sentence.words, tuple(kept), overlapping=tuple(left_out)))
-        return Predictions(predicted, coverage)
+        return Predictions(predicted, coverage + counts)
+
+    def with_types(self, sentences: Sequence[Sentence]) -> list[Sentence]:
+        """Sentences whose own spans have the types that the model gives them, the likeliest each.
+
+        A span that is out of the model's reach (too long, beyond the text limit) has no type then.
+        """
+        examples, _ = self._read(sentences)
+        scores, _ = self._scores(examples, with_gold=True)
+        return [
+            replace(sentence, entities=self._typed({entity.span for entity in sentence.entities}, own))
+            for sentence, own in zip(sentences, scores, strict=True)
+        ]
 
     def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
         """See `Task`; every candidate is one that may be marked, whatever a filter keeps of them."""
@@ -100,6 +110,27 @@ class NerTask(Task):
             max_span_words=settings.max_span_words,
             context_tokens=settings.context_tokens,
         )
+
+    def _scores(
+        self, examples: Sequence[NerExample], *, with_gold: bool = False
+    ) -> tuple[list[_SpanScores], Counter[str]]:
+        """The model's word on examples, and what its filter kept, as counts."""
+        scores: dict[int, _SpanScores] = {}
+        counts: Counter[str] = Counter()
+        windows = [example.window for example in examples]
+        self.model.eval()
+        with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
+            for members in sorted_batches(self._num_tokens(examples), INFERENCE_TOKENS, windows):
+                batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
+                batch = batch.to(self.device)
+                output = self.model(batch, self.streams, with_gold=with_gold)
+                counts.update(_filter_counts(output, batch))
+                output = output.cpu()
+                for row, index in enumerate(members):
+                    valid = output.kept_valid[row]
+                    spans = examples[index].spans[output.kept[row][valid].numpy()]
+                    scores[index] = _SpanScores(spans, output.class_logits[row][valid].softmax(-1))
+        return [scores[index] for index in range(len(examples))], counts
 
     def _losses(self, examples: Sequence[NerExample], *, cold: bool) -> Iterator[Tensor]:
         """The losses of one step; see `Task.steps`."""
@@ -140,17 +171,23 @@ class NerTask(Task):
         all_marked = self.config.input.is_levitated and not self.config.screens_text
         return [len(example.ids) + 2 * len(example.spans) * all_marked for example in examples]
 
-    def _decode(self, output: NerOutput, row: int, example: NerExample) -> list[tuple[Entity, float]]:
-        probabilities = output.class_logits[row].softmax(-1)
-        best, classes = probabilities.max(-1)
-        entity = (classes > 0) & output.kept_valid[row]
-        spans = example.spans[output.kept[row][entity].numpy()]
+    def _decode(self, scores: _SpanScores) -> list[tuple[Entity, float]]:
+        best, classes = scores.probabilities.max(-1)
         return [
             (Entity(Span(start, end), self.types[number - 1]), score)
             for (start, end), number, score in zip(
-                spans.tolist(), classes[entity].tolist(), best[entity].tolist(), strict=True
+                scores.spans.tolist(), classes.tolist(), best.tolist(), strict=True
             )
+            if number > 0
         ]
+
+    def _typed(self, spans: AbstractSet[Span], scores: _SpanScores) -> tuple[Entity, ...]:
+        numbers = scores.probabilities[:, 1:].argmax(-1).tolist()
+        types = {
+            Span(start, end): self.types[number]
+            for (start, end), number in zip(scores.spans.tolist(), numbers, strict=True)
+        }
+        return tuple(Entity(span, types.get(span, "")) for span in sorted(spans))
 
 
 def without_overlaps(candidates: Sequence[tuple[Entity, float]]) -> list[tuple[Entity, float]]:

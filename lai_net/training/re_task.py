@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lai_net.config import HeadConfig, TrialConfig
-from lai_net.inputs.batching import bucketed_batches, sorted_batches
+from lai_net.inputs.batching import INFERENCE_TOKENS, bucketed_batches, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.inputs.re_inputs import PairLabels, ReExample, candidate_entities, re_batch, re_examples
 from lai_net.model.encoder import EncoderSource
@@ -18,7 +18,8 @@ from lai_net.schema import Entity, Labels, Relation, Sentence
 from lai_net.streams import Streams
 from lai_net.training.task import PredictedSentence, Predictions, Task
 
-_INFERENCE_TOKENS = 4096
+RankedTriple = tuple[float, Relation, float]
+"""Summed log-probability of both directions, a relation, and its score."""
 
 
 @dataclass
@@ -110,7 +111,7 @@ class ReTask(Task):
         if budget is not None:
             read = zip(self._num_text_tokens(examples), examples, strict=True)
             sizes = [text + 2 * len(example.bounds) for text, example in read]
-            parts = sorted_batches(sizes, budget, [example.text for example in examples])
+            parts = sorted_batches(sizes, budget, self._shared_texts(examples))
         batches = [
             re_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
             for part in parts
@@ -126,8 +127,8 @@ class ReTask(Task):
         scores = [_SentenceScores() for _ in range(num_sentences)]
         self.model.eval()
         with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
-            texts = [example.text for example in examples]
-            for members in sorted_batches(self._num_text_tokens(examples), _INFERENCE_TOKENS, texts):
+            lengths, groups = self._num_text_tokens(examples), self._shared_texts(examples)
+            for members in sorted_batches(lengths, INFERENCE_TOKENS, groups):
                 batch = re_batch([examples[index] for index in members], self.tokenizer.pad_id)
                 output = self.model(batch.to(self.device), self.streams)
                 pairs = output.pair_logits.log_softmax(-1).cpu()
@@ -160,6 +161,15 @@ class ReTask(Task):
         copies = self.config.input.family == "marker"
         return [len(example.ids) * (len(example.bounds) if copies else 1) for example in examples]
 
+    def _shared_texts(self, examples: Sequence[ReExample]) -> list[int] | None:
+        """The text of each example, where those of one must stay together in a batch.
+
+        Under `marker` a window would bring all pairs of a document into one pass, though each reads a copy.
+        """
+        if self.config.input.family == "marker" and self.config.input.context_tokens:
+            return None
+        return [example.text for example in examples]
+
     def _typed(self, entities: Sequence[Entity], types: Mapping[int, Tensor]) -> list[Entity]:
         return [
             Entity(entity.span, self.types[int(types[index].argmax())]) if index in types else entity
@@ -173,7 +183,7 @@ class ReTask(Task):
         forward = [(number, name, False) for name, number in self.classes.forward.items()]
         inverse = [(number, name, True) for name, number in self.classes.inverse.items()]
         meaning = {number: (name, is_inverse) for number, name, is_inverse in [*inverse, *forward]}
-        found = []
+        found: list[RankedTriple] = []
         for (first, second), log_probabilities in sorted(pairs.items()):
             if first > second:
                 continue
@@ -182,9 +192,34 @@ class ReTask(Task):
             if best:
                 name, is_inverse = meaning[best]
                 subject, target = (second, first) if is_inverse else (first, second)
+                total = log_probabilities + backward
                 relation = Relation(entities[subject], entities[target], name)
-                found.append((relation, (log_probabilities + backward).softmax(-1)[best].item()))
-        return found
+                found.append((total[best].item(), relation, total.softmax(-1)[best].item()))
+        if self.config.head.overlapping_triples == "drop":
+            found = without_overlapping_triples(found)
+        return [(relation, score) for _, relation, score in found]
+
+
+def without_overlapping_triples(found: Sequence[RankedTriple]) -> list[RankedTriple]:
+    """Drop every relation whose two arguments overlap those of a likelier one of its type; order is kept.
+
+    Source: github.com/thunlp/PL-Marker, run_re.py (evaluate), which does so always.
+    Differs: a relation ranks by the summed log-probability of the class that was chosen for it; there one
+    that was found in the inverse direction ranks by that of the class which was not.
+    """
+    kept: list[RankedTriple] = []
+    for item in sorted(found, key=lambda item: -item[0]):
+        if not any(_overlap(item[1], other) for _, other, _ in kept):
+            kept.append(item)
+    return [item for item in found if item in kept]
+
+
+def _overlap(first: Relation, second: Relation) -> bool:
+    return (
+        first.type == second.type
+        and first.subject.span.overlaps(second.subject.span)
+        and first.object.span.overlaps(second.object.span)
+    )
 
 
 def joint_class(forward: Tensor, backward: Tensor, settings: HeadConfig) -> int:

@@ -1,10 +1,34 @@
-"""Fixtures of the tests of a search."""
+"""Fixtures: the whole command, and studies with a search."""
 
+import io
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import analysis.__main__ as command
 from tests.integration.searching import HEAD, SEARCH, drill, run
+
+Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
+
+
+@pytest.fixture
+def lai(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the whole command: its exit code, its JSON lines and its stderr."""
+
+    def call(*words: str | Path, stdin: str | None = None) -> tuple[int, list[dict[str, Any]], str]:
+        stream = io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")
+        monkeypatch.setattr(stream, "isatty", lambda: stdin is None, raising=False)
+        monkeypatch.setattr(sys, "stdin", stream)
+        with pytest.raises(SystemExit) as end:
+            command.main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return int(end.value.code or 0), [json.loads(line) for line in shown.out.splitlines()], shown.err
+
+    return call
 
 
 @pytest.fixture
@@ -25,9 +49,9 @@ def fast_search(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def finished_search(search_study, tmp_path) -> Path:
     """A ledger with a finished search without stops, so that many configs are complete."""
-    search_study.write_text(
-        (HEAD + SEARCH).replace("[search.scheduler]", '[search.scheduler]\nname = "none"')
-    )
+    asha = "reduction_factor = 2\nnoise_margin = 0.5"
+    assert asha in SEARCH
+    search_study.write_text((HEAD + SEARCH).replace(asha, 'name = "none"'))
     ledger = tmp_path / "ledger.sqlite"
     run(search_study, ledger)
     return ledger

@@ -1,12 +1,11 @@
 """`LaiNet` by itself, and `lai predict` and `lai save` around it, on models with random weights."""
 
-import io
 import json
 import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-import analysis.__main__ as command
 from lai_net import LaiNet, encoder_files
 from lai_net.config import Phase, TrialConfig
 from lai_net.encoder_files import encoder_id
@@ -26,6 +24,7 @@ from lai_net.schema import Labels
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import save_model
+from tests.integration.conftest import Run
 from tune.ledger import Ledger, TrialRow
 
 TEXTS: Sequence[Text] = [
@@ -310,51 +309,6 @@ def test_nothing_beside_its_own_files_is_read(
     assert LaiNet.from_pretrained(saved).extract(TEXTS) == expected
 
 
-Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
-
-
-@pytest.fixture
-def lai(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the whole command: its exit code, its JSON lines and its stderr."""
-
-    def run(*words: str | Path, stdin: str | None = None) -> tuple[int, list[dict[str, Any]], str]:
-        stream = io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")
-        monkeypatch.setattr(stream, "isatty", lambda: stdin is None, raising=False)
-        monkeypatch.setattr(sys, "stdin", stream)
-        with pytest.raises(SystemExit) as end:
-            command.main([str(word) for word in words])
-        shown = capsys.readouterr()
-        return int(end.value.code or 0), [json.loads(line) for line in shown.out.splitlines()], shown.err
-
-    return run
-
-
-def test_train_reports_on_stderr_and_predict_takes_its_folders(
-    lai: Run, tiny_encoder: str, tmp_path: Path
-) -> None:
-    document = {
-        "doc_key": "d",
-        "sentences": [["CRFs", "for", "parsing"], ["Parsing", "with", "CRFs"]],
-        "ner": [[[0, 0, "Method"], [2, 2, "Task"]], [[3, 3, "Task"], [5, 5, "Method"]]],
-        "relations": [[[0, 0, 2, 2, "USED-FOR"]], [[5, 5, 3, 3, "USED-FOR"]]],
-    }
-    for split in ("train", "dev", "test"):
-        (tmp_path / f"{split}.json").write_text(json.dumps(document))
-    for phase in ("ner", "re"):
-        code, evaluations, message = lai(
-            "train", phase, "--corpus", tmp_path, "--preset", f"demo-{phase}", "--seed", "1",
-            "--out", tmp_path / phase, "--set", f"encoder.name={tiny_encoder}", "--set", "training.epochs=2",
-            "--set", "filter.cold_epochs=1",
-        )  # fmt: skip
-        assert code == 0
-        assert [item["split"] for item in evaluations] == ["dev", "test"]
-        assert [line.split(":")[0] for line in message.splitlines()] == ["epoch 1/2", "epoch 2/2"]
-    code, lines, message = lai(
-        "predict", "--ner", tmp_path / "ner", "--re", tmp_path / "re", "--text", "CRFs"
-    )
-    assert (code, [line["tokens"] for line in lines], message) == (0, [["CRFs"]], "")
-
-
 @pytest.fixture
 def ledger(tmp_path: Path, trials: dict[Phase, Path]) -> Path:
     """A ledger with both trials completed."""
@@ -439,6 +393,7 @@ def test_a_sentence_that_is_cut_is_said_on_stderr(lai: Run, saved: Path) -> None
         (("--ner", "aa", "--re", "cc", "--text", "x"), "'cc' is no folder, and as a TRIAL_ID: 0 trials"),
         (("--ner", "no/folder", "--re", "bb", "--text", "x"), "no/folder: no trained model there"),
         (("--model", "m", "--text", "x"), "m: no saved model there"),
+        (("--model", "m", "--ledger", "l", "--text", "x"), "--ledger names trials for --ner and --re"),
         (("--ner", "aa", "--re", "bb"), "there is nothing to read"),
         (("--ner", "aa", "--re", "bb", "--text", "x", "--input", "y"), "give either --text or --input"),
         (("--ner", "aa", "--re", "bb", "--input", "y.json"), "y.json: cannot be read"),
@@ -447,7 +402,8 @@ def test_a_sentence_that_is_cut_is_said_on_stderr(lai: Run, saved: Path) -> None
 def test_wrong_input_is_one_line_and_exits_with_2(
     words: tuple[str, ...], reason: str, lai: Run, ledger: Path
 ) -> None:
-    code, lines, message = lai("predict", "--ledger", ledger, *words)
+    named = () if "--model" in words else ("--ledger", ledger)
+    code, lines, message = lai("predict", *named, *words)
     assert (code, lines, message.count("\n")) == (2, [], 1)
     assert reason in message
 

@@ -75,8 +75,27 @@ def test_status_counts_and_names_the_failed(path: Path, rows: list[TrialRow]) ->
     (line,) = [line for line in result.stdout.splitlines() if "NER" in line]
     assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1", "0"]
     assert f"failed: {rows[1].trial_id} (attempt 1) RuntimeError: out of ink" in result.stdout
+    assert "failed tries: 1 of unknown kind" in result.stdout
     assert "end-to-end evaluations: 52 to make" in result.stdout
     assert path.read_bytes() == before
+
+
+def test_status_tells_the_kinds_of_failures_also_of_tries_that_were_made_good(
+    path: Path, rows: list[TrialRow]
+) -> None:
+    with Ledger.open(path) as ledger:
+        for number, (status, error, kind) in enumerate(
+            [("failed", "no word", "stall"), ("failed", "x", "machine"), ("completed", None, None)], start=1
+        ):
+            ledger.start_attempt(rows[2].trial_id, number, {})
+            ledger.finish_attempt(rows[2].trial_id, number, status, error=error, failure=kind)
+        ledger.start_attempt(rows[1].trial_id, 2, {})
+        error = "Traceback\nValueError: no"
+        ledger.finish_attempt(rows[1].trial_id, 2, "failed", error=error, failure="config")
+    text = lai("status", "demo", "--ledger", path).stdout
+    assert f"failed: {rows[1].trial_id} (attempt 2) config failure: ValueError: no\n" in text
+    assert "failed tries: 1 config failure, 1 machine failure, 1 of unknown kind, 1 stalled\n" in text
+    assert text.count("failed:") == 1
 
 
 def test_running_is_said_only_while_the_ledger_is_being_written(path: Path, rows: list[TrialRow]) -> None:

@@ -99,6 +99,23 @@ def test_plmarker_needs_to_know_the_symmetric_relations(gold, predicted, tmp_pat
     assert json.loads(result.stdout)["RE"] == PERFECT
 
 
+def test_annotations_without_their_protocol_are_refused(gold, predicted):
+    result = run(gold, predicted, "--annotations", "scierc")
+    assert isinstance(result.exception, InputError)
+    assert "--annotations names symmetric relations, which pure has not" in str(result.exception)
+
+
+def test_spert_as_predictions_is_one_short_line(gold, tmp_path):
+    path = tmp_path / "spert.json"
+    entity = {"type": "T", "start": 0, "end": 1, "more": "x" * 500}
+    path.write_text(json.dumps([{"tokens": ["w"] * 99, "entities": [entity] * 99, "relations": []}] * 9))
+    result = run(gold, path)
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).endswith(
+        "is one JSON list, as SpERT writes; give DyGIE JSON lines with predicted_ner"
+    )
+
+
 def test_gold_as_predictions_is_an_input_error(gold):
     result = run(gold, gold)
     assert isinstance(result.exception, InputError)

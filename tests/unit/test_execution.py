@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lai_net.config import TrialConfig
+from lai_net.errors import InputError
 from tune.engine import Message, failure
 from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.identity import SEMANTICS, evaluation_id
@@ -93,6 +94,27 @@ def test_run_goes_from_trainings_to_their_evaluation_to_nothing(execution, ledge
     assert len(ledger.evaluations()) == 6
 
 
+def test_a_selection_on_a_trial_that_is_not_there_is_refused_before_the_run(execution, ledger):
+    training = replace(RE.config.training, selection_entities="ner")
+    selected = Training(replace(RE, config=replace(RE.config, training=training)))
+    execution.check([selected, Training(NER)])  # it is trained in this run
+    with pytest.raises(InputError, match="trial ner is needed, but not completed in the ledger"):
+        execution.check([selected])
+    train(execution, NER, "predicted")
+    execution.check([selected])
+
+
+def test_jobs_on_other_entities_of_the_same_trials_have_other_names():
+    keys = [
+        Evaluating(RE, upstream, entities, ("dev",), ()).key
+        for upstream, entities in (
+            (None, "gold"), (None, "gold_typed_by_model"),
+            ("ner", "gold_typed_by_model"), ("ner", "predicted"),
+        )
+    ]  # fmt: skip
+    assert keys == ["re+gold", "re+gold_typed_by_model", "re+ner+gold_typed_by_model", "re+ner"]
+
+
 def test_failed_try_is_a_record_and_the_next_has_the_next_number(execution, ledger):
     task = execution.make_task(Training(NER))
     execution.record(task, Message("started", {"pid": 1}))
@@ -100,6 +122,20 @@ def test_failed_try_is_a_record_and_the_next_has_the_next_number(execution, ledg
     assert ledger.attempts("ner")[0].error == "Traceback: disk full"
     assert ledger.status("ner") == "failed"
     assert execution.make_task(Training(NER)).attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (failure("Traceback …\nOSError: disk full", retryable=True), "machine"),
+        (failure("Traceback …\nValueError: wrong", retryable=False), "config"),
+        (failure("Traceback …\ntorch.OutOfMemoryError: 2 GiB", retryable=True), "memory"),
+        (failure("no word for 9 minutes", retryable=True, kind="stall"), "stall"),
+    ],
+)
+def test_ledger_keeps_what_kind_of_failure_it_was(execution, ledger, message, kind):
+    execution.record(execution.make_task(Training(NER)), message)
+    assert ledger.attempts("ner")[0].failure == kind
 
 
 def test_worker_that_died_before_its_first_word_leaves_a_failed_attempt(execution, ledger):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from itertools import islice
 from pathlib import Path
@@ -12,13 +13,15 @@ import torch
 
 from lai_net.config import TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
+from lai_net.errors import InputError
 from lai_net.model.encoder import build_encoder
+from lai_net.model.stored_features import Arrays
 from lai_net.pipeline import _task, evaluate_trial, train_trial
 from lai_net.schema import Corpus, Document, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training import features
-from lai_net.training.features import shared_features
+from lai_net.training.features import FeatureStore
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 
@@ -54,7 +57,9 @@ def share(task: NerTask | ReTask, folder: Path) -> Path:
     before = set(folder.glob("[!.]*"))
     first_round = task.model.first_round
     with task.autocast():
-        first_round.features.append(shared_features(folder, task.config, task.marked_texts(), first_round))
+        first_round.features.append(
+            FeatureStore(folder).states(task.config, task.marked_texts(), first_round)
+        )
     (made,) = set(folder.glob("[!.]*")) - before
     return made
 
@@ -152,7 +157,7 @@ def test_a_split_without_candidates_is_computed(tiny_encoder: str, corpus: Corpu
     empty = [Sentence(())]
     expected = task.predict(empty)
     task.model.first_round.features = [
-        shared_features(tmp_path, task.config, task.marked_texts(empty), task.model.first_round)
+        FeatureStore(tmp_path).states(task.config, task.marked_texts(empty), task.model.first_round)
     ]
     assert task.predict(empty) == expected
 
@@ -173,7 +178,7 @@ def test_states_that_depend_on_more_are_not_kept(
 ) -> None:
     changed = config("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0, **settings)
     assert not changed.has_constant_states
-    list(train_trial(changed, 1, corpus, tmp_path / "work", features=tmp_path / "features"))
+    list(train_trial(changed, 1, corpus, tmp_path / "work", features=FeatureStore(tmp_path / "features")))
     assert not (tmp_path / "features").exists()
 
 
@@ -225,7 +230,7 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     def use(settings: TrialConfig, seed: int = 1, of: Corpus = corpus) -> str:
         task = task_of(settings, of, seed)
         with task.autocast():
-            shared_features(tmp_path, settings, task.marked_texts(), task.model.first_round)
+            FeatureStore(tmp_path).states(settings, task.marked_texts(), task.model.first_round)
         return max(tmp_path.glob("[!.]*"), key=lambda path: path.stat().st_mtime_ns).name
 
     base = use(config("NER", tiny_encoder))
@@ -246,30 +251,50 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     assert len(others - {base}) == len(KEPT_APART) + 5
 
 
+def test_other_code_or_another_device_finds_no_states_of_this(
+    tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config("NER", tiny_encoder, input__annotations=False)
+    task = task_of(settings, corpus)
+    texts, first_round = task.marked_texts(), task.model.first_round
+    described = [features._description(settings, texts, first_round)]
+    for module in (features.torch, features.transformers):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__version__", "another")
+            described.append(features._description(settings, texts, first_round))
+    described.append(features._description(settings, texts, first_round.to("meta")))
+    assert len({json.dumps(item) for item in described}) == 4
+
+
 def test_trials_share_and_evaluations_too(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
-    store = tmp_path / "features"
+    store = FeatureStore(tmp_path / "features")
     for number, settings in enumerate([{}, {"graph__layers": 0}, {"filter__stage": "text"}]):
         work = tmp_path / str(number)
         list(train_trial(config("NER", tiny_encoder, **settings), number, corpus, work, features=store))
         stored = evaluate_trial(work / "best", corpus, "test", features=store)
         assert stored.scores == evaluate_trial(work / "best", corpus, "test").scores
-    assert len(list(store.glob("*/features.json"))) == 3, "train, dev and test"
+    assert len(list(store.folder.glob("*/features.json"))) == 3, "train, dev and test"
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
-    settings, store = config("NER", tiny_encoder, training__epochs=3), tmp_path / "features"
+    settings, store = config("NER", tiny_encoder, training__epochs=3), FeatureStore(tmp_path / "features")
     unbroken = list(train_trial(settings, 1, corpus, tmp_path / "unbroken", features=store))
     broken = train_trial(settings, 1, corpus, tmp_path / "attempt-1", features=store)
     list(islice(broken, 1))
     broken.close()  # type: ignore[attr-defined]
-    for path in sorted(store.rglob("*.npy")):
+    for path in sorted(store.folder.rglob("*.npy")):
         path.unlink()  # the second attempt runs on another node
-    for path in sorted(store.glob("[!.]*")):
+    for path in sorted(store.folder.glob("[!.]*")):
         (path / "features.json").unlink()
         path.rmdir()
     resumed = list(
         train_trial(
-            settings, 1, corpus, tmp_path / "attempt-2", resume_from=[tmp_path / "attempt-1"], features=store
+            settings,
+            1,
+            corpus,
+            tmp_path / "attempt-2",
+            resume_from=[tmp_path / "attempt-1"],
+            features=store,
         )
     )
     assert [(r.epoch, r.loss, r.dev) for r in resumed] == [(r.epoch, r.loss, r.dev) for r in unbroken]
@@ -329,10 +354,58 @@ def test_of_two_builders_one_builds(tiny_encoder: str, corpus: Corpus, tmp_path:
             features._write_states = logged  # type: ignore[assignment]
             texts, first_round = task.marked_texts(), task.model.first_round
             try:
-                shared_features(tmp_path / "features", task.config, texts, first_round)
+                FeatureStore(tmp_path / "features").states(task.config, texts, first_round)
             except BaseException:
                 os._exit(1)
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     assert log.read_text() == "built\n"
+
+
+class Shelf:
+    """A carrier within one process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Arrays] = {}
+        self.calls: list[str] = []
+
+    def fetch(self, key: str) -> Arrays | None:
+        self.calls.append("fetch")
+        return self.kept.get(key)
+
+    def offer(self, key: str, arrays: Arrays) -> None:
+        self.calls.append("offer")
+        self.kept[key] = arrays
+
+
+def test_what_a_carrier_brings_is_read_in_place_of_the_folder(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    task, shelf = task_of(config("NER", tiny_encoder), corpus), Shelf()
+    asked = (task.config, task.marked_texts(), task.model.first_round)
+    store = FeatureStore(tmp_path, shelf)
+    made = store.states(*asked)
+    assert shelf.calls == ["fetch", "fetch", "offer"], "again under the lock"
+    (place,) = tmp_path.glob("*/features.json")
+    shutil.rmtree(place.parent)
+    brought = store.states(*asked)
+    assert brought.tokens is made.tokens
+    assert list(tmp_path.glob("*/features.json")) == [], "nothing was computed again"
+    ((key, arrays),) = shelf.kept.items()
+    shelf.kept[key] = {**arrays, "tokens.npy": arrays["tokens.npy"][:-1]}
+    with pytest.raises(
+        InputError, match=r"tokens.npy has \d+ rows, but its texts have \d+; delete the folder"
+    ):
+        store.states(*asked)
+
+
+def test_a_later_run_carries_what_the_folder_has(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
+    task, shelf = task_of(config("NER", tiny_encoder), corpus), Shelf()
+    asked = (task.config, task.marked_texts(), task.model.first_round)
+    FeatureStore(tmp_path).states(*asked)
+    (place,) = tmp_path.glob("*/features.json")
+    before = place.stat().st_ino
+    FeatureStore(tmp_path, shelf).states(*asked)
+    assert place.stat().st_ino == before
+    assert list(shelf.kept) == [place.parent.name]

@@ -244,8 +244,59 @@ def test_solid_markers_have_embeddings_of_their_own(tiny_encoder: str) -> None:
     ids = torch.tensor(
         [[101, encoder.vocab_size + SUBJECT_START, 2023, encoder.vocab_size + SUBJECT_END, 102]]
     )
-    before = encoder.encode(ids, torch.arange(5)[None], torch.ones(1, 1, 5, dtype=torch.bool))[0]
+    everything = torch.ones(1, 1, 5, dtype=torch.bool)
+    before = encoder.encode(encoder.look_up(ids)[0], torch.arange(5)[None], everything)[0]
     with torch.no_grad():
         encoder.markers.weight[SUBJECT_END] *= -1
-    after = encoder.encode(ids, torch.arange(5)[None], torch.ones(1, 1, 5, dtype=torch.bool))[0]
+    after = encoder.encode(encoder.look_up(ids)[0], torch.arange(5)[None], everything)[0]
     assert (before - after).abs().max() > 0.01
+
+
+def without_dropout(encoder: TwoPassEncoder) -> None:
+    encoder.attention_dropout = 0.0
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def test_texts_that_are_looked_up_together_have_the_gradient_of_each_alone(tiny_encoder: str) -> None:
+    encoder = encoder_of(tiny_encoder)
+    marked = torch.tensor([[2023, encoder.vocab_size + SUBJECT_START, 2023, 102]])
+    weights = [encoder.embeddings.word_embeddings.weight, encoder.markers.weight]
+    scale = torch.arange(1.0, 1 + encoder.hidden_size)
+
+    def gradients(*embedded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(sum((each * scale).sum() for each in embedded), weights)
+
+    together = gradients(*encoder.look_up(TEXT.ids, marked))
+    apart = [gradients(*encoder.look_up(ids)) for ids in (TEXT.ids, marked)]
+    for both, first, second in zip(together, *apart, strict=True):
+        torch.testing.assert_close(both, first + second, atol=0, rtol=0)
+    assert torch.equal(together[0][2023], 3 * scale)
+    assert torch.equal(together[1][SUBJECT_START], scale)
+
+
+def test_a_training_step_looks_words_up_once(tiny_encoder: str) -> None:
+    round_one = first_round(encoder_of(tiny_encoder), "inv").train()
+    looked_up = []
+    words = round_one.encoder.embeddings.word_embeddings
+    words.register_forward_hook(lambda _, inputs, __: looked_up.append(inputs[0].tolist()))
+    round_one.mark(round_one.read(TEXT), BOUNDS, VALID)
+    (ids,) = looked_up
+    assert ids == sorted({*TEXT.ids.flatten().tolist(), *round_one.annotation_ids.tolist()})
+
+
+def test_layer_one_projects_equal_markers_once_unless_dropout_makes_them_differ(tiny_encoder: str) -> None:
+    encoder = encoder_of(tiny_encoder)
+    without_dropout(encoder)
+    round_one = first_round(encoder, "inv")
+    projected = []
+    encoder.layers[0].attention.self.query.register_forward_hook(
+        lambda _, inputs, __: projected.append(inputs[0].shape[:2].numel())
+    )
+    once = read_and_mark(round_one)
+    each = read_and_mark(round_one.train())
+    assert_equal(once, each)
+    starts, ends = BOUNDS.flatten(0, 1).T.tolist()
+    assert projected[-3:] == [TEXT.ids.numel(), len(round_one.annotation_ids), BOUNDS.numel()]
+    assert projected[-4] == len(set(starts)) + len(set(ends))

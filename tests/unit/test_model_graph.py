@@ -13,7 +13,11 @@ from lai_net.streams import Streams
 
 def graph(layers: int = 2, heads: int = 3, width: int = 12, **reading: Any) -> G4CN:
     config = GraphConfig(layers=layers, heads=heads, **reading)
-    return G4CN(width, config, Streams(3, torch.device("cpu"))).eval()
+    module = G4CN(width, config, Streams(3, torch.device("cpu"))).eval()
+    with torch.no_grad():  # as after some training
+        module.norm.weight.copy_(torch.linspace(0.5, 1.5, width))
+        module.norm.bias.copy_(torch.linspace(-0.2, 0.3, width))
+    return module
 
 
 def reference(module: G4CN, nodes: np.ndarray) -> np.ndarray:
@@ -30,6 +34,7 @@ def reference(module: G4CN, nodes: np.ndarray) -> np.ndarray:
 
     centred = nodes - nodes.mean(1, keepdims=True)
     states = centred / np.sqrt(nodes.var(1, keepdims=True) + 1e-5)
+    states = states * numpy(module.norm.weight) + numpy(module.norm.bias)
     mean = np.stack([mlp(module.mean, row) for row in states])
     raw = np.stack([mlp(module.spread, row) for row in states]) + module.sigma_offset
     sigma = np.log1p(np.exp(raw)) + module.sigma_min
@@ -93,11 +98,30 @@ def test_padding_changes_no_node(normalization: str) -> None:
 
 
 @pytest.mark.parametrize("normalization", ["row", "symmetric"])
-@pytest.mark.parametrize(
-    ("count", "valid"), [(1, [True]), (3, [False, False, False]), (3, [True, False, True])]
-)
-def test_edge_cases_stay_finite(count: int, valid: list[bool], normalization: str) -> None:
-    found = graph(normalization=normalization)(torch.zeros(1, count, 12), torch.tensor([valid]))
+@pytest.mark.parametrize("equal", ["", "Gaussians", "nodes"])
+@pytest.mark.parametrize("valid", ["1", "0", "1111", "0000", "1011"])
+def test_g4cn_equals_the_equations_at_the_edges(valid: str, equal: str, normalization: str) -> None:
+    """One node, nothing but padding, equal Gaussians; what is padding is a graph of its own."""
+    module = graph(2, 3, normalization=normalization)
+    nodes = torch.randn(1, len(valid), 12, generator=torch.Generator().manual_seed(2))
+    if equal == "Gaussians":
+        with torch.no_grad():
+            for network in (module.mean, module.spread):
+                network[2].weight.zero_()
+    elif equal:
+        nodes = nodes[:, :1].expand_as(nodes)
+    is_node = np.array([mark == "1" for mark in valid])
+    exact = nodes[0].double().numpy()
+    expected = np.concatenate([reference(module, exact[at : at + 1]) for at in range(len(valid))])
+    if is_node.any():
+        expected[is_node] = reference(module, exact[is_node])
+    found = module(nodes, torch.from_numpy(is_node)[None])[0].detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("normalization", ["row", "symmetric"])
+def test_nodes_without_content_stay_finite(normalization: str) -> None:
+    found = graph(normalization=normalization)(torch.zeros(1, 3, 12), torch.ones(1, 3, dtype=torch.bool))
     assert torch.isfinite(found).all()
 
 

@@ -229,12 +229,31 @@ def test_too_few_seeds_for_the_number_of_comparisons_are_warned_of(
     assert all("7 seeds can" in text and "gcn_layers" in text for text in warnings)
 
 
-def test_models_that_type_nothing_are_warned_of_where_types_are_shown(tmp_path: Path) -> None:
+def test_where_types_are_shown_ner_gives_those_that_re_has_not(tmp_path: Path) -> None:
     text = STUDY.replace('method = ["LAI-Net", "w/o 2nd"]', 'model = ["LAI-Net", "PL-Marker"]')
+    base = plan_of(tmp_path, text=text)
     plan = plan_of(tmp_path, text=text + '[report]\nentities = "gold_typed_by_model"')
-    with Ledger.read_or_empty(tmp_path / "none") as ledger:
-        (warning,) = [text for text in summarize(plan, ledger).warnings if "typed by the model" in text]
-    assert "d model LAI-Net, d gcn_layers 0, d gcn_layers 1, d gcn_layers 2 type no entities" in warning
+    assert set(base.evaluations) < set(plan.evaluations)
+    trials = {trial.key: trial for trial in plan.trials}
+    typed = [item for item in plan.evaluations if item.entities == "gold_typed_by_model"]
+    for item in typed:
+        assert (trials[item.trial].config.head.object_typing == "off") is (item.upstream is not None)
+        assert item.upstream is None or trials[item.upstream].phase == "NER"
+    assert len(typed) == 2 * 2 * (3 + 1)  # splits, seeds, LAI-Net's configs and PL-Marker
+    jobs = jobs_of(plan).evaluations
+    assert len({item.evaluation_id for item in jobs}) == len(jobs)
+
+
+def test_re_alone_that_types_nothing_is_warned_of_where_types_are_shown(tmp_path: Path) -> None:
+    text = STUDY.replace(STUDY[STUDY.index("[datasets.ner]") : STUDY.index("[datasets.re]")], "")
+    text += '[report]\nentities = "gold_typed_by_model"'
+    typed = text.replace('"graph.layers" = 2', '"graph.layers" = 2, "head.object_typing" = "loss"')
+    for study, warns in ((text, True), (typed, False)):
+        with Ledger.read_or_empty(tmp_path / "none") as ledger:
+            warnings = summarize(plan_of(tmp_path, text=study), ledger).warnings
+        assert (
+            any("d has no NER phase, so its RE has no types of a model" in text for text in warnings) is warns
+        )
 
 
 def test_re_alone_is_warned_of(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import analysis.paper
-from lai_net.config import active_settings
+from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
+from lai_net.settings import doubts, with_settings
 from tune.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
@@ -21,7 +22,7 @@ PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase 
 def test_expected_presets_ship() -> None:
     published = ("paper", "paper-literal", "plmarker")
     kinds = [f"{kind}-{name}" for kind in published for name in ("scierc", "ade", "ace05")]
-    kinds += ["demo", "first", "first-plmarker", "recommended"]
+    kinds += ["demo", "first", "first-plmarker", "recommended", "recommended-scierc", "recommended-conll04"]
     assert {f"{kind}-{phase}" for kind in kinds for phase in ("ner", "re")} <= set(preset_names())
 
 
@@ -184,7 +185,7 @@ def test_a_preset_that_extends_others_states_only_what_differs(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('extends = "nope"', "no preset 'nope'; known: demo-ner"),
+        ('extends = "nope"', "no preset 'nope'; those that ship lie in lai_net/presets"),
         ('extends = "mine.toml"', "mine.toml: extends itself by way of mine.toml"),
         ('extends = "other.toml"', "mine.toml: extends itself by way of other.toml"),
         ("extends = 3", "mine.toml: extends must name presets, but got 3"),
@@ -228,7 +229,36 @@ def test_a_mistake_is_one_line_with_file_and_setting(tmp_path: Path, text: str, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nope", "nope.toml"])
-def test_unknown_preset_names_those_that_ship(name: str) -> None:
-    with pytest.raises(InputError, match=f"no preset '{name}'; known: .*paper-ade-ner"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "nope",
+            r"no preset 'nope'; those that ship lie in lai_net/presets \(demo-ner to six-layer-re\), or",
+        ),
+        ("first_ner", r"no preset 'first_ner'; those that ship .*first-ner.*, or give a \.toml file"),
+        ("/nope.toml", r"/nope\.toml: no such file; give a preset's \.toml file, or the name"),
+    ],
+)
+def test_an_unknown_preset_is_one_short_line(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         load_preset(name)
+    assert len(str(caught.value)) < 200
+
+
+def test_an_unknown_setting_names_those_of_its_section() -> None:
+    with pytest.raises(
+        InputError, match=r"unknown setting 'graph\.layerz'; known in graph: layers, heads, "
+    ) as one:
+        with_settings(TrialConfig(phase="NER"), {"graph.layerz": 1})
+    with pytest.raises(
+        InputError, match=r"unknown setting 'layers'; known are section\.name of encoder, "
+    ) as two:
+        with_settings(TrialConfig(phase="NER"), {"layers": 1})
+    assert max(len(str(error.value)) for error in (one, two)) < 150
+
+
+def test_a_threshold_in_the_early_filter_is_doubtful_and_in_the_papers_is_not() -> None:
+    (doubt,) = doubts(with_settings(load_preset("paper-scierc-ner"), {"filter.stage": "text"}))
+    assert "filter.threshold 0.1" in doubt
+    assert [name for name in preset_names() if doubts(load_preset(name))] == []

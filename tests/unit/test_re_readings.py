@@ -1,22 +1,27 @@
 """RE: how two directions are joined, PL-Marker's head, and the types of objects."""
 
+import itertools
 import json
+import random
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lai_net.config import HeadConfig, TrialConfig
+from lai_net.config import HeadConfig, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.inputs.ner_inputs import ner_batch
 from lai_net.inputs.re_inputs import ReBatch, candidate_entities, re_batch
 from lai_net.model.re_model import ReOutput
 from lai_net.pipeline import evaluate_trial, extract, load_model, train_trial
-from lai_net.schema import Corpus, Sentence
+from lai_net.preset import load_preset
+from lai_net.schema import Corpus, Entity, Labels, Relation, Sentence, Span
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
-from lai_net.training.re_task import ReTask, joint_class
+from lai_net.training.ner_task import NerTask
+from lai_net.training.re_task import RankedTriple, ReTask, joint_class, without_overlapping_triples
 
 BOTH = HeadConfig(symmetric_rule="both", relation_threshold=0.3)
 
@@ -210,6 +215,119 @@ def test_with_types_the_relations_between_predicted_entities_take_them(
     assert [item.sentence.entities for item in found[1]] != predicted
     evaluation = evaluate_trial(trained["types"], corpus, "dev", upstream_dir=trained["ner"])
     assert evaluation.entities == "predicted"
+
+
+def test_gold_spans_are_typed_by_the_ner_model_where_re_types_none(
+    trained: dict[str, Path], corpus: Corpus
+) -> None:
+    gold = evaluate_trial(trained["off"], corpus, "dev")
+    typed = evaluate_trial(trained["off"], corpus, "dev", upstream_dir=trained["ner"], typed=True)
+    predicted = evaluate_trial(trained["off"], corpus, "dev", upstream_dir=trained["ner"])
+    labels = [evaluation.entities for evaluation in (gold, typed, predicted)]
+    assert labels == ["gold", "gold_typed_by_model", "predicted"]
+    f1 = {
+        (evaluation.entities, score["task"]): score["f1"]
+        for evaluation in (gold, typed, predicted)
+        for score in evaluation.scores
+        if (score["averaging"], score["protocol"]) == ("micro", "plmarker")
+    }
+    assert f1["gold_typed_by_model", "RE"] == f1["gold", "RE"] > 0
+    assert f1["gold_typed_by_model", "RE+"] < f1["gold", "RE+"]
+    assert f1["predicted", "RE"] != f1["gold", "RE"]
+    again = evaluate_trial(trained["off"], corpus, "dev", upstream_dir=trained["ner"], typed=True)
+    assert again == typed, "from the types that were kept beside the NER model"
+
+
+def test_the_types_are_the_likeliest_whatever_the_filter_says(
+    trained: dict[str, Path], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load_model(trained["ner"]).task
+    assert isinstance(task, NerTask)
+    too_long = Sentence(("w",) * 12, (Entity(Span(0, 12), task.types[0]),))
+    sentences = [*corpus.sentences("dev"), too_long]
+    narrow = {"filter.min_kept": 0, "filter.max_kept": 1}
+    task.model.config = with_settings(task.model.config, narrow)
+    found = task.with_types(sentences)
+    examples, _ = task._read(sentences)
+    batch = ner_batch(examples, task.tokenizer.pad_id)
+    monkeypatch.setattr(task.model, "_choice", lambda *_, **__: batch.valid)
+    with torch.no_grad():
+        output = task.model.eval()(batch, task.streams)
+    for row, (sentence, typed) in enumerate(zip(sentences[:-1], found, strict=False)):
+        expected = {}
+        for column, index in enumerate(output.kept[row].tolist()):
+            if output.kept_valid[row, column]:
+                start, end = examples[row].spans[index].tolist()
+                number = int(output.class_logits[row, column, 1:].argmax())
+                expected[Span(start, end)] = task.types[number]
+        spans = sorted({entity.span for entity in sentence.entities})
+        assert typed.entities == tuple(Entity(span, expected[span]) for span in spans)
+    assert found[-1].entities == (Entity(Span(0, 12), ""),)
+
+
+def test_only_an_ner_model_of_the_corpus_gives_entities(trained: dict[str, Path], corpus: Corpus) -> None:
+    with pytest.raises(InputError, match="a model of phase NER is needed, but it is of RE"):
+        evaluate_trial(trained["off"], corpus, "dev", upstream_dir=trained["loss"])
+    more = Labels(
+        entities={**corpus.labels.entities, "Other": "other"},
+        relations=corpus.labels.relations,
+        symmetric=corpus.labels.symmetric,
+    )
+    other = Corpus(name="other", splits={"dev": corpus.splits["train"]}, labels=more)
+    with pytest.raises(InputError, match="knows no entity type 'Other'; give an NER model of other"):
+        evaluate_trial(trained["off"], other, "dev", upstream_dir=trained["ner"], typed=True)
+
+
+def naively_without_overlaps(found: list[RankedTriple]) -> list[RankedTriple]:
+    """Word by word: of two that clash the likelier stays, the likeliest of all first."""
+    left, kept = list(found), []
+    while left:
+        best = max(left, key=lambda item: item[0])
+        kept.append(best)
+
+        def clashes(item: RankedTriple, best: RankedTriple = best) -> bool:
+            pairs = [(r.subject.span, r.object.span) for r in (item[1], best[1])]
+            shared = [
+                {*range(a.start, a.end)} & {*range(b.start, b.end)} for a, b in zip(*pairs, strict=True)
+            ]
+            return item[1].type == best[1].type and all(shared)
+
+        left = [item for item in left if not clashes(item)]
+    return [item for item in found if item in kept]
+
+
+def test_overlapping_triples_are_those_of_a_naive_search() -> None:
+    draw = random.Random(0)
+    dropped = 0
+    for _ in range(300):
+        spans = [Span(start := draw.randrange(8), start + draw.randint(1, 3)) for _ in range(8)]
+        found = [
+            (-draw.random(), Relation(Entity(a, "X"), Entity(b, "X"), draw.choice("RS")), draw.random())
+            for a, b in itertools.combinations(dict.fromkeys(spans), 2)
+        ]
+        expected = naively_without_overlaps(found)
+        assert without_overlapping_triples(found) == expected
+        dropped += len(found) - len(expected)
+    assert dropped > 300
+
+
+def test_a_config_may_drop_overlapping_triples(trained: dict[str, Path], tiny_encoder: str) -> None:
+    task = load_model(trained["off"]).task
+    assert isinstance(task, ReTask)
+    words = ("one", "two", "three", "four", "five", "six")
+    spans = [Span(0, 1), Span(0, 2), Span(3, 5), Span(4, 5)]
+    sentence = Sentence(words, tuple(Entity(span, task.types[0]) for span in spans))
+    (every,) = task.predict([sentence]).sentences
+    task.config = with_settings(task.config, {"head.overlapping_triples": "drop"})
+    (some,) = task.predict([sentence]).sentences
+    assert set(some.relations) < set(every.relations)
+    for (one, _), (other, _) in itertools.combinations(some.relations, 2):
+        assert one.type != other.type or not (
+            one.subject.span.overlaps(other.subject.span) and one.object.span.overlaps(other.object.span)
+        )
+    ner = with_settings(TrialConfig(phase="NER"), {"head.overlapping_triples": "drop"})
+    assert active_settings(ner) == active_settings(TrialConfig(phase="NER"))
+    assert load_preset("plmarker-scierc-re").head.overlapping_triples == "drop"
 
 
 def test_a_model_that_types_no_entities_says_so(trained: dict[str, Path], corpus: Corpus) -> None:

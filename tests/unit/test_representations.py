@@ -113,7 +113,8 @@ def test_solid_markers_leave_padding_at_the_end() -> None:
 def states_of(round_one: FirstRound, ids: list[int]) -> Tensor:
     """One unpadded text, read by itself."""
     everything = torch.ones(1, 1, len(ids), dtype=torch.bool)
-    return round_one.encoder.encode(torch.tensor([ids]), torch.arange(len(ids))[None], everything)[0][0]
+    (embedded,) = round_one.encoder.look_up(torch.tensor([ids]))
+    return round_one.encoder.encode(embedded, torch.arange(len(ids))[None], everything)[0][0]
 
 
 @torch.inference_mode()

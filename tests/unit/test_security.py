@@ -14,7 +14,7 @@ import pytest
 from analysis.__main__ import main
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from tune.artefacts import is_inside, is_one_name, store_in
+from tune.artefacts import check_link, is_inside, is_one_name, store_in
 from tune.execution import Execution
 from tune.ledger import Ledger, TrialRow
 from tune.study import load_study
@@ -207,6 +207,16 @@ def test_imported_table_whose_dataset_is_a_path(result_row, imported, tmp_path: 
     new = set(tmp_path.rglob("*")) - before
     assert all(path.is_relative_to(tmp_path / "in") for path in new)
     assert not list(tmp_path.parent.glob("evil*"))
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    check_link(tmp_path)
+    link = tmp_path / "artifacts"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"artifacts: links to .*gone, which is not there; mount it"):
+        check_link(tmp_path)
+    (tmp_path / "gone").mkdir()
+    check_link(tmp_path)
 
 
 def test_storage_of_another_ledger_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
         ("seeds = [3, 1]\n", "", "study.toml: key 'seeds' is missing"),
         ("[3, 1]", "[1, 1]", "seeds: must be distinct"),
         ("[3, 1]", "[]", "seeds: "),
+        ("[3, 1]", "0", "seeds: must be at least one seed, or a list, but got 0"),
         ("[3, 1]", "[-1]", "seeds[0]: "),
         ("[3, 1]", "true", "seeds: "),
         ("[3, 1]", '["1"]', "seeds[0]: "),

@@ -211,8 +211,10 @@ def test_cuda_gives_the_hosts_step(phase: str, compiled: bool, tiny_encoder: str
 def compiled_step(
     phase: str, encoder: str, corpus: Corpus, device: torch.device, *, compiled: bool
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
-    settings = {"training.compile": compiled, "filter.stage": "text", "filter.threshold": 0.0}
+    settings = {"filter.stage": "text", "filter.threshold": 0.0}
     task = task_of(phase, encoder, corpus, settings, device)
+    if compiled:
+        task.model.first_round.encoder.compile_passes()
     without_dropout(task)
     return step(task)
 

@@ -1,0 +1,102 @@
+"""What a trained model's predictions on a split are worth, in every way of counting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lai_net.config import EntitySource
+from lai_net.metrics.documents import count_documents
+from lai_net.metrics.scoring import Averaging, Protocol, Scores, Task, score_sentences
+from lai_net.schema import Corpus, Labels, Sentence
+from lai_net.training.task import Predictions
+
+PROTOCOLS: tuple[Protocol, ...] = ("pure", "plmarker")
+AVERAGINGS: tuple[Averaging, ...] = ("micro", "macro")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one trial on one split.
+
+    Attributes:
+        split: dev or test.
+        entities: `predicted` (NER, or RE on a trial's predictions), `gold` (RE), or `gold_typed_by_model` (RE
+            on gold spans that take their types from a model).
+        scores: per task, protocol and averaging: precision, recall and f1 in 0-1; of NER also `f1_overlap`,
+            the F1 with the entities that were left out since a likelier one of their type overlaps them.
+        coverage: what was seen, kept and unreachable, as counts.
+        documents: per task and protocol the counts of each document (`lai_net.metrics.documents`).
+    """
+
+    split: str
+    entities: str
+    scores: list[dict[str, Any]]
+    coverage: dict[str, int]
+    documents: list[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def score_split(
+    corpus: Corpus, split: str, predictions: Predictions, entities: EntitySource, tasks: Sequence[Task]
+) -> Evaluation:
+    """Score predictions on a whole split by every protocol and averaging, and count them by document."""
+    gold = corpus.sentences(split)
+    scores = [
+        {"task": task, "protocol": protocol, "averaging": averaging, **result[task].as_dict()}
+        | ({"f1_overlap": _f1_overlap(gold, predictions, protocol, averaging)} if task == "NER" else {})
+        for protocol in PROTOCOLS
+        for averaging in AVERAGINGS
+        for result in [
+            score_predictions(gold, predictions, corpus.labels, protocol=protocol, averaging=averaging)
+        ]
+        for task in tasks
+    ]
+    documents = _count_documents(corpus, split, predictions, tasks)
+    return Evaluation(split, entities, scores, dict(predictions.coverage), documents)
+
+
+def score_predictions(
+    gold: Sequence[Sentence],
+    predictions: Predictions,
+    labels: Labels,
+    *,
+    protocol: Protocol,
+    averaging: Averaging,
+) -> Mapping[Task, Scores]:
+    """Scores of each task; arguments as in `lai_net.metrics.scoring.score_sentences`."""
+    predicted = [item.sentence for item in predictions.sentences]
+    return score_sentences(
+        gold, predicted, protocol=protocol, averaging=averaging, symmetric=labels.symmetric
+    )
+
+
+def _f1_overlap(
+    gold: Sequence[Sentence], predictions: Predictions, protocol: Protocol, averaging: Averaging
+) -> float:
+    """F1 of NER before overlaps of one type are removed; PL-Marker's run_acener.py prints both numbers."""
+    predicted = [
+        Sentence(item.words, tuple(entity for entity, _ in (*item.entities, *item.overlapping)))
+        for item in predictions.sentences
+    ]
+    scores = score_sentences(gold, predicted, protocol=protocol, averaging=averaging, symmetric=frozenset())
+    return scores["NER"].f1
+
+
+def _count_documents(
+    corpus: Corpus, split: str, predictions: Predictions, tasks: Sequence[Task]
+) -> list[dict[str, Any]]:
+    predicted = [item.sentence for item in predictions.sentences]
+    return [
+        counts.as_dict()
+        for protocol in PROTOCOLS
+        for counts in count_documents(
+            corpus.splits[split],
+            predicted,
+            protocol=protocol,
+            tasks=tasks,
+            symmetric=corpus.labels.symmetric,
+        )
+    ]

@@ -1,0 +1,191 @@
+"""`lai train`: one trial without Ray."""
+
+import json
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lai_net.config import TrialConfig
+from lai_net.errors import InputError
+from lai_net.model_commands import (
+    DeviceOption,
+    LedgerOption,
+    model_folder,
+    one_thread,
+    progress_on_stderr,
+)
+
+if TYPE_CHECKING:
+    from lai_net.pipeline import EpochReport, Evaluation
+    from lai_net.schema import Corpus
+
+_SEED_END = 2**32
+
+
+class PhaseOption(StrEnum):
+    """What to train."""
+
+    NER = "ner"
+    RE = "re"
+
+
+class OverlapOption(StrEnum):
+    """`--overlapping-relations`."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+def train(  # noqa: PLR0913 - an argument an option
+    context: typer.Context,
+    phase: Annotated[PhaseOption, typer.Argument(help="Which phase.")],
+    corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
+    preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
+    seed: Annotated[int, typer.Option(min=0, max=_SEED_END - 1, help="Of every random stream.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the best model.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in a preset.")] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
+    overlapping_relations: Annotated[
+        OverlapOption, typer.Option(help="Between spans that share a word, such as 120 of ADE's.")
+    ] = OverlapOption.KEEP,
+    ner: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="RE: evaluate end to end, too, with this NER folder or TRIAL_ID."),
+    ] = None,
+    ledger: LedgerOption = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder for the states of a frozen encoder, to share.")
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train one phase; called again, it goes on from its last epoch.
+
+    Prints an evaluation a line on dev and test: of NER on its own entities; of RE on gold entities, and with
+    --ner also on gold spans typed by the model and on predicted entities.
+    """
+    config = _config(phase, preset, settings or (), shares_features=features is not None)
+    if ner is None and config.training.selection_entities != "gold":
+        raise InputError("training.selection_entities names an NER trial; give its model with --ner")
+    if ner is not None and config.phase == "NER":
+        raise InputError("--ner joins RE with an NER model; leave it out where NER is trained")
+    if ner is None and ledger is not None:
+        raise InputError("--ledger names a trial for --ner; leave it out without one")
+    upstream = None if ner is None else model_folder(context, ner, ledger)
+
+    from lai_net.corpora.loading import load_corpus
+
+    loaded = load_corpus(
+        corpus,
+        name=corpus,
+        annotations=annotations,
+        fold=fold,
+        overlapping_relations=overlapping_relations.value,
+    )
+    for found in _run(config, seed, loaded, out, upstream, features, device):
+        typer.echo(json.dumps(found.as_dict()))
+
+
+def _config(
+    phase: PhaseOption, preset: str, settings: Sequence[str], *, shares_features: bool
+) -> TrialConfig:
+    """The preset with settings; what is doubtful about it is said on stderr."""
+    from lai_net.preset import load_preset
+    from lai_net.settings import doubts, with_settings
+
+    config = load_preset(preset)
+    if config.phase != phase.value.upper():
+        raise InputError(
+            f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
+        )
+    config = with_settings(config, dict(_setting(text) for text in settings))
+    if shares_features and not config.has_constant_states:
+        raise InputError(
+            '--features keeps constant states, which this config has not; set encoder.freeze="features" (and '
+            "nothing under which candidates see each other), or leave --features out"
+        )
+    for doubt in doubts(config):
+        typer.echo(f"warning: {doubt}", err=True)
+    return config
+
+
+def _run(
+    config: TrialConfig,
+    seed: int,
+    corpus: "Corpus",
+    out: Path,
+    upstream: Path | None,
+    features: Path | None,
+    device: str,
+) -> "Iterator[Evaluation]":
+    """Train with a line an epoch on stderr, then evaluate."""
+    from lai_net.extractor import checked_device
+    from lai_net.pipeline import evaluate_trial, train_trial
+    from lai_net.training.features import FeatureStore
+
+    one_thread()
+    device = checked_device(device)
+    ner_dir = None if upstream is None else _ner_model(upstream)
+    store = None if features is None else FeatureStore(features)
+    selected_on = ner_dir if config.training.selection_entities != "gold" else None
+    with progress_on_stderr("epochs") as progress:
+        task = progress.add_task("", total=config.training.epochs)
+        for report in train_trial(
+            config, seed, corpus, out, upstream_dir=selected_on, device=device, features=store
+        ):
+            typer.echo(_epoch_line(report), err=True)
+            progress.advance(task)
+    for split in ("dev", "test"):
+        if split in corpus.splits:
+            for upstream_dir, typed in _joins(config, ner_dir):
+                yield evaluate_trial(
+                    out / "best",
+                    corpus,
+                    split,
+                    upstream_dir=upstream_dir,
+                    typed=typed,
+                    device=device,
+                    features=store,
+                )
+
+
+def _ner_model(folder: Path) -> Path:
+    """The model in a folder, if there is one of NER; told before the training, which it need not wait for."""
+    from lai_net.extractor import best_model
+    from lai_net.training.checkpoint import load_description
+
+    model = best_model(folder)
+    if load_description(model)["config"]["phase"] != "NER":
+        raise InputError(f"{folder}: --ner needs a model of phase NER, but it is of RE; give another")
+    return model
+
+
+def _joins(config: TrialConfig, ner_dir: Path | None) -> list[tuple[Path | None, bool]]:
+    """What to evaluate with: an NER model or none, and whether gold spans take a model's types."""
+    joins: list[tuple[Path | None, bool]] = [(None, False)]
+    if config.head.object_typing != "off" and config.phase == "RE":
+        joins.append((None, True))
+    elif ner_dir is not None:
+        joins.append((ner_dir, True))
+    return joins if ner_dir is None else [*joins, (ner_dir, False)]
+
+
+def _epoch_line(report: "EpochReport") -> str:
+    recall = "" if report.filter_recall is None else f", filter's recall {report.filter_recall:.2%}"
+    place = f"epoch {report.epoch}/{report.num_epochs}"
+    return f"{place}: loss {report.loss:.3f}, F1 {report.dev['f1']:.2%}{recall}"
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text!r}: give key=value, e.g. graph.layers=1")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value

@@ -1,0 +1,85 @@
+"""`lai train`: what it prints, an NER model beside RE, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Run
+
+DOCUMENT = {
+    "doc_key": "d",
+    "sentences": [["CRFs", "for", "parsing"], ["Parsing", "with", "CRFs"]],
+    "ner": [[[0, 0, "Method"], [2, 2, "Task"]], [[3, 3, "Task"], [5, 5, "Method"]]],
+    "relations": [[[0, 0, 2, 2, "USED-FOR"]], [[5, 5, 3, 3, "USED-FOR"]]],
+}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(DOCUMENT))
+    return tmp_path
+
+
+def words(phase: str, corpus: Path, encoder: str, *settings: str) -> list[str | Path]:
+    all_settings = (f"encoder.name={encoder}", "training.epochs=2", "filter.cold_epochs=1", *settings)
+    return [
+        "train", phase, "--corpus", corpus, "--preset", f"demo-{phase}", "--seed", "1",
+        "--out", corpus / phase, *(word for setting in all_settings for word in ("--set", setting)),
+    ]  # fmt: skip
+
+
+def test_a_trained_pair_is_evaluated_end_to_end_and_predicts(
+    lai: Run, tiny_encoder: str, corpus: Path
+) -> None:
+    code, evaluations, message = lai(*words("ner", corpus, tiny_encoder))
+    assert (code, [item["split"] for item in evaluations]) == (0, ["dev", "test"])
+    assert [line.split(":")[0] for line in message.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert message.count(", filter's recall 75.00%") == 2
+    code, evaluations, message = lai(*words("re", corpus, tiny_encoder), "--ner", corpus / "ner")
+    assert code == 0
+    assert "recall" not in message
+    assert [(item["split"], item["entities"]) for item in evaluations] == [
+        (split, entities)
+        for split in ("dev", "test")
+        for entities in ("gold", "gold_typed_by_model", "predicted")
+    ]
+    code, lines, message = lai("predict", "--ner", corpus / "ner", "--re", corpus / "re", "--text", "CRFs")
+    assert (code, [line["tokens"] for line in lines], message) == (0, [["CRFs"]], "")
+
+
+def test_re_that_types_its_objects_is_evaluated_with_its_types(
+    lai: Run, tiny_encoder: str, corpus: Path
+) -> None:
+    code, evaluations, _ = lai(*words("re", corpus, tiny_encoder, 'head.object_typing="loss"'))
+    assert (code, [item["entities"] for item in evaluations]) == (0, ["gold", "gold_typed_by_model"] * 2)
+
+
+def test_a_doubtful_setting_is_said(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    _, _, message = lai(*words("ner", corpus, tiny_encoder, "filter.threshold=0.1"), "--device", "quantum")
+    assert message.startswith('warning: filter.threshold 0.1 with filter.stage = "text" loses gold spans')
+
+
+@pytest.mark.parametrize(
+    ("phase", "more", "reason"),
+    [
+        ("ner", ("--device", "quantum"), "device 'quantum' is not to be had"),
+        ("ner", ("--device", "cuda:99"), "device 'cuda:99' is not to be had"),
+        ("ner", ("--seed", "-1"), "'--seed'"),
+        ("ner", ("--out", "/proc/x"), "/proc/x: cannot be written"),
+        ("ner", ("--fold", "3"), "the corpus has no folds; leave the fold out"),
+        ("ner", ("--ner", "m"), "--ner joins RE with an NER model"),
+        ("ner", ("--features", "f"), "--features keeps constant states, which this config has not"),
+        ("re", ("--ledger", "l"), "--ledger names a trial for --ner"),
+        ("re", ("--ner", "no/folder"), "no/folder: no trained model there"),
+        ("re", ("--set", "training.selection_entities=abc"), "give its model with --ner"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_no_folder(
+    phase: str, more: tuple[str, ...], reason: str, lai: Run, tiny_encoder: str, corpus: Path
+) -> None:
+    code, lines, message = lai(*words(phase, corpus, tiny_encoder), *more)
+    assert (code, lines, message.count("\n")) == (2, [], 1)
+    assert reason in message
+    assert not (corpus / phase).exists()

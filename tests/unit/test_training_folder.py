@@ -1,0 +1,65 @@
+"""Whose folder a training writes to, and what is prepared before it."""
+
+from pathlib import Path
+
+import pytest
+
+from lai_net import pipeline
+from lai_net.config import TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.errors import InputError
+from lai_net.model.encoder import TwoPassEncoder
+from lai_net.pipeline import load_model, train_trial
+from lai_net.schema import Corpus
+from lai_net.settings import with_settings
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """The first documents of each split of the embedded corpus."""
+    whole = load_corpus("embedded", name="embedded")
+    splits = {name: documents[:4] for name, documents in whole.splits.items()}
+    return Corpus(name="small", splits=splits, labels=whole.labels)
+
+
+def small(phase: str, encoder: str, **settings: object) -> TrialConfig:
+    common = {"encoder.name": encoder, "training.epochs": 1, "filter.cold_epochs": 0}
+    changes = {key.replace("__", "."): value for key, value in settings.items()}
+    return with_settings(TrialConfig(phase=phase), common | changes)  # type: ignore[arg-type]
+
+
+def run(config: TrialConfig, corpus: Corpus, folder: Path, *, seed: int = 1) -> None:
+    list(train_trial(config, seed, corpus, folder))
+
+
+def test_a_folder_of_another_training_is_refused(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
+    config = small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0)
+    run(config, corpus, tmp_path)
+    with pytest.raises(InputError, match="holds a training with another config, seed, corpus or encoder"):
+        run(config, corpus, tmp_path, seed=2)
+
+
+def test_nothing_is_compiled_without_a_gpu_nor_where_a_model_is_read(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(TwoPassEncoder, "compile_passes", compiled.append)
+    config = small("NER", tiny_encoder, training__compile=True, training__epochs=1, filter__cold_epochs=0)
+    run(config, corpus, tmp_path)
+    load_model(tmp_path / "best")
+    assert compiled == []
+
+
+def test_a_folder_is_refused_before_a_model_is_built_and_left_free_where_none_can_be(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("NER", tiny_encoder, training__epochs=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/out: cannot be written \(.*\); name another folder"):
+        run(config, corpus, tmp_path / "file" / "out")
+    with pytest.raises(InputError, match=r"graph\.heads must divide"):
+        run(small("NER", tiny_encoder, graph__layers=1, graph__heads=5), corpus, tmp_path / "out")
+    run(config, corpus, tmp_path / "out")
+    monkeypatch.setattr(pipeline, "_task", lambda *_: pytest.fail("a model was built"))
+    with pytest.raises(InputError, match="holds a training with another config, seed, corpus or encoder"):
+        run(config, corpus, tmp_path / "out", seed=2)
