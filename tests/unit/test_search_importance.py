@@ -18,7 +18,7 @@ preset = "demo-ner"
 [search]
 phase = "NER"
 [search.space]
-"graph.direction" = { choice = ["both", "gdpnet"] }
+"graph.direction" = { choice = ["paper", "gdpnet"] }
 "graph.layers" = { int = [1, 4] }
 "graph.heads" = { choice = [1, 2, 4] }
 [search.scheduler]

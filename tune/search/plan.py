@@ -122,8 +122,8 @@ def _check_bounds(study: Study, spec: SearchSpec, space: Space) -> None:
         raise InputError(f"seeds_per_config is {spec.seeds_per_config}, but seeds has {len(study.seeds)}")
     if budget.trials is not None and budget.trials < spec.seeds_per_config:
         raise InputError(
-            f"budget.trials is {budget.trials}, less than the seeds_per_config ({spec.seeds_per_config}) that "
-            "every config starts with; raise the first"
+            f"budget.trials is {budget.trials}, less than the seeds_per_config ({spec.seeds_per_config}) "
+            "that every config starts with; raise the first"
         )
     if all(bound is None for bound in (budget.trials, budget.epochs, budget.hours, space.size)):
         raise InputError("budget needs trials, epochs or hours: the space has no end")
