@@ -16,6 +16,7 @@ from lai_net.config import TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.settings import with_settings
+from lai_net.training.features import FeatureStore
 from tune.engine import Message, attempt_messages
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 from tune.trainable import execute
@@ -27,7 +28,7 @@ class Pipeline:
     def __init__(self) -> None:
         self.states: list[dict] = []
         self.resumed: list[list[str]] = []
-        self.features: list[Path | None] = []
+        self.features: list[FeatureStore | None] = []
         self.evaluated: list[tuple] = []
 
     def train_trial(
@@ -106,7 +107,7 @@ def test_training_reports_epochs_and_ends_with_its_evaluations(pipeline, spec):
     assert told[0].content["pid"] == os.getpid()
     assert told[-1].content["evaluations"] == [{"split": "dev"}, {"split": "test"}]
     assert pipeline.evaluated == [("best", "dev", None), ("best", "test", None)]
-    assert pipeline.features == 3 * [Path(spec.artifacts) / "features"]
+    assert pipeline.features == 3 * [FeatureStore(Path(spec.artifacts) / "features")]
 
 
 def test_nothing_is_written_before_the_attempt_is_known(pipeline, spec):
