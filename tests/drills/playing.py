@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,10 @@ def play(schedule: Schedule, study: Path, undisturbed: Path, cluster: Nodes | No
     return outcome
 
 
+_TRACEBACK = re.compile(r"^Traceback", re.MULTILINE)
+"""Of the driver: failed jobs, which end a run with 1, too, are told in one line each."""
+
+
 def _call(call: Call, study: Path, ledger: Path, outcome: Outcome, cluster: Nodes | None) -> int:
     engine = cluster.address if cluster is not None else outcome.schedule.engine
     armed = {} if call.fault is None else {VARIABLE: f"{call.fault}:kill"}
@@ -137,7 +142,7 @@ def _call(call: Call, study: Path, ledger: Path, outcome: Outcome, cluster: Node
     code = driver.returncode
     if call.fault is not None and code == -signal.SIGKILL:
         outcome.kills["driver at a fault point"] += 1
-    if code not in (0, 1, 3, -signal.SIGKILL):
+    if code not in (0, 1, 3, -signal.SIGKILL) or (code == 1 and _TRACEBACK.search(err)):
         last = (err.strip().splitlines() or ["nothing"])[-1]
         hits_own_node = any(kill.victim == "node" for kill in call.kills)
         if not hits_own_node:

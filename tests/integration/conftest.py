@@ -11,6 +11,7 @@ import pytest
 
 import analysis.__main__ as command
 from tests.integration.searching import HEAD, SEARCH, drill, run
+from tests.integration.untrained import expected, model, no_encoder, saved, saved_once, trials  # noqa: F401
 
 Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
 

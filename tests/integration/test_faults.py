@@ -193,23 +193,35 @@ def test_a_full_disk_at_a_worker_is_tried_again_in_the_same_run(
     assert sum(map(len, tries)) == 7
 
 
-def ctrl_c(process) -> None:
-    """What a terminal sends: to the whole group."""
-    os.killpg(process.pid, signal.SIGINT)
+@contextlib.contextmanager
+def hanging_driver(study, ledger, engine, point):
+    """A run that hangs at a fault point after its third epoch, and is gone after the test."""
+    driver = start_driver(study, ledger, engine, **{VARIABLE: f"{point}:4:hang"})
+    try:
+        while num_epochs(ledger) < 3:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        yield driver
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.communicate()
+
+
+def ctrl_c_twice(driver):
+    """What a terminal sends, to the whole group; the second once the first is heard, or they may be one."""
+    os.killpg(driver.pid, signal.SIGINT)
+    assert any("a second Ctrl-C stops at once" in line for line in iter(driver.stderr.readline, ""))
+    assert driver.poll() is None, "the first waits for the epoch"
+    os.killpg(driver.pid, signal.SIGINT)
 
 
 def test_a_second_ctrl_c_ends_a_run_at_once_and_the_same_call_resumes(study, undisturbed, tmp_path):
     ledger = tmp_path / "ledger.sqlite"
-    driver = start_driver(study, ledger, "serial", **{VARIABLE: "worker.epoch:4:hang"})
-    while num_epochs(ledger) < 3:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    ctrl_c(driver)
-    time.sleep(0.5)
-    assert driver.poll() is None, "the first waits for the epoch"
-    ctrl_c(driver)
-    began = time.monotonic()
-    _, err = driver.communicate(timeout=30)
+    with hanging_driver(study, ledger, "serial", "worker.epoch") as driver:
+        ctrl_c_twice(driver)
+        began = time.monotonic()
+        _, err = driver.communicate(timeout=30)
     assert time.monotonic() - began < 5
     assert driver.returncode == INTERRUPTED
     assert "Traceback" not in err
@@ -237,14 +249,9 @@ def test_a_trial_that_hangs_is_given_up_and_tried_again(study, undisturbed, tmp_
 @pytest.mark.ray
 def test_a_second_ctrl_c_ends_ray_at_once(study, tmp_path):
     ledger = tmp_path / "ledger.sqlite"
-    driver = start_driver(study, ledger, "ray", **{VARIABLE: "epoch.record.before_commit:4:hang"})
-    while num_epochs(ledger) < 3:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    for _ in range(2):
-        ctrl_c(driver)
-        time.sleep(0.3)
-    began = time.monotonic()
-    _, err = driver.communicate(timeout=60)
+    with hanging_driver(study, ledger, "ray", "epoch.record.before_commit") as driver:
+        ctrl_c_twice(driver)
+        began = time.monotonic()
+        _, err = driver.communicate(timeout=60)
     assert driver.returncode == INTERRUPTED, err
     assert time.monotonic() - began < 15

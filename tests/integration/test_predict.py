@@ -1,0 +1,125 @@
+"""`lai predict` and `lai save` around `LaiNet`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lai_net import LaiNet
+from lai_net.config import Phase
+from lai_net.extraction import Extraction
+from tests.integration.conftest import Run
+from tests.integration.untrained import TEXTS
+from tune.ledger import Ledger, TrialRow
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, trials: dict[Phase, Path]) -> Path:
+    """A ledger with both trials completed."""
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as opened:
+        for phase, trial_id in (("NER", "aa11"), ("RE", "bb22")):
+            row = TrialRow(
+                trial_id=trial_id, config_id=trial_id, spec_id=trial_id, dataset="d", phase=phase, fold=None,
+                seed=0, config={}, corpus_id="c", encoder_id="e",
+            )  # fmt: skip
+            opened.register_trials([row])
+            opened.start_attempt(trial_id, 1, {})
+            opened.finish_attempt(trial_id, 1, "completed", artefacts={"best": f"artifacts/{trial_id}"})
+            shutil.copytree(trials[phase] / "best", tmp_path / "artifacts" / trial_id)  # type: ignore[index]
+    return path
+
+
+def test_predict_takes_folders_trial_ids_and_a_saved_model(
+    lai: Run, trials: dict[Phase, Path], ledger: Path, tmp_path: Path, expected: list[Extraction]
+) -> None:
+    text = ("--text", str(TEXTS[0]))
+    answer = 0, [expected[0].as_dict()], ""
+    assert lai("predict", "--ner", trials["NER"], "--re", trials["RE"], *text) == answer
+    assert lai("predict", "--ner", "aa", "--re", "bb22", "--ledger", ledger, *text) == answer
+    code, lines, message = lai("save", tmp_path / "m", "--ner", "aa", "--re", "b", "--ledger", ledger)
+    assert (code, lines) == (0, [])
+    assert message.startswith(f"{tmp_path / 'm'}: ")
+    assert lai("predict", "--model", tmp_path / "m", *text) == answer
+
+
+def test_predict_reads_files_and_streams_in_batches(
+    lai: Run, saved: Path, tmp_path: Path, model: LaiNet
+) -> None:
+    expected = [found.as_dict() for found in model.extract(["First text .", "Second one ."])]
+    lines = '{"text": "First text ."}\n{"tokens": ["Second", "one", "."]}\n'
+    (tmp_path / "x.jsonl").write_text(lines)
+    predict = ("predict", "--model", saved, "--batch-size", "1")
+    for answer in (
+        lai(*predict, "--input", tmp_path / "x.jsonl"),
+        lai(*predict, "--input", "-", stdin=lines),
+        lai(*predict, stdin=lines),
+        lai(*predict, stdin="First text .\n\nSecond one .\n"),
+    ):
+        code, found, message = answer
+        assert (code, message) == (0, "")
+        assert [line["tokens"] for line in found] == [line["tokens"] for line in expected]
+        for line, other in zip(found, expected, strict=True):
+            scores = [item["score"] for item in line["entities"]]
+            assert scores == pytest.approx([item["score"] for item in other["entities"]], abs=1e-5)
+
+
+def test_predictions_of_a_corpus_can_be_scored(lai: Run, saved: Path, tmp_path: Path) -> None:
+    gold = {
+        "doc_key": "d",
+        "sentences": [["Ada", "wrote", "it"], [], ["In", "London"]],
+        "ner": [[[0, 0, "Person"]], [], [[4, 4, "Place"]]],
+        "relations": [[], [], []],
+    }
+    (tmp_path / "gold.json").write_text(json.dumps(gold))
+    code, (document,), _ = lai(
+        "predict", "--model", saved, "--input", tmp_path / "gold.json", "--format", "dygie"
+    )
+    assert code == 0
+    (tmp_path / "predicted.json").write_text(json.dumps(document))
+    code, (scores,), _ = lai("score", tmp_path / "gold.json", tmp_path / "predicted.json", "--json")
+    assert code == 0
+    assert set(scores) == {"NER", "RE", "RE+"}
+
+
+def test_a_sentence_that_is_cut_is_said_on_stderr(lai: Run, saved: Path) -> None:
+    code, lines, message = lai("predict", "--model", saved, "--text", "word " * 400)
+    assert (code, len(lines), len(lines[0]["tokens"])) == (0, 1, 400)
+    assert message == "warning: 1 sentences were cut at the models' limit\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--text", "x"), "give --ner and --re, or --model"),
+        (("--ner", "aa", "--text", "x"), "give --ner and --re, or --model"),
+        (("--model", "m", "--ner", "aa", "--text", "x"), "--model holds both phases"),
+        (("--ner", "aa", "--re", "cc", "--text", "x"), "'cc' is no folder, and as a TRIAL_ID: 0 trials"),
+        (("--ner", "no/folder", "--re", "bb", "--text", "x"), "no/folder: no trained model there"),
+        (("--model", "m", "--text", "x"), "m: no saved model there"),
+        (("--model", "m", "--ledger", "l", "--text", "x"), "--ledger names trials for --ner and --re"),
+        (("--ner", "aa", "--re", "bb"), "there is nothing to read"),
+        (("--ner", "aa", "--re", "bb", "--text", "x", "--input", "y"), "give either --text or --input"),
+        (("--ner", "aa", "--re", "bb", "--input", "y.json"), "y.json: cannot be read"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exits_with_2(
+    words: tuple[str, ...], reason: str, lai: Run, ledger: Path
+) -> None:
+    named = () if "--model" in words else ("--ledger", ledger)
+    code, lines, message = lai("predict", *named, *words)
+    assert (code, lines, message.count("\n")) == (2, [], 1)
+    assert reason in message
+
+
+def test_a_bad_line_is_said_with_its_place_before_anything_is_printed(
+    lai: Run, saved: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "fine"}\n{"text": 5}\n')
+    code, lines, message = lai("predict", "--model", saved, "--input", tmp_path / "x.jsonl")
+    assert (code, lines) == (2, [])
+    assert message.startswith(f"{tmp_path / 'x.jsonl'}:2: text must be a string")
+    code, _, message = lai("predict", "--model", saved, stdin='{"text": "fine"}\n{"text": 5}\n')
+    assert code == 2
+    assert message.startswith("<stdin>:2: ")
