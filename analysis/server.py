@@ -109,7 +109,7 @@ class ReportServer(ThreadingHTTPServer):
         try:
             self.serve_forever()
         except KeyboardInterrupt:
-            pass
+            pass  # this is how a user ends it
         finally:
             stop.set()
             follower.join()

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lai_net.corpora.loading import load_corpus
+from lai_net.schema import Corpus, Document
+
 REPOSITORY = Path(__file__).parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"
 
@@ -36,3 +39,11 @@ def save_tiny_encoder(folder: Path) -> None:
             initializer_range=0.2,
         )
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """The first 8 documents of each split of the embedded corpus."""
+    whole = load_corpus("embedded", name="embedded")
+    splits: dict[str, tuple[Document, ...]] = {name: docs[:8] for name, docs in whole.splits.items()}
+    return Corpus(name="small", splits=splits, labels=whole.labels)

@@ -1,0 +1,23 @@
+"""Configs of the four representations, for their tests."""
+
+from typing import Any
+
+from lai_net.config import Phase, Representation, TrialConfig
+from lai_net.settings import with_settings
+
+FAMILIES: tuple[Representation, ...] = ("vanilla", "marker", "enumerate", "annotate")
+PHASES: tuple[Phase, ...] = ("NER", "RE")
+
+
+def config_of(phase: Phase, family: Representation, encoder: str = "minilm", **settings: Any) -> TrialConfig:
+    common = {
+        "encoder.name": encoder,
+        "input.representation": family,
+        "filter.stage": "text",
+        "filter.threshold": 0.0,
+        "training.batch_size": 8,
+        "training.encoder_lr": 1e-3,
+        "training.head_lr": 3e-3,
+    }
+    changes = {key.replace("__", "."): value for key, value in settings.items()}
+    return with_settings(TrialConfig(phase=phase), common | changes)
