@@ -112,7 +112,7 @@ def checked_device(device: str) -> str:
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a wrong name, no CUDA, no such build
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has all three
         raise InputError(
             f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"
         ) from error

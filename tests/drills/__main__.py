@@ -11,38 +11,8 @@ from pathlib import Path
 from tests.conftest import save_tiny_encoder
 from tests.drills.playing import Outcome, nodes, play, start_driver
 from tests.drills.schedule import Engine, schedule
+from tests.drills.study import study_text
 from tune.checkout import code_of
-
-_STUDY = """
-name = "drill"
-seeds = [1, 2]
-[[datasets]]
-name = "demo"
-corpus = "embedded"
-[datasets.ner]
-preset = "demo-ner"
-set = { "training.epochs" = 5 }
-[datasets.re]
-preset = "demo-re"
-set = { "training.epochs" = 5 }
-[factors]
-gcn_layers = [0, 1, 2]
-"""
-_REAL_STUDY = """
-name = "drill"
-seeds = [1]
-[[datasets]]
-name = "demo"
-corpus = "embedded"
-[datasets.ner]
-preset = "demo-ner"
-set = {{ "training.epochs" = 3, "encoder.name" = "{encoder}" }}
-[datasets.re]
-preset = "demo-re"
-set = {{ "training.epochs" = 3, "encoder.name" = "{encoder}" }}
-[factors]
-gcn_layers = [0, 1, 2]
-"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +52,7 @@ def _studies(folder: Path, engines: set[Engine]) -> dict[Engine, tuple[Path, Pat
     if "real" in engines:
         save_tiny_encoder(encoder)
     made: dict[Engine, tuple[Path, Path]] = {}
-    for engine, text in (("serial", _STUDY), ("real", _REAL_STUDY.format(encoder=encoder))):
+    for engine, text in (("serial", study_text([1, 2])), ("real", study_text([1], 3, encoder))):
         if engine not in engines and not (engine == "serial" and "cluster" in engines):
             continue
         study, ledger = folder / f"{engine}.toml", folder / engine / "ledger.sqlite"

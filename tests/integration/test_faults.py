@@ -14,6 +14,7 @@ import pytest
 
 from tests.drills.invariants import differences, finished, num_epochs, violations
 from tests.drills.playing import DRIVER, start_driver
+from tests.drills.study import study_text
 from tune import fault_points, run_command
 from tune.engine import SerialEngine
 from tune.fault_points import POINTS, VARIABLE
@@ -23,21 +24,7 @@ from tune.preparation import Prepared, prepare
 from tune.run_command import INTERRUPTED, execute_study
 from tune.schedule import Schedule
 
-STUDY = """
-name = "drill"
-seeds = [1]
-[[datasets]]
-name = "demo"
-corpus = "embedded"
-[datasets.ner]
-preset = "demo-ner"
-set = { "training.epochs" = 5 }
-[datasets.re]
-preset = "demo-re"
-set = { "training.epochs" = 5 }
-[factors]
-gcn_layers = [0, 1, 2]
-"""
+STUDY = study_text([1])
 SEARCH = """
 name = "drill"
 seeds = [1]

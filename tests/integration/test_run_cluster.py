@@ -7,7 +7,6 @@ import shlex
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from lai_net.corpora.embedded import generate_splits
-from lai_net.errors import InputError
 from lai_net.schema import Document, Entity
+from tests.drills.invariants import num_epochs
 from tune.ledger import Ledger
 
 REPOSITORY = Path(__file__).parents[2]
@@ -263,11 +262,3 @@ def test_nodes_that_die_cost_no_trial(raylets: Raylets, place: Path) -> None:
     code, said = outcome(lai(raylets, place, "run", place / "study.toml", "--ledger", alone))
     assert code == 0, said
     assert content(alone) == content(ledger)
-
-
-def num_epochs(path: Path) -> int:
-    try:
-        with Ledger.open(path, read_only=True) as ledger:
-            return sum(ledger.epoch_counts().values())
-    except (InputError, sqlite3.Error):  # not there yet, or just being created
-        return 0

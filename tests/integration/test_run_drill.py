@@ -1,14 +1,10 @@
 """Kill the driver at random moments, call again: the ledger must hold what an undisturbed run stores."""
 
 import csv
-import dataclasses
 import io
-import os
 import random
 import signal
-import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,29 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.frame import read_results
-from analysis.tables.render import to_csv
-from analysis.tables.table import compute_table
-from lai_net.errors import InputError
+from tests.drills.invariants import content, num_epochs, table
+from tests.drills.playing import start_driver
+from tests.drills.study import study_text
 from tune.ledger import Ledger
-
-DRILL = Path(__file__).with_name("drill.py")
-
-STUDY = """
-name = "drill"
-seeds = [1, 2]
-[[datasets]]
-name = "demo"
-corpus = "embedded"
-[datasets.ner]
-preset = "demo-ner"
-set = { "training.epochs" = 5 }
-[datasets.re]
-preset = "demo-re"
-set = { "training.epochs" = 5 }
-[factors]
-gcn_layers = [0, 1, 2]
-"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 
@@ -46,7 +23,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc"
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
-    path.write_text(STUDY)
+    path.write_text(study_text([1, 2]))
     return path
 
 
@@ -58,50 +35,10 @@ def own_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def start(study: Path, ledger: Path, engine: str = "serial") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(DRILL), str(study), str(ledger), engine],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
 def finish(study: Path, ledger: Path, engine: str = "serial") -> tuple[int, str, str]:
-    process = start(study, ledger, engine)
+    process = start_driver(study, ledger, engine)
     out, err = process.communicate(timeout=90)
     return process.returncode, out, err
-
-
-def content(path: Path) -> dict:
-    """What must not depend on how often the run was killed; artefacts by their bytes."""
-    with Ledger.open(path, read_only=True) as ledger:
-        trials = ledger.trials()
-        return {
-            "status": {row.trial_id: ledger.status(row.trial_id) for row in trials},
-            "epochs": {row.trial_id: ledger.epochs(row.trial_id) for row in trials},
-            "evaluations": [dataclasses.asdict(row) for row in ledger.evaluations()],
-            "models": {
-                row.trial_id: (
-                    path.parent / ledger.attempts(row.trial_id)[-1].artefacts["best"] / "model"
-                ).read_text()
-                for row in trials
-            },
-        }
-
-
-def table(study: Path, ledger: Path) -> str:
-    """The report's table."""
-    return to_csv(compute_table(read_results(ledger, study).cells, "2"))
-
-
-def num_epochs(path: Path) -> int:
-    try:
-        with Ledger.open(path, read_only=True) as ledger:
-            return sum(ledger.epoch_counts().values())
-    except (InputError, sqlite3.Error):  # not there yet, or just being created
-        return 0
 
 
 def kill_after_progress(process: subprocess.Popen[str], ledger: Path, epochs: int, delay_s: float) -> None:
@@ -128,7 +65,7 @@ def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills
     assert code == 0, err
     moments = random.Random(20261122)
     for _ in range(kills):
-        process = start(study, ledger, engine)
+        process = start_driver(study, ledger, engine)
         kill_after_progress(process, ledger, moments.randint(1, 12), moments.random() * 0.05)
     code, _, err = finish(study, ledger, engine)
     assert code == 0, err
@@ -150,7 +87,7 @@ def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
     ledger = tmp_path / "ledger.sqlite"
-    process = start(study, ledger)
+    process = start_driver(study, ledger, "serial")
     while num_epochs(ledger) < 3:
         time.sleep(0.01)
     process.send_signal(number)
@@ -168,7 +105,7 @@ def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number)
 @pytest.mark.ray
 def test_signal_stops_ray_cleanly(study, tmp_path):
     ledger = tmp_path / "ledger.sqlite"
-    process = start(study, ledger, "ray")
+    process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -178,9 +115,7 @@ def test_signal_stops_ray_cleanly(study, tmp_path):
 
 
 def test_failed_level_is_named_blocks_its_evaluations_and_ends_nothing(study, tmp_path):
-    study.write_text(
-        STUDY.replace('preset = "demo-ner"\nset = {', 'preset = "demo-ner"\nset = { "training.warmup" = 0.5,')
-    )
+    study.write_text(study_text([1, 2], ner='"training.warmup" = 0.5, '))
     ledger = tmp_path / "ledger.sqlite"
     code, out, err = finish(study, ledger)
     assert code == 1
