@@ -262,24 +262,24 @@ def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iter
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one acts as it did before."""
+    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the process.
+
+    Also where SIGINT was ignored before, as shells have it for what they start in the background.
+    """
     seen: list[int] = []
 
     def note(number: int, _: Any) -> None:
         seen.append(number)
-        restore()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.write(2, b"\nstopping at the last checkpoints; a second Ctrl-C stops at once\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     try:
         yield lambda: bool(seen)
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:

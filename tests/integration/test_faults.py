@@ -182,8 +182,13 @@ def test_a_full_disk_at_a_worker_is_tried_again_in_the_same_run(
 
 @contextlib.contextmanager
 def hanging_driver(study, ledger, engine, point):
-    """A run that hangs at a fault point after its third epoch, and is gone after the test."""
+    """A run that hangs at a fault point after its third epoch, and is gone after the test.
+
+    It is started with SIGINT ignored, as what a script starts in the background is.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     driver = start_driver(study, ledger, engine, **{VARIABLE: f"{point}:4:hang"})
+    signal.signal(signal.SIGINT, before)
     try:
         while num_epochs(ledger) < 3:
             time.sleep(0.02)
