@@ -243,9 +243,9 @@ def _page(date: str, repetitions: int) -> str:
         {name: statistics.median(run[name] for run in runs) for name in ("per_s", "cpu_s")}
         for runs in zip(*pairs, strict=True)
     )
-    ratio = statistics.median(ours["per_s"] / theirs["per_s"] for theirs, ours in pairs)
+    ratios = [ours["per_s"] / theirs["per_s"] for theirs, ours in pairs]
     bars = [
-        Bar("1,000 no-op trials, against bare `Tuner.fit`", 0.9, ratio),
+        Bar("1,000 no-op trials, against bare `Tuner.fit`", 0.9, statistics.median(ratios)),
         Bar("no-op trials a second", 20, driver["per_s"]),
         Bar("60 five-second trials on two slots: ideal / wall time", 0.95, _apart("sleepers")["share"]),
         Bar("driver memory from trial 1,000 to 10,000, kB a trial", 10,
@@ -259,7 +259,8 @@ def _page(date: str, repetitions: int) -> str:
         "",
         f"`make bench-driver` on {os.cpu_count()} cores, Python {platform.python_version()}; load average "
         f"{load:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. Trials do nothing or sleep. The "
-        f"first two lines are medians of {repetitions} alternating pairs; bare Tune ran "
+        f"first two lines are medians of {repetitions} alternating pairs (ratios "
+        f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}); bare Tune ran "
         f"{bare['per_s']:.1f} trials a second. Of CPU time 1,000 trials took {driver['cpu_s']:.1f} s in the "
         f"driver's process, and {bare['cpu_s']:.1f} s in bare Tune's.",
         "",
