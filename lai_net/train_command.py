@@ -88,7 +88,8 @@ def train(  # noqa: PLR0913 - an argument an option
         overlapping_relations=overlapping_relations.value,
     )
     for found in _run(config, seed, loaded, out, upstream, features, device):
-        typer.echo(json.dumps(found.as_dict()))
+        shown = {key: value for key, value in found.as_dict().items() if key != "documents"}
+        typer.echo(json.dumps(shown))
 
 
 def _config(

@@ -37,6 +37,7 @@ def test_a_trained_pair_is_evaluated_end_to_end_and_predicts(
     assert (code, [item["split"] for item in evaluations]) == (0, ["dev", "test"])
     assert [line.split(":")[0] for line in message.splitlines()] == ["epoch 1/2", "epoch 2/2"]
     assert message.count(", filter's recall 75.00%") == 2
+    assert all(item.keys() == {"split", "entities", "scores", "coverage"} for item in evaluations)
     code, evaluations, message = lai(*words("re", corpus, tiny_encoder), "--ner", corpus / "ner")
     assert code == 0
     assert "recall" not in message
