@@ -6,7 +6,6 @@ relations, the NER config whose entities they take); all cells that it fills poi
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analysis.frame import CellResults, Results
@@ -15,24 +14,15 @@ from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
 from lai_net.config import active_settings
 from tune.cells import base_config
+from tune.curves import Curves
 from tune.explanation import differences, flat
 from tune.identity import digest, spec_id
-from tune.ledger import Ledger
 from tune.results import SCORES, ResultRow
 
 CellKey = tuple[str, str, str, str]
 """dataset, task, factor, level"""
 Curve = tuple[tuple[int, float], ...]
 """(epoch, F1 on dev in percent)"""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecords:
-    """What a ledger has of trials' epochs by trial_id: F1 and filter recall on dev (0-1), CPU seconds."""
-
-    dev_f1: Mapping[str, Sequence[tuple[int, float]]]
-    filter_recall: Mapping[str, Sequence[tuple[int, float]]]
-    cpu_s: Mapping[str, Sequence[tuple[int, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,17 +84,7 @@ class Evidence:
         return any(run.values["origin"] == "imported" for run in self.runs)
 
 
-def read_epochs(ledger: Path) -> EpochRecords:
-    """Read the learning curves of all trials of a ledger.
-
-    Raises:
-        InputError: the ledger cannot be read.
-    """
-    with Ledger.open(ledger, read_only=True) as opened:
-        return EpochRecords(*(opened.epoch_values(name) for name in ("dev.f1", "filter_recall", "cpu_s")))
-
-
-def collect_evidence(results: Results, epochs: EpochRecords) -> list[Evidence]:
+def collect_evidence(results: Results) -> list[Evidence]:
     """The evidence of every config that the study's cells have, in the order of the tables."""
     groups: dict[str, list[CellResults]] = {}
     for found in results.matched:
@@ -112,7 +92,7 @@ def collect_evidence(results: Results, epochs: EpochRecords) -> list[Evidence]:
             own = spec_id(found.place.cell.config)
             groups.setdefault(_anchor(found.place, own, found.place.upstream), []).append(found)
     by_trial = {row["trial_id"]: row for row in reversed(results.long) if row["trial_id"]}
-    return [_evidence(anchor, group, results, epochs, by_trial) for anchor, group in groups.items()]
+    return [_evidence(anchor, group, results, by_trial) for anchor, group in groups.items()]
 
 
 def _anchor(place: Place, own: str, upstream: str | None) -> str:
@@ -123,7 +103,6 @@ def _evidence(
     anchor: str,
     group: Sequence[CellResults],
     results: Results,
-    epochs: EpochRecords,
     by_trial: Mapping[str, ResultRow],
 ) -> Evidence:
     place = group[0].place
@@ -134,7 +113,7 @@ def _evidence(
     for found in group:
         by_task.setdefault(found.place.task, found)
     settings = flat(active_settings(config))
-    runs = tuple(_runs(by_task, results, epochs, by_trial))
+    runs = tuple(_runs(by_task, results, by_trial))
     first = runs[0]
     fold = place.dataset.fold_numbers[0] if first.fold is None else first.fold
     return Evidence(
@@ -182,7 +161,6 @@ def _title(place: Place) -> str:
 def _runs(
     by_task: Mapping[str, CellResults],
     results: Results,
-    epochs: EpochRecords,
     by_trial: Mapping[str, ResultRow],
 ) -> Iterator[Run]:
     """By seed: a run a fold, or what keeps the seed from having any."""
@@ -193,14 +171,14 @@ def _runs(
                 folds.setdefault(row["fold"], {})[task] = row
         for fold, rows in sorted(folds.items(), key=lambda item: -1 if item[0] is None else item[0]):
             scores = {task: tuple(_percent(row[name]) for name in SCORES) for task, row in rows.items()}
-            yield _run(seed, fold, "completed", scores, next(iter(rows.values())), epochs)
+            yield _run(seed, fold, "completed", scores, next(iter(rows.values())), results.curves)
         if folds:
             continue
         state, trials = next(iter(by_task.values())).unfinished[seed]
         for name in sorted({name for name in trials if name}) or [""]:
             values = by_trial.get(name, ResultRow({}))
             error = results.errors.get(name, "").strip().splitlines()[-1:]
-            yield _run(seed, values["fold"], state, {}, values, epochs, *error)
+            yield _run(seed, values["fold"], state, {}, values, results.curves, *error)
 
 
 def _run(
@@ -209,11 +187,11 @@ def _run(
     state: str,
     scores: Mapping[str, tuple[float | None, ...]],
     values: ResultRow,
-    epochs: EpochRecords,
+    curves: Curves,
     error: str = "",
 ) -> Run:
-    name = values["trial_id"] or ""
-    seconds = [spent for _, spent in epochs.cpu_s.get(name, ())]
+    epochs = curves.get(values["trial_id"] or "", ())
+    seconds = [epoch.cpu_s for epoch in epochs if epoch.cpu_s is not None]
     return Run(
         seed=seed,
         fold=fold,
@@ -221,7 +199,7 @@ def _run(
         scores=scores,
         values=values,
         error=error,
-        curve=tuple((epoch, 100 * f1) for epoch, f1 in epochs.dev_f1.get(name, ())),
+        curve=tuple((epoch.epoch, 100 * epoch.f1) for epoch in epochs if epoch.f1 is not None),
         cpu_s=sum(seconds) if seconds else None,
     )
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.place import Place, factors_of, places, with_imported_models
 from lai_net.errors import InputError
+from tune.curves import Curves, read_curves
 from tune.failures import headline
 from tune.identity import spec_id
 from tune.ledger import Ledger
@@ -62,6 +63,7 @@ class Results:
             trained, or is to be (a `TrialConfig`); None where imported rows do not say all of it.
         errors: of failed trials and evaluations, in a line each, by trial_id.
         imported: all imported rows of the ledger, other datasets' among them.
+        curves: of all trials of the ledger.
         matched: what `cells` was made of: the same cells and tasks with the rows of the long table.
     """
 
@@ -70,6 +72,7 @@ class Results:
     cells: pd.DataFrame
     errors: Mapping[str, str]
     imported: tuple[ResultRow, ...]
+    curves: Curves
     matched: tuple[CellResults, ...]
 
 
@@ -94,8 +97,9 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
         }
         rows = tuple(long_table(opened, parsed))
         imported = tuple(map(ResultRow, opened.imported().values()))
+        curves = read_curves(opened)
     matched = tuple(match(parsed, rows))
-    return Results(parsed, rows, to_frame(matched), errors, imported, matched)
+    return Results(parsed, rows, to_frame(matched), errors, imported, curves, matched)
 
 
 def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:

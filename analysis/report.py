@@ -1,9 +1,9 @@
 """The report of a study: a folder of files that is a function of ledger and study, byte for byte.
 
 It depends on these two, the names by which they are called and the software alone, not on when the
-report is made; `long.csv` and the page have the times and devices of trials, as the ledger has them. Files
-are written under temporary names and renamed, the manifest last; only files that the manifest of an earlier
-report lists are overwritten or removed.
+report is made; `long.csv`, `curves.csv` and the page have the times and devices of trials, as the ledger has
+them. Files are written under temporary names and renamed, the manifest last; only files that the manifest of
+an earlier report lists are overwritten or removed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.cautions import cautions, commits, failures, used_trials
-from analysis.evidence import EpochRecords, collect_evidence, read_epochs
+from analysis.evidence import collect_evidence
 from analysis.figures.drawn import DrawnFigure
 from analysis.figures.gallery import Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
@@ -31,6 +31,7 @@ from analysis.tables.table import compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
 from tune.checkout import code_of
+from tune.curves import curves_to_csv
 from tune.identity import IDENTITY_VERSION
 from tune.ledger import Ledger
 from tune.results import to_csv as long_to_csv
@@ -109,12 +110,11 @@ def compose_report(
         InputError: the study, the ledger or the benchmark cannot be read.
     """
     results = read_results(ledger, study, interval)
-    epochs = read_epochs(ledger)
     speeds = _speeds(results, speed)
     tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]
     search, shares = _search(results.study, ledger, importances)
-    figures = list(draw_all(Material(results.cells, rows, epochs.filter_recall, search, shares)))
+    figures = list(draw_all(Material(results.cells, rows, results.curves, search, shares)))
     files: dict[str, bytes] = {}
     for table in tables:
         files[f"{table.slug}.csv"] = to_csv(table).encode()
@@ -124,8 +124,9 @@ def compose_report(
         files |= {f"{figure.name}.{suffix}": content for suffix, content in figure.files.items()}
         files[f"{figure.name}-column.pdf"] = figure.column
     files["long.csv"] = long_to_csv(results.long)
-    digest = _digest_of_ledger(files["long.csv"], epochs)
-    facts = _facts(results, ledger, speed) | {"ledger": {"sha256": digest}}
+    files["curves.csv"] = curves_to_csv(results.curves, results.long)
+    read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
+    facts = _facts(results, ledger, speed) | read
     page_version = _sha256(json.dumps(facts).encode())
     done, said = progress(results.cells), findings(rows)
     if search is not None:
@@ -134,7 +135,7 @@ def compose_report(
         study=results.study, description=description(results.study.file),
         trained=list(trained(results.study)), progress=done, findings=said, tables=tables, figures=figures,
         left_out=_left_out(results, speeds, figures),
-        evidence=collect_evidence(results, epochs), facts=facts, files=sorted([*files, _PAGE, _MANIFEST]),
+        evidence=collect_evidence(results), facts=facts, files=sorted([*files, _PAGE, _MANIFEST]),
         live_version=page_version if is_live else "",
     )  # fmt: skip
     files[_PAGE] = render_page(page).encode()
@@ -195,14 +196,6 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
         "identity_version": IDENTITY_VERSION,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     }  # fmt: skip
-
-
-def _digest_of_ledger(long: bytes, epochs: EpochRecords) -> str:
-    """Of all that a report takes from the ledger: its long table and its epochs."""
-    digest = hashlib.sha256(long)
-    for values in (epochs.dev_f1, epochs.filter_recall, epochs.cpu_s):
-        digest.update(json.dumps(values, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _sha256(content: bytes) -> str:

@@ -15,7 +15,14 @@ from lai_net.errors import InputError
 from tune.cluster.command import app as cluster_app
 from tune.decision_report import show_growth
 from tune.estimate import estimate_lines
-from tune.explanation import cells_of, find_trial, identity_fields, nearest_in_ledger, nearest_in_plan
+from tune.explanation import (
+    cells_of,
+    find_trial,
+    identity_fields,
+    nearest_in_ledger,
+    nearest_in_plan,
+    state_of,
+)
 from tune.identity import settings_id
 from tune.ledger import Ledger, TrialRow
 from tune.ledger_file import is_being_written
@@ -81,9 +88,11 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     with Ledger.read_or_empty(ledger) as opened:
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
     is_running = is_being_written(ledger)
-    table = Table("dataset", "phase", *(state_word(state, is_running=is_running) for state in STATES))
+    has_imported = any(count["imported"] for count in standing.trials.values())
+    states = [state for state in STATES if state != "imported" or has_imported]
+    table = Table("dataset", "phase", *(state_word(state, is_running=is_running) for state in states))
     for place, count in standing.trials.items():
-        table.add_row(*place, *(str(count[state]) for state in STATES))
+        table.add_row(*place, *(str(count[state]) for state in states))
     Console().print(table)
     if standing.evaluations:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(standing.evaluations.items()))
@@ -104,12 +113,14 @@ def why(
     """Tell field by field why a trial is reused or not."""
     with Ledger.open(ledger, read_only=True) as opened:
         row = find_trial(opened, trial_id)
-        state = state_word(opened.status(row.trial_id), is_running=is_being_written(ledger))
+        state = state_word(state_of(opened, row), is_running=is_being_written(ledger))
         nearest = nearest_in_ledger(opened, row)
     typer.echo(f"trial {row.trial_id} (config {row.config_id}, spec {row.spec_id}): {state}")
     for name, value in identity_fields(row).items():
         typer.echo(f"  {name} = {_plain(value)}")
-    if state != "completed":
+    if state == "imported":
+        typer.echo("not trained again by any study that plans it, unless an evaluation needs its model")
+    elif state != "completed":
         typer.echo(f"not reused by any study: it is {state}, not completed")
     elif settings_id(row.config) != row.spec_id:
         typer.echo(f"not reused by any study: what {row.phase} computes has changed since (semantics)")
@@ -152,10 +163,13 @@ def results(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A long results table.")],
     ledger: Annotated[Path, typer.Option("--ledger", help="The ledger file; made where missing.")],
+    curves: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Learning curves of its trials, as reports have.")
+    ] = None,
 ) -> None:
-    """Take in results of runs made elsewhere."""
+    """Take in results of runs made elsewhere; a study that plans these very trials does not train them."""
     with Ledger.open(ledger) as opened:
-        count = import_csv(file, opened)
+        count = import_csv(file, opened, curves)
     hint = "`lai report STUDY` says which of them fit no cell"
     typer.echo(f"{count} new rows from {file}; {hint}", err=True)
 
@@ -178,7 +192,7 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
         f"{summary.cells} cells, {summary.seeds} seeds: {summary.runs} runs, {summary.folded} folded into "
         f"others, {summary.trials} trials; {summary.done} done, {summary.to_run} to run"
     )
-    if summary.estimate.wall_s is not None:
+    if summary.to_run and summary.estimate.wall_s is not None:
         console.print(
             f"about {summary.estimate.wall_s / 3600:.1f} h one after another "
             f"(mean of {summary.estimate.measured} finished trials)"

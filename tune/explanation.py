@@ -7,7 +7,7 @@ from lai_net.config import active_settings
 from lai_net.errors import InputError
 from tune.identity import spec_id
 from tune.ledger import Ledger, TrialRow
-from tune.plan import Plan
+from tune.plan import Plan, imported_ids
 
 Fields = dict[str, Any]
 
@@ -16,12 +16,23 @@ def find_trial(ledger: Ledger, name: str) -> TrialRow:
     """The trial whose id is, or alone begins with, `name`.
 
     Raises:
-        InputError: there is none, or more than one.
+        InputError: there is none, or more than one, or it is imported and no study here has planned it yet.
     """
     found = [row for row in ledger.trials() if row.trial_id.startswith(name)]
+    if not found and any(trial_id.startswith(name) for trial_id in imported_ids(ledger).trials):
+        raise InputError(
+            f"trial {name} is imported: there are its results, but neither settings nor model; `lai run` of "
+            "the study that plans it finds its settings"
+        )
     if len(found) != 1:
         raise InputError(f"{len(found)} trials of the ledger have an id that begins with {name!r}; name one")
     return found[0]
+
+
+def state_of(ledger: Ledger, row: TrialRow) -> str:
+    """What a trial's newest attempt says; `imported` where it has none but imported results."""
+    state = ledger.status(row.trial_id)
+    return "imported" if state == "planned" and row.trial_id in imported_ids(ledger).trials else state
 
 
 def identity_fields(row: TrialRow) -> Fields:

@@ -20,6 +20,7 @@ from tune.engine import FailureKind
 from tune.fault_points import reach
 from tune.ledger_check import check_whole, first_damaged_row
 from tune.ledger_file import (
+    EVERY_EPOCH,
     SCHEMA,
     MissingLedgerError,
     check_version,
@@ -32,6 +33,7 @@ from tune.ledger_file import (
 )
 from tune.ledger_rows import (
     AttemptRow,
+    EpochReport,
     EvaluationRow,
     FinalStatus,
     ProbeRow,
@@ -206,9 +208,18 @@ class Ledger:
         with self._transaction("evaluation.record", durable=True):
             self._insert_evaluation(row)
 
-    def record_imported(self, rows: Mapping[str, Mapping[str, Any]], outdated: Iterable[str] = ()) -> int:
+    def record_imported(
+        self,
+        rows: Mapping[str, Mapping[str, Any]],
+        outdated: Iterable[str] = (),
+        epochs: Iterable[EpochReport] = (),
+    ) -> int:
         """Store imported result rows by key, over what is there; returns how many were new or other."""
         with self._transaction("results.import", durable=True):
+            self._connection.executemany(
+                "INSERT INTO imported_epoch VALUES (?,?,?) ON CONFLICT DO NOTHING",
+                [(name, epoch, to_json(report)) for name, epoch, report in epochs],
+            )
             self._connection.executemany("DELETE FROM imported WHERE key = ?", [(key,) for key in outdated])
             before = self._connection.total_changes
             self._connection.executemany(
@@ -244,8 +255,8 @@ class Ledger:
 
     def next_attempt(self, trial_id: str) -> int:
         """The number of the attempt to come, from 1."""
-        row = self._one("SELECT coalesce(max(attempt), 0) + 1 AS n FROM attempt WHERE trial_id = ?", trial_id)
-        return int(row["n"])
+        query = "SELECT coalesce(max(attempt), 0) + 1 AS n FROM attempt WHERE trial_id = ?"
+        return int(self._one(query, trial_id)["n"])
 
     def attempts(self, trial_id: str) -> list[AttemptRow]:
         """A trial's attempts, oldest first."""
@@ -283,16 +294,12 @@ class Ledger:
         query = "SELECT trial_id, sum(json_extract(report, '$.wall_s')) AS s FROM epoch GROUP BY trial_id"
         return {row["trial_id"]: row["s"] for row in self._each(query)}
 
-    def epoch_values(self, name: str) -> dict[str, list[tuple[int, float]]]:
-        """One number of the epoch reports, such as `dev.f1`, by trial: (epoch, value) where it was said."""
-        query = (
-            "SELECT trial_id, epoch, json_extract(report, '$.' || ?1) AS value FROM epoch"
-            " WHERE value IS NOT NULL ORDER BY trial_id, epoch"
-        )
-        values: dict[str, list[tuple[int, float]]] = {}
-        for row in self._each(query, name):
-            values.setdefault(row["trial_id"], []).append((row["epoch"], row["value"]))
-        return values
+    def epoch_values(self, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """By trial and epoch (trial_id, epoch, value …): numbers of reports, such as `dev.f1`, or None."""
+        source = "epoch" if version_of(self._connection) < 6 else f"({EVERY_EPOCH})"
+        values = "".join(", json_extract(report, '$.' || ?)" for _ in names)
+        query = f"SELECT trial_id, epoch{values} FROM {source} ORDER BY trial_id, epoch"
+        return map(tuple, self._each(query, *names))
 
     def evaluations(self) -> list[EvaluationRow]:
         """All evaluations, ordered by id."""
@@ -334,10 +341,8 @@ class Ledger:
 
     def imported(self) -> dict[str, dict[str, Any]]:
         """All imported result rows by key, ordered by key."""
-        return {
-            r["key"]: from_json(r, "row", self._file)
-            for r in self._each("SELECT * FROM imported ORDER BY key")
-        }
+        rows = self._each("SELECT * FROM imported ORDER BY key")
+        return {row["key"]: from_json(row, "row", self._file) for row in rows}
 
     @contextlib.contextmanager
     def _transaction(self, name: str, *, durable: bool = False) -> Iterator[None]:

@@ -14,6 +14,7 @@ _JSON_COLUMNS = {
     "evaluation": ("scores", "coverage"),
     "evaluation_documents": ("documents",),
     "imported": ("row",),
+    "imported_epoch": ("report",),
     "search_event": ("given", "decided"),
 }
 

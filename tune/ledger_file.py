@@ -11,7 +11,7 @@ from typing import IO
 from lai_net.errors import InputError
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
 
 _SEARCH_EVENT = """
@@ -35,6 +35,12 @@ CREATE TABLE probe (
 ) STRICT, WITHOUT ROWID;
 """
 
+_IMPORTED_EPOCH = """
+CREATE TABLE imported_epoch (
+  trial_id TEXT NOT NULL, epoch INTEGER NOT NULL, report TEXT NOT NULL, PRIMARY KEY (trial_id, epoch)
+) STRICT, WITHOUT ROWID;
+"""
+
 _FAILURE = "failure TEXT CHECK (failure IN ('config', 'machine', 'memory', 'stall'))"
 
 MIGRATIONS = {
@@ -42,6 +48,7 @@ MIGRATIONS = {
     2: _EVALUATION_DOCUMENTS,
     3: _PROBE,
     4: f"ALTER TABLE attempt ADD COLUMN {_FAILURE}; ALTER TABLE evaluation ADD COLUMN {_FAILURE};",
+    5: _IMPORTED_EPOCH,
 }
 """What turns a ledger of a version into one of the next."""
 
@@ -68,11 +75,17 @@ CREATE TABLE evaluation (
   scores TEXT NOT NULL, coverage TEXT NOT NULL, error TEXT, {_FAILURE}
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-{_SEARCH_EVENT}{_EVALUATION_DOCUMENTS}{_PROBE}PRAGMA application_id = {APPLICATION_ID};
+{_SEARCH_EVENT}{_EVALUATION_DOCUMENTS}{_PROBE}{_IMPORTED_EPOCH}PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
+
+EVERY_EPOCH = """
+SELECT trial_id, epoch, report FROM epoch UNION ALL
+SELECT trial_id, epoch, report FROM imported_epoch WHERE trial_id NOT IN (SELECT trial_id FROM epoch)
+"""
+"""Imported ones stand for trials that have none of their own."""
 
 MOUNTS = Path("/proc/mounts")
 _NETWORK_FILE_SYSTEMS = {

@@ -18,6 +18,8 @@ KEY_COLUMNS = ("trial_id", "attempt", "epoch", "evaluation_id", "key", "search_i
 
 TrialKey = tuple[str, int | None, int, str]
 """A trial without content: dataset, fold, seed, spec_id."""
+EpochReport = tuple[str, int, Mapping[str, Any]]
+"""Of an epoch of a trial: trial_id, epoch, what was reported."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ that trials of equal shape follow each other.
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from lai_net.config import EntitySource, Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
@@ -83,14 +84,18 @@ class Jobs:
     evaluations: tuple[EvaluationJob, ...]
 
     def remaining(self, ledger: Ledger) -> "Jobs":
-        """What the ledger lacks: trials that are not completed, evaluations that are not recorded."""
-        newest = ledger.newest_attempts()
+        """What the ledger lacks: trials that are not completed, evaluations that are not recorded.
+
+        What is imported is not lacking, but a trial whose model one of the evaluations needs.
+        """
+        newest, imported = ledger.newest_attempts(), imported_ids(ledger)
         completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
         recorded = {row.evaluation_id for row in ledger.evaluations() if row.error is None}
-        return Jobs(
-            tuple(job for job in self.trials if job.row.trial_id not in completed),
-            tuple(job for job in self.evaluations if job.evaluation_id not in recorded),
-        )
+        made = recorded | imported.evaluations
+        evaluations = tuple(job for job in self.evaluations if job.evaluation_id not in made)
+        needed = {name for job in evaluations for name in (job.trial_id, job.upstream_trial_id)}
+        done = completed | (imported.trials - needed)
+        return Jobs(tuple(job for job in self.trials if job.row.trial_id not in done), evaluations)
 
     def only(self, keys: Set[TrialKey]) -> "Jobs":
         """The trials with these keys, and the evaluations that need no other."""
@@ -98,6 +103,23 @@ class Jobs:
         ids = {job.row.trial_id for job in trials} | {None}
         evaluations = (job for job in self.evaluations if {job.trial_id, job.upstream_trial_id} <= ids)
         return Jobs(trials, tuple(evaluations))
+
+
+class ImportedIds(NamedTuple):
+    """The trials and evaluations of which imported rows bring results."""
+
+    trials: frozenset[str]
+    evaluations: frozenset[str]
+
+
+def imported_ids(ledger: Ledger) -> ImportedIds:
+    """What is imported, as far as its rows have ids."""
+    rows = [row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed"]
+    names = ("trial_id", "upstream_trial_id", "split", "entities")
+    return ImportedIds(
+        frozenset(row["trial_id"] for row in rows),
+        frozenset(evaluation_id(*(row[name] for name in names)) for row in rows),
+    )
 
 
 @dataclass(frozen=True)

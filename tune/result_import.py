@@ -1,14 +1,15 @@
 """Import of long tables from runs made elsewhere: every value checked, duplicates idempotent."""
 
-import csv
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lai_net.errors import InputError
+from tune.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
+from tune.curves import curve_reports
 from tune.ledger import AttemptRow, Ledger
 from tune.results import LONG_COLUMNS, SCORES, TASKS, representation_of
 
@@ -23,12 +24,12 @@ _NOT_THE_CELL = (
     "origin",
 )  # fmt: skip
 """What tells rows of one cell and seed apart."""
-_MOST = 2**32 - 1
-"""Of a whole number: the largest seed."""
 
 
-def import_csv(path: Path, ledger: Ledger) -> int:
+def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     """Store the rows of a long table (CSV) as imported; returns how many were new or newly completed.
+
+    `curves` is a file with learning curves of its trials (see `tune.curves`).
 
     What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, micro
     averages. In ADE the averaging stays open, since studies differ: such a row joins either. A factor that
@@ -44,7 +45,7 @@ def import_csv(path: Path, ledger: Ledger) -> int:
     for row in rows.values():
         if row["status"] == "completed":
             completed[_values_but(row, _NOT_THE_CELL)].append(row)
-    for line, cells in _read(path):
+    for line, cells in read_csv(path, LONG_COLUMNS, _REQUIRED):
         try:
             row = _normalized(_checked(cells))
             key = _values_but(row, _OUTCOME)
@@ -56,7 +57,9 @@ def import_csv(path: Path, ledger: Ledger) -> int:
         except InputError as error:
             raise InputError(f"{path}:{line}: {error}") from error
     outdated = _outdated(rows)
-    return ledger.record_imported({key: row for key, row in rows.items() if key not in outdated}, outdated)
+    rows = {key: row for key, row in rows.items() if key not in outdated}
+    reports = [] if curves is None else curve_reports(curves, ledger, rows.values())
+    return ledger.record_imported(rows, outdated, reports)
 
 
 def _outdated(rows: Mapping[str, dict[str, Any]]) -> set[str]:
@@ -118,44 +121,8 @@ def _values_but(row: Mapping[str, Any], names: Sequence[str]) -> str:
     return json.dumps([row[name] for name in LONG_COLUMNS if name not in names])
 
 
-def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            header = reader.fieldnames or []
-            _check_header(header)
-            rows = [(reader.line_num, row) for row in reader]
-    except InputError as error:
-        raise InputError(f"{path}:1: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {error}") from error
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise InputError(f"{path}:{line}: must have {len(header)} fields, as the header has")
-    return rows
-
-
-def _check_header(header: Any) -> None:
-    unknown = [name for name in header if name not in LONG_COLUMNS]
-    missing = [name for name in _REQUIRED if name not in header]
-    if unknown:
-        raise InputError(f"unknown column {unknown[0]!r}; known: {', '.join(LONG_COLUMNS)}")
-    if missing:
-        raise InputError(f"column {missing[0]!r} is missing; required: {', '.join(_REQUIRED)}")
-    if len(set(header)) != len(header):
-        raise InputError("a column is there twice")
-
-
 def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name in LONG_COLUMNS:
-        text = cells.get(name, "").strip()
-        try:
-            row[name] = _PARSERS.get(name, str)(text) if text else None
-        except ValueError as error:
-            raise InputError(f"{name} must be {error}, but got {text!r}") from error
+    row = parse_fields(cells, LONG_COLUMNS, _PARSERS)
     is_completed = row["status"] in (None, "completed")
     for name in ("dataset", "phase", "task", "seed", *(("split",) if is_completed else ())):
         if row[name] is None:
@@ -190,71 +157,28 @@ def _dataset(text: str) -> str:
     return text
 
 
-def _one_of(*options: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in options:
-            raise ValueError(f"one of {', '.join(options)}")
-        return text
-
-    return parse
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = _finite(text)  # pandas writes 4 as 4.0 in a column that has gaps
-        if value is None or not least <= value <= _MOST or not value.is_integer():
-            raise ValueError(f"a whole number from {least} to {_MOST}")
-        return int(value)
-
-    return parse
-
-
-def _number(most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = _finite(text)
-        if value is None or not 0 <= value <= most:
-            raise ValueError(f"a number from 0 to {most:g}")
-        return value
-
-    return parse
-
-
-def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
+_PARSERS: Parsers = {
     "dataset": _dataset,
-    "phase": _one_of("NER", "RE"),
-    "task": _one_of("NER", "RE", "RE+"),
-    "split": _one_of("dev", "test"),
-    "seed": _whole(0),
-    "gcn_layers": _whole(0),
-    "gcn_heads": _whole(1),
-    "entity_filter": _truth,
-    "attention_mask": _one_of("inv", "vis", "full"),
-    "annotations": _truth,
-    "precision": _number(1),
-    "recall": _number(1),
-    "f1": _number(1),
-    "status": _one_of("running", "completed", "failed", "pruned"),
-    "epochs": _whole(0),
-    "wall_s": _number(math.inf),
-    "fold": _whole(0),
-    "entities": _one_of("predicted", "gold", "gold_typed_by_model"),
-    "protocol": _one_of("pure", "plmarker"),
-    "averaging": _one_of("micro", "macro"),
-    "selection": _one_of("dev", "test"),
-    "model": _one_of("LAI-Net", "PL-Marker"),
-    "origin": _one_of("run", "imported"),
+    "phase": one_of("NER", "RE"),
+    "task": one_of("NER", "RE", "RE+"),
+    "split": one_of("dev", "test"),
+    "seed": whole(0),
+    "gcn_layers": whole(0),
+    "gcn_heads": whole(1),
+    "entity_filter": truth,
+    "attention_mask": one_of("inv", "vis", "full"),
+    "annotations": truth,
+    "precision": number(1),
+    "recall": number(1),
+    "f1": number(1),
+    "status": one_of("running", "completed", "failed", "pruned"),
+    "epochs": whole(0),
+    "wall_s": number(math.inf),
+    "fold": whole(0),
+    "entities": one_of("predicted", "gold", "gold_typed_by_model"),
+    "protocol": one_of("pure", "plmarker"),
+    "averaging": one_of("micro", "macro"),
+    "selection": one_of("dev", "test"),
+    "model": one_of("LAI-Net", "PL-Marker"),
+    "origin": one_of("run", "imported"),
 }

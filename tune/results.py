@@ -110,9 +110,24 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
         if not joined:
             rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
     names = None if study is None else {dataset.name for dataset in study.datasets}
-    rows += [ResultRow(row) for row in ledger.imported().values() if names is None or row["dataset"] in names]
+    rows += [
+        ResultRow(row)
+        for row in _not_run_here(ledger.imported().values(), rows)
+        if names is None or row["dataset"] in names
+    ]
     rows.sort(key=_Order())
     return rows
+
+
+def _not_run_here(
+    imported: Iterable[Mapping[str, Any]], rows: Iterable[ResultRow]
+) -> Iterator[Mapping[str, Any]]:
+    """Imported rows without those of evaluations that the ledger made itself since."""
+    names = ("trial_id", "upstream_trial_id", "split", "entities")
+    imported = list(imported)
+    trials = {row.get("trial_id") for row in imported} - {None}
+    made = {tuple(map(row.get, names)) for row in rows if row["trial_id"] in trials and row["f1"] is not None}
+    return (row for row in imported if tuple(map(row.get, names)) not in made)
 
 
 def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
@@ -178,25 +193,31 @@ def _run_values(attempts: Sequence[AttemptRow]) -> dict[str, Any]:
 
 
 def _trial_values(trial: TrialRow) -> dict[str, Any]:
-    settings = trial.config
-    inputs = InputConfig(**settings["input"])
     return {
         "trial_id": trial.trial_id,
         "config_id": trial.config_id,
         "dataset": trial.dataset,
         "phase": trial.phase,
         "seed": trial.seed,
+        "fold": trial.fold,
+        "origin": "run",
+        **config_values(trial.config),
+    }
+
+
+def config_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the long table says of a config's active settings."""
+    inputs = InputConfig(**settings["input"])
+    return {
         "gcn_layers": settings["graph"]["layers"],
         "gcn_heads": settings["graph"].get("heads"),
-        "entity_filter": settings["filter"]["enabled"] if trial.phase == "NER" else None,
+        "entity_filter": settings["filter"]["enabled"] if settings["phase"] == "NER" else None,
         "attention_mask": settings["input"]["attention_mask"],
         "annotations": inputs.is_annotated,
-        "fold": trial.fold,
         "selection": settings["training"]["selection"],
         "encoder": settings["encoder"]["name"],
         "model": model_of_settings(settings),
         "representation": inputs.family,
-        "origin": "run",
     }
 
 

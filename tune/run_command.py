@@ -25,11 +25,13 @@ from tune.cluster.options import (
 from tune.engine import Engine, Sink, Source
 from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.failures import headline
+from tune.imported import imported_trials, lines_on_imported
 from tune.ledger import AttemptRow, Ledger
 from tune.ledger_file import DEFAULT_LEDGER as DEFAULT_LEDGER
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
+from tune.plan import make_plan
 from tune.preparation import Prepared, prepare
 from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
@@ -167,14 +169,17 @@ def execute_study(
             typer.echo("the budget is spent, resume with the same call")
             return INTERRUPTED
         return code or (FAILED if source.search.ended_by == "failures" else 0)
+    alike = imported_trials(make_plan(prepared.study), ledger)
     ledger.register_trials([job.row for job in prepared.jobs.trials])
     jobs = open_jobs(prepared.jobs, ledger)
     execution.check(jobs)
-    num_trainings = sum(isinstance(job, Training) for job in jobs)
+    training = {job.key for job in jobs if isinstance(job, Training)}
     typer.echo(
-        f"{prepared.study.name}: {num_trainings} of {len(prepared.jobs.trials)} trials to train, "
-        f"{len(jobs) - num_trainings} evaluations to make"
+        f"{prepared.study.name}: {len(training)} of {len(prepared.jobs.trials)} trials to train, "
+        f"{len(jobs) - len(training)} evaluations to make"
     )
+    for line in lines_on_imported(prepared.jobs, training, alike, ledger):
+        typer.echo(line)
     schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
     by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
     return _run(schedule, schedule, by_key, execution, make_engine, make_source, watch)

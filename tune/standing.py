@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from tune.failures import failure_lines, headline
 from tune.identity import evaluation_id
+from tune.imported import imported_trials
 from tune.ledger import EvaluationRow, Ledger
 from tune.plan import Plan
 from tune.results import current_evaluations
 
-STATES = ("planned", "running", "completed", "failed", "pruned")
+STATES = ("planned", "running", "completed", "imported", "failed", "pruned")
 
 
 def state_word(state: str, *, is_running: bool) -> str:
@@ -67,9 +68,11 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     attempts = ledger.all_attempts()
     ids = {row.key: row.trial_id for row in ledger.trials()}
     trials: dict[tuple[str, str], Counter[str]] = {}
+    imported = imported_trials(plan, ledger)
     for trial in plan.trials:
         own = attempts.get(ids.get(trial.key, ""))
-        trials.setdefault((trial.dataset, trial.phase), Counter())[own[-1].status if own else "planned"] += 1
+        state = own[-1].status if own else "imported" if trial.key in imported else "planned"
+        trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
     planned = [attempts[name] for item in plan.trials if (name := ids.get(item.key, "")) in attempts]
     failed = failure_lines(planned)
     made = {row.evaluation_id: row for row in ledger.evaluations()}
@@ -79,6 +82,9 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
             continue
         pair = (ids.get(item.trial, ""), ids.get(item.upstream, ""))
         row = made.get(evaluation_id(*pair, item.split, item.entities))
+        if row is None and {item.trial, item.upstream} & imported:
+            evaluations["imported"] += 1
+            continue
         evaluations["to make" if row is None else "made" if row.error is None else "failed"] += 1
         if row is not None and row.error is not None:
             failed.append(f"failed: {pair[0]}+{pair[1]} ({item.split}) {headline(row.error, row.failure)}")

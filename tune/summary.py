@@ -8,6 +8,7 @@ from pathlib import Path
 from lai_net.config import EntitySource
 from lai_net.settings import doubts
 from tune.estimate import Estimate, estimate
+from tune.imported import imported_trials
 from tune.ledger import AttemptRow, Ledger, TrialRow
 from tune.plan import Plan
 
@@ -16,7 +17,7 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The counts of `lai plan`; `done` are the trials that the ledger has completed."""
+    """The counts of `lai plan`; `done` are the trials that the ledger has completed, or imported."""
 
     cells: int
     seeds: int
@@ -39,7 +40,9 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
     seeds = len(plan.study.seeds)
     runs = sum(folds[cell.dataset] for cell in cells) * seeds
     finished = finished_trials(ledger)
-    done = {row.key for row, _ in finished}
+    ran = {row.key for row, _ in finished}
+    imported = imported_trials(plan, ledger) - ran
+    done = ran | imported
     remaining = [trial for trial in plan.trials if trial.key not in done]
     cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder)
     return Summary(
@@ -51,7 +54,7 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
         done=len(plan.trials) - len(remaining),
         to_run=len(remaining),
         estimate=cost,
-        warnings=tuple(_warnings(plan, unmeasured)),
+        warnings=tuple(_warnings(plan, unmeasured, len(imported))),
     )
 
 
@@ -84,7 +87,7 @@ def _without_ner(plan: Plan) -> Iterator[str]:
             )
 
 
-def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
+def _warnings(plan: Plan, unmeasured: Sequence[str], num_imported: int) -> list[str]:
     warnings = []
     num_seeds = len(plan.study.seeds)
     comparisons: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -102,6 +105,10 @@ def _warnings(plan: Plan, unmeasured: Sequence[str]) -> list[str]:
         )
     warnings += _without_ner(plan)
     warnings += dict.fromkeys(doubt for trial in plan.trials for doubt in doubts(trial.config))
+    if num_imported:
+        warnings.append(
+            f"{num_imported} trials are done by imported results, as far as these say; `lai run` compares ids"
+        )
     if unmeasured:
         warnings.append(
             f"no estimate: the ledger has no finished trial like those of {', '.join(unmeasured)}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lai_net.errors import InputError
-from tune.explanation import find_trial
+from tune.explanation import find_trial, state_of
 from tune.ledger import Ledger
 
 
@@ -19,11 +19,10 @@ def trained_model_folder(trial_id: str, ledger: Path) -> Path:
     """
     with Ledger.open(ledger, read_only=True) as opened:
         row = find_trial(opened, trial_id)
-        attempts = opened.attempts(row.trial_id)
-    status = attempts[-1].status if attempts else "planned"
-    if status != "completed":
+        attempts, state = opened.attempts(row.trial_id), state_of(opened, row)
+    if state != "completed":
         raise InputError(
-            f"trial {row.trial_id} of {ledger} is {status} and has no trained model; name a completed one"
+            f"trial {row.trial_id} of {ledger} is {state} and has no trained model; name a completed one"
         )
     folder = ledger.resolve().parent / attempts[-1].artefacts["best"]
     if not (folder / "config.json").is_file():

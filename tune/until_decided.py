@@ -174,7 +174,9 @@ def _keys(study: Study, cell: Cell, seeds: Sequence[int]) -> set[TrialKey]:
 
 
 def _only(plan: Plan, keys: set[TrialKey]) -> Plan:
-    return replace(plan, trials=tuple(trial for trial in plan.trials if trial.key in keys), evaluations=())
+    evaluations = (item for item in plan.evaluations if {item.trial, item.upstream} <= keys | {None})
+    trials = (trial for trial in plan.trials if trial.key in keys)
+    return replace(plan, trials=tuple(trials), evaluations=tuple(evaluations))
 
 
 def _decide(study: Study) -> Decide:

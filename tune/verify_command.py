@@ -35,7 +35,10 @@ def verify(
     with Ledger.open(ledger, read_only=True) as opened, tempfile.TemporaryDirectory() as folder:
         chosen = _completed(_jobs(prepared, opened), opened)[:trials]
         if not chosen:
-            raise InputError(f"{ledger}: holds no completed trial of study {study}; `lai run` it first")
+            raise InputError(
+                f"{ledger}: holds no trial of study {study} that was completed here (an imported one has no "
+                "record of its training to compare with); `lai run` it first"
+            )
         execution = Execution(
             opened,
             Path(folder),

@@ -1,6 +1,6 @@
 """Share of gold entities that pass the entity filter, by epoch: what it loses is lost to all that follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, style
-
-Recalls = Mapping[str, Sequence[tuple[int, float]]]
-"""By trial_id: (epoch, recall on dev in 0-1) of trials with a filter, in order."""
+from tune.curves import Curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +28,23 @@ class FilterRecall:
     lines: tuple[RecallLine, ...]
 
 
-def compute_filter_recall(cells: pd.DataFrame, recalls: Recalls) -> FilterRecall | None:
+def compute_filter_recall(cells: pd.DataFrame, curves: Curves) -> FilterRecall | None:
     """The recalls of each dataset's completed base NER trials; None where no such trial has any.
 
     Args:
         cells: the frame (see `analysis.frame`).
-        recalls: of all trials of the ledger that have a filter.
+        curves: of all trials of the ledger.
     """
     done = cells[cells["is_base"] & (cells["task"] == "NER") & (cells["state"] == "completed")]
+    recalls = {
+        name: [(item.epoch, 100 * item.filter_recall) for item in curve if item.filter_recall is not None]
+        for name, curve in curves.items()
+    }
     lines = []
     for dataset, part in done.groupby("dataset", sort=False):
         names = sorted({name for names in part["trial_ids"] for name in names.split()} & recalls.keys())
-        trials = tuple(tuple((epoch, 100 * value) for epoch, value in recalls[name]) for name in names)
-        if any(trials):
+        trials = tuple(tuple(recalls[name]) for name in names if recalls[name])
+        if trials:
             lines.append(RecallLine(str(dataset), trials, _mean(trials)))
     return FilterRecall(tuple(lines)) if lines else None
 

@@ -11,7 +11,7 @@ from analysis.figures.convergence import Convergence, compute_convergence, draw_
 from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.drawn import DrawnFigure
-from analysis.figures.filter_recall import Recalls, compute_filter_recall, draw_filter_recall
+from analysis.figures.filter_recall import compute_filter_recall, draw_filter_recall
 from analysis.figures.search import (
     compute_importance,
     compute_search_history,
@@ -21,6 +21,7 @@ from analysis.figures.search import (
 from analysis.figures.speed import compute_speed, draw_speed
 from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
 from analysis.tables.rows import Row
+from tune.curves import Curves
 from tune.search.state import Search
 
 
@@ -31,14 +32,14 @@ class Material:
     Attributes:
         cells: the frame (see `analysis.frame`).
         rows: of all tables.
-        filter_recalls: by trial_id (see `analysis.figures.filter_recall`).
+        curves: of the ledger's trials.
         search: as its log leaves it; None in a study of tables.
         importances: share by setting; empty where it is not known.
     """
 
     cells: pd.DataFrame
     rows: Sequence[Row]
-    filter_recalls: Recalls = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
     search: Search | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
 
@@ -118,7 +119,7 @@ _KINDS = (
         "Share of gold entities of the dev split that pass the filter, by epoch, in the base NER trials: a "
         "thin line per seed, a thick one for their mean.",
         "Filter recall on dev against the epoch, one thin line per seed.",
-        lambda material: compute_filter_recall(material.cells, material.filter_recalls), draw_filter_recall,
+        lambda material: compute_filter_recall(material.cells, material.curves), draw_filter_recall,
     ),
     _Kind(
         "figure_speed", "Speed against F1",

@@ -121,7 +121,8 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[dict[str,
 
 
 def _epoch(rng: random.Random) -> dict[str, object]:
-    return {"dev": {"f1": rng.random()}, "filter_recall": rng.random(), "wall_s": 10.5, "cpu_s": rng.random()}
+    dev = {name: rng.random() for name in SCORES}
+    return {"loss": rng.random(), "dev": dev, "filter_recall": rng.random(), "wall_s": 1.5, "cpu_s": 1.25}
 
 
 def _scores(phase: str, rng: random.Random) -> Iterator[dict[str, object]]:

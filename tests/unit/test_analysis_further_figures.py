@@ -25,6 +25,7 @@ from analysis.figures.speed import compute_speed
 from analysis.tables.rows import Row
 from analysis.tables.table import compute_tables
 from lai_net.errors import InputError
+from tune.curves import Epoch
 from tune.ledger import Ledger
 from tune.search.candidate import Rules
 from tune.search.plan import SearchPlan
@@ -136,7 +137,7 @@ def test_every_figure_has_a_size_for_one_column(imported: Any, result_row: Any) 
     ]
     cells = imported(STUDY, rows).cells
     found = [row for table in compute_tables(cells) for row in table.rows]
-    for figure in gallery.draw_all(gallery.Material(cells, found, {"t11": [(1, 0.9), (2, 0.95)]})):
+    for figure in gallery.draw_all(gallery.Material(cells, found, {"t11": recalls(0.9, 0.95)})):
         widths = [
             float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", file)[1])
             for file in (figure.column, figure.files["pdf"])
@@ -144,14 +145,21 @@ def test_every_figure_has_a_size_for_one_column(imported: Any, result_row: Any) 
         assert widths == pytest.approx([72 * ONE_COLUMN, 72 * TWO_COLUMNS]), figure.name
 
 
+def recalls(*by_epoch: float) -> list[Epoch]:
+    """A curve that has nothing but filter recalls."""
+    return [
+        Epoch(number, None, None, None, None, recall, None) for number, recall in enumerate(by_epoch, start=1)
+    ]
+
+
 def test_filter_recall_is_that_of_the_base_trials(cells: Any) -> None:
-    recalls = {"b1": [(1, 0.9), (2, 0.95)], "b2": [(1, 0.8)], "other": [(1, 0.1)]}
-    figure = compute_filter_recall(cells, recalls)
+    curves = {"b1": recalls(0.9, 0.95), "b2": recalls(0.8), "other": recalls(0.1)}
+    figure = compute_filter_recall(cells, curves)
     assert figure is not None
     (line,) = figure.lines
     assert line.trials == (((1, 90.0), (2, 95.0)), ((1, 80.0),))
     assert line.mean == ((1, pytest.approx(85.0)),)
-    assert compute_filter_recall(cells, {"other": [(1, 0.1)]}) is None
+    assert compute_filter_recall(cells, {"other": recalls(0.1)}) is None
 
 
 def test_speed_joins_a_phase_with_its_f1() -> None:
@@ -200,7 +208,7 @@ def test_importance_is_in_order() -> None:
 
 def test_a_figure_appears_only_with_its_data(cells: Any) -> None:
     rows = [row for table in compute_tables(cells) for row in table.rows]
-    drawn = list(gallery.draw_all(gallery.Material(cells, rows, {"b1": [(1, 0.9), (2, 0.95)]})))
+    drawn = list(gallery.draw_all(gallery.Material(cells, rows, {"b1": recalls(0.9, 0.95)})))
     assert [figure.name for figure in drawn] == [
         "figure_a1", "figure_deltas", "figure_filter_recall",
     ]  # fmt: skip
@@ -210,7 +218,7 @@ def test_a_figure_appears_only_with_its_data(cells: Any) -> None:
         assert b"CreationDate" not in figure.files["pdf"]
         assert figure.alt
         assert figure.caption
-    again = gallery.draw_all(gallery.Material(cells, rows, {"b1": [(1, 0.9), (2, 0.95)]}))
+    again = gallery.draw_all(gallery.Material(cells, rows, {"b1": recalls(0.9, 0.95)}))
     assert [figure.files for figure in again] == [figure.files for figure in drawn]
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import lai_net.cli
 import lai_net.pipeline
-from analysis.evidence import collect_evidence, read_epochs
+from analysis.evidence import collect_evidence
 from analysis.frame import read_results
 from analysis.learning_curves import HEIGHT, WIDTH, draw_learning_curves
 from analysis.page import page_lines
@@ -115,7 +115,7 @@ def _evaluations(trial: str) -> Any:
 
 
 def evidence_of(study: Path, ledger: Path) -> dict[str, Any]:
-    return {item.title: item for item in collect_evidence(read_results(ledger, study), read_epochs(ledger))}
+    return {item.title: item for item in collect_evidence(read_results(ledger, study))}
 
 
 def test_equal_configs_share_their_trials(study: Path, ledger: Path) -> None:

@@ -85,7 +85,11 @@ def test_a_row_without_json_is_named(path: Path) -> None:
         Ledger.open(path)
     with Ledger.open(path, read_only=True) as ledger:
         assert ledger.status("t1") == "completed"
-        for read in (lambda: ledger.epochs("t1"), ledger.epoch_times, lambda: ledger.epoch_values("dev.f1")):
+        for read in (
+            lambda: ledger.epochs("t1"),
+            ledger.epoch_times,
+            lambda: list(ledger.epoch_values(["dev.f1"])),
+        ):
             with pytest.raises(InputError, match=said):
                 read()
 
@@ -109,7 +113,7 @@ def test_a_row_that_refers_to_nothing_is_found(path: Path) -> None:
         Ledger.open(path)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, version: int) -> None:
     path, asset = tmp_path / "ledger.sqlite", ASSETS / f"ledger-v{version}.sqlite"
     shutil.copy(asset, path)

@@ -1,0 +1,115 @@
+"""CSV files from elsewhere: every field is checked, and what is wrong is told by file and line."""
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lai_net.errors import InputError
+
+Parsers = Mapping[str, Callable[[str], Any]]
+"""By column what its text means; they raise `ValueError` with what it must be. Others are text."""
+_MOST = 2**32 - 1
+"""Of a whole number: the largest seed."""
+
+
+def read_csv(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a file with their lines.
+
+    Raises:
+        InputError: it cannot be read, has an unknown column or lacks a required one, or a row is ragged.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = reader.fieldnames or []
+            _check_header(header, columns, required)
+            rows = [(reader.line_num, row) for row in reader]
+    except InputError as error:
+        raise InputError(f"{path}:1: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV: {error}") from error
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise InputError(f"{path}:{line}: must have {len(header)} fields, as the header has")
+    return rows
+
+
+def _check_header(header: Sequence[str], columns: Sequence[str], required: Sequence[str]) -> None:
+    unknown = [name for name in header if name not in columns]
+    missing = [name for name in required if name not in header]
+    if unknown:
+        raise InputError(f"unknown column {unknown[0]!r}; known: {', '.join(columns)}")
+    if missing:
+        raise InputError(f"column {missing[0]!r} is missing; required: {', '.join(required)}")
+    if len(set(header)) != len(header):
+        raise InputError("a column is there twice")
+
+
+def parse_fields(cells: Mapping[str, str], columns: Sequence[str], parsers: Parsers) -> dict[str, Any]:
+    """A row's values by column; None where a field is empty or left out.
+
+    Raises:
+        InputError: a field is not what it must be.
+    """
+    row: dict[str, Any] = {}
+    for name in columns:
+        text = cells.get(name, "").strip()
+        try:
+            row[name] = parsers.get(name, str)(text) if text else None
+        except ValueError as error:
+            raise InputError(f"{name} must be {error}, but got {text!r}") from error
+    return row
+
+
+def one_of(*options: str) -> Callable[[str], str]:
+    """Parses one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"one of {', '.join(options)}")
+        return text
+
+    return parse
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Parses a whole number, also as pandas writes it."""
+
+    def parse(text: str) -> int:
+        value = _finite(text)  # pandas writes 4 as 4.0 in a column that has gaps
+        if value is None or not least <= value <= _MOST or not value.is_integer():
+            raise ValueError(f"a whole number from {least} to {_MOST}")
+        return int(value)
+
+    return parse
+
+
+def number(most: float) -> Callable[[str], float]:
+    """Parses a finite number from 0."""
+
+    def parse(text: str) -> float:
+        value = _finite(text)
+        if value is None or not 0 <= value <= most:
+            raise ValueError(f"a number from 0 to {most:g}")
+        return value
+
+    return parse
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def truth(text: str) -> bool:
+    """Parses true or false."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return text.lower() == "true"
