@@ -229,7 +229,10 @@ def test_every_link_within_the_page_leads_somewhere(study: Path, ledger: Path) -
 def test_imported_rows_say_that_they_bring_no_curve(imported: Any, result_row: Any) -> None:
     paths = imported(STUDY, [result_row(0.6, seed=3), result_row(0.5, seed=9, commit="abc")])
     page = compose_report(str(paths.study), paths.ledger).files["index.html"].decode()
-    assert page.count("No learning curve: imported rows bring none.") == 1
+    assert (
+        page.count("No learning curve: imported without curves (<code>lai import … --curves FILE</code>).")
+        == 1
+    )
     assert page.count("Imported rows say no more than their factors") == 1
     assert page.count("<code></code> imported") == 2
 
