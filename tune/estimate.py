@@ -68,6 +68,7 @@ def estimate(
     ledger: Ledger,
     resources: Resources,
     folder: Path | None = None,
+    kept: Sequence[PlannedTrial] | None = None,
 ) -> tuple[Estimate, list[str]]:
     """Of the trials to run; second, what has no measure, by dataset and phase.
 
@@ -77,6 +78,7 @@ def estimate(
         ledger: for probes.
         resources: of the study.
         folder: the ledger's, where the models of finished trials lie; None leaves the disk out.
+        kept: those of the trials to run whose models stay; None are all.
     """
     likes = _likes(finished)
     configs = {(trial.dataset, trial.spec_id): trial for trial in remaining}
@@ -106,7 +108,11 @@ def estimate(
             probed=sum(kind not in likes for kind in kinds),
             gpu_h=_total([(cost.least_s * cost.share, cost.most_s * cost.share) for cost in known]),
             wall_h=_wall_h(known, resources),
-            disk_gib=_disk_gib(kinds, likes, folder),
+            disk_gib=_disk_gib(
+                [kind_of[item.dataset, item.spec_id] for item in (remaining if kept is None else kept)],
+                likes,
+                folder,
+            ),
         ),
         [],
     )

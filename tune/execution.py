@@ -4,7 +4,7 @@ Artefacts lie at `<ledger's folder>/artifacts/<trial_id>/attempt-N/`.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from tune.identity import evaluation_id
 from tune.ledger import EvaluationRow, Ledger, ProbeRow
 from tune.packing.shape import shape_id
 from tune.plan import SPLITS, EvaluationJob, Job, Jobs
+from tune.retention import NOT_KEPT, STUDY, Retention, joined
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, TrainSpec, spec_to_json
+from tune.trained_model import model_folder
 
 _DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
 """Provenance of an attempt whose worker died before it could say anything."""
@@ -51,11 +53,15 @@ class Evaluating:
     needs: tuple[str, ...]
 
     @property
+    def trial_ids(self) -> tuple[str, ...]:
+        """Of the trials whose models it takes."""
+        return joined(self.trial.row.trial_id, self.upstream_trial_id)
+
+    @property
     def key(self) -> str:
         """The trials' ids, and whose entities it takes unless it is end to end."""
-        joined = () if self.upstream_trial_id is None else (self.upstream_trial_id,)
         source = () if self.is_end_to_end else (self.entities,)
-        return "+".join((self.trial.row.trial_id, *joined, *source))
+        return "+".join((*self.trial_ids, *source))
 
     @property
     def is_end_to_end(self) -> bool:
@@ -104,6 +110,7 @@ class Execution:
         gpus: share of a GPU of one trial that is given no other.
         logical_gpus: of this machine, where it has none; a measurement takes its memory to be divided so.
         models: the folder that the ledger's models lie in; None where that is `folder`.
+        retention: tells which models may go.
     """
 
     ledger: Ledger
@@ -112,18 +119,25 @@ class Execution:
     gpus: float
     logical_gpus: int = 1
     models: Path | None = None
+    retention: Retention = field(default_factory=lambda: Retention("", "all", Jobs((), ())))
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
 
-    def check(self, jobs: Iterable[Training | Evaluating]) -> None:
+    def check(self, jobs: Collection[Training | Evaluating]) -> None:
         """Refuse now what would be refused later: a model is selected on a trial that is not there.
 
         Raises:
-            InputError: the trial that `training.selection_entities` names is neither done nor among the jobs.
+            InputError: a trial whose model is needed is neither done nor among the jobs, or was not kept.
         """
-        trainings = [job for job in jobs if isinstance(job, Training)]
-        needed = {job.trial.config.training.selection_entities for job in trainings}
-        for trial_id in sorted(needed - {"gold"} - {job.key for job in trainings}):
-            self._best(trial_id)
+        needed: dict[str, None] = {}
+        for job in jobs:
+            if isinstance(job, Training):
+                entities = job.trial.config.training.selection_entities
+                needed |= {} if entities == "gold" else {entities: None}
+            else:
+                needed |= dict.fromkeys(job.trial_ids)
+        trained = {job.key for job in jobs if isinstance(job, Training)}
+        for trial_id in needed.keys() - trained:
+            self.best(trial_id)
 
     def make_task(self, job: Training | Evaluating) -> Task:
         """The next try at a job."""
@@ -170,19 +184,21 @@ class Execution:
             results = _results(job, message)
             for row in _evaluation_rows(job.trial.row.trial_id, job.upstream_trial_id, results):
                 self.ledger.record_evaluation(row)
+                self._forget(self.retention.evaluated(row))
         elif message.event == "started":
-            self.ledger.start_attempt(task.key, task.attempt, {**message.content, **self._packing(task)})
+            self.ledger.start_attempt(task.key, task.attempt, {**message.content, **self._given(task)})
         elif message.event == "epoch":
             self.ledger.record_epoch(task.key, task.attempt, message.content["epoch"], message.content)
         else:
             self._finish(task, message)
 
-    def _packing(self, task: Task) -> dict[str, Any]:
-        """Provenance: the share that a try was given, and of what; nothing where it is the study's own."""
+    def _given(self, task: Task) -> dict[str, Any]:
+        """Provenance: the study, and the share of a device where that is not the study's own."""
+        study = {STUDY: self.retention.study}
         if task.placement is None:
-            return {}
+            return study
         placement = {"share": task.placement.share, "device_type": task.placement.device_type}
-        return {"packing": {"shape_id": self.shape_of(task.key), **placement}}
+        return {**study, "packing": {"shape_id": self.shape_of(task.key), **placement}}
 
     def train_spec(self, trial: Job, attempt: int, placement: Placement | None = None) -> TrainSpec:
         """What a worker needs to train a trial."""
@@ -194,7 +210,7 @@ class Execution:
             seed=row.seed,
             corpus=self.corpora[row.dataset, row.fold],
             encoder_id=row.encoder_id,
-            upstream_dir=None if entities == "gold" else self._best(entities),
+            upstream_dir=None if entities == "gold" else self.best(entities),
             artifacts=str((self.folder / ARTEFACTS).resolve()),
             splits=SPLITS,
             gpus=self._share(placement).share,
@@ -208,8 +224,8 @@ class Execution:
 
     def _evaluate_spec(self, job: Evaluating, placement: Placement | None) -> EvaluateSpec:
         return EvaluateSpec(
-            model_dir=self._best(job.trial.row.trial_id),
-            upstream_dir=None if job.upstream_trial_id is None else self._best(job.upstream_trial_id),
+            model_dir=self.best(job.trial.row.trial_id),
+            upstream_dir=None if job.upstream_trial_id is None else self.best(job.upstream_trial_id),
             corpus=self.corpora[job.trial.row.dataset, job.trial.row.fold],
             entities=job.entities,
             splits=job.splits,
@@ -218,15 +234,19 @@ class Execution:
             cwd=str(Path.cwd()),
         )
 
-    def _best(self, trial_id: str) -> str:
+    def best(self, trial_id: str) -> str:
+        """Where a finished trial's model lies.
+
+        Raises:
+            InputError: the trial is not finished, or its model was not kept.
+        """
         if self.ledger.status(trial_id) != "completed":
             raise InputError(f"trial {trial_id} is needed, but not completed in the ledger; run it first")
-        folder = self.models or self.folder
-        return str((folder / self.ledger.attempts(trial_id)[-1].artefacts["best"]).resolve())
+        return str(model_folder(self.ledger.attempts(trial_id)[-1], self.models or self.folder).resolve())
 
     def _finish(self, task: Task, message: Message) -> None:
         if self.ledger.next_attempt(task.key) == task.attempt:
-            self.ledger.start_attempt(task.key, task.attempt, {**_DIED_EARLY, **self._packing(task)})
+            self.ledger.start_attempt(task.key, task.attempt, {**_DIED_EARLY, **self._given(task)})
         attempt_dir = Path(ARTEFACTS) / task.key / f"attempt-{task.attempt}"
         if message.event == "failed":
             error = _with_share(message.content["error"], task.placement)
@@ -236,6 +256,7 @@ class Execution:
         if message.event == "stopped":
             self.prune(task.key, task.attempt)
             return
+        rows = _evaluation_rows(task.key, None, message.content["evaluations"])
         is_recorded = self.ledger.finish_attempt(
             task.key,
             task.attempt,
@@ -243,21 +264,35 @@ class Execution:
             cpu_s=message.content["cpu_s"],
             wall_s=message.content["wall_s"],
             artefacts={"best": (attempt_dir / "best").as_posix()},
-            evaluations=_evaluation_rows(task.key, None, message.content["evaluations"]),
+            evaluations=rows,
         )
         if is_recorded:
             self._delete_stale(task.key, task.attempt)
+            self._forget(self.retention.completed(self._jobs[task.key].trial, rows))
 
     def prune(self, trial_id: str, attempt: int) -> None:
         """Record that a trial was ended early. Its numbers stay, its files go."""
         if self.ledger.finish_attempt(trial_id, attempt, "pruned"):
-            shutil.rmtree(self.folder / ARTEFACTS / trial_id, ignore_errors=True)
+            self._delete_all(trial_id)
 
     def delete_all_stale(self) -> None:
-        """Delete what a driver that was killed at that left of completed trials."""
+        """Delete what a driver that was killed at that left of completed trials, and models that may go."""
         for trial_id, attempt in self.ledger.newest_attempts().items():
-            if attempt.status == "completed":
+            if NOT_KEPT in attempt.provenance:
+                self._delete_all(trial_id)
+            elif attempt.status == "completed":
                 self._delete_stale(trial_id, attempt.attempt)
+        self._forget(self.retention.take_stock(self.ledger))
+
+    def _forget(self, trial_ids: Iterable[str]) -> None:
+        """Delete models; the ledger says so first, so that none is missed or half there."""
+        for trial_id in trial_ids:
+            attempt = self.ledger.next_attempt(trial_id) - 1
+            self.ledger.forget_model(trial_id, attempt, self.retention.why)
+            self._delete_all(trial_id)
+
+    def _delete_all(self, trial_id: str) -> None:
+        shutil.rmtree(self.folder / ARTEFACTS / trial_id, ignore_errors=True)
 
     def _delete_stale(self, trial_id: str, attempt: int) -> None:
         reach("files.delete")

@@ -19,6 +19,7 @@ TRANSITIONS = (
     "epoch.record",
     "attempt.finish",
     "evaluation.record",
+    "model.forget",
     "search.decide",
     "results.import",
     "probe.record",

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from lai_net.errors import InputError
@@ -70,23 +69,19 @@ class Ledger:
         Raises:
             InputError: it is no ledger, of a newer version, held by another writer, or (to read) missing.
         """
-        lock = None if read_only else lock_beside(path)
-        connection = None
-        try:
-            connection = connect_to_read(path) if read_only else connect_to_write(path)
-            check_version(connection, path)
-            if not read_only:
-                check_whole(connection, path)
-                migrate(connection)
-        except (OSError, sqlite3.Error, InputError) as error:
-            if connection is not None:
-                connection.close()
-            if lock is not None:
-                lock.close()
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
-        return cls(connection, lock)
+        connect = connect_to_read if read_only else connect_to_write
+        with contextlib.ExitStack() as opened:
+            lock = None if read_only else opened.enter_context(lock_beside(path))
+            try:
+                connection = opened.enter_context(contextlib.closing(connect(path)))
+                check_version(connection, path)
+                if not read_only:
+                    check_whole(connection, path)
+                    migrate(connection)
+            except (OSError, sqlite3.Error) as error:
+                raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
+            opened.pop_all()
+            return cls(connection, lock)
 
     @classmethod
     def read_or_empty(cls, path: Path) -> Self:
@@ -107,9 +102,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def register_trials(self, rows: Iterable[TrialRow]) -> None:
@@ -202,6 +195,12 @@ class Ledger:
             for row in evaluations:
                 self._insert_evaluation(row)
         return True
+
+    def forget_model(self, trial_id: str, attempt: int, why: str) -> None:
+        """Note that a finished trial has no files any more, and why; before they are deleted."""
+        change = "UPDATE attempt SET artefacts='{}', provenance=json_set(provenance, '$.not_kept', ?)"
+        with self._transaction("model.forget", durable=True):
+            self._connection.execute(f"{change} WHERE trial_id=? AND attempt=?", (why, trial_id, attempt))
 
     def record_evaluation(self, row: EvaluationRow) -> None:
         """Store an evaluation unless it is there; one that failed gives way."""

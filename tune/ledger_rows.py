@@ -82,6 +82,13 @@ class EvaluationRow:
     failure: FailureKind | None = None
     documents: list[dict[str, Any]] = field(default_factory=list)
 
+    def dev_f1(self, task: str) -> float | None:
+        """F1 on dev of the trial alone, micro-averaged, protocol pure; None of what is no such evaluation."""
+        if self.split != "dev" or self.upstream_trial_id is not None:
+            return None
+        kind = {"task": task, "protocol": "pure", "averaging": "micro"}
+        return next((score["f1"] for score in self.scores if kind.items() <= score.items()), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:

@@ -1,7 +1,7 @@
 """A study joined with what it names: corpora, encoders, and the ids that follow from their content."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lai_net.corpora.loading import load_corpus, num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.plan import Contents, Jobs, Plan, make_plan
+from tune.plan import Contents, Jobs, Plan, TrialKey, make_plan
 from tune.search.plan import SearchPlan, plan_search
 from tune.study import Study, load_study
 from tune.task_spec import CorpusSource
@@ -25,6 +25,7 @@ class Prepared:
         jobs: everything that the study's tables need, done or not.
         contents: of corpora and encoders.
         search: None where the study has tables.
+        keys: of the trials to run; None runs them all.
     """
 
     study: Study
@@ -32,6 +33,7 @@ class Prepared:
     jobs: Jobs
     contents: Contents
     search: SearchPlan | None = None
+    keys: Set[TrialKey] | None = None
 
 
 def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:

@@ -31,13 +31,15 @@ from tune.ledger_file import DEFAULT_LEDGER as DEFAULT_LEDGER
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
+from tune.plan import Jobs as PlannedJobs
 from tune.plan import make_plan
 from tune.preparation import Prepared, prepare
 from tune.progress import ProgressSink
 from tune.provenance import wait_for_orphans
+from tune.retention import Retention
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
-from tune.search.report import result_lines, search_warnings
+from tune.search.report import asked_jobs, result_lines, search_warnings
 from tune.search.source import SearchSource
 from tune.study import Resources, Study, load_study, with_all_seeds
 from tune.tracking import FOLDER as TRACKING
@@ -120,7 +122,7 @@ def _add_seeds(
     """Look, run what the open decisions wait for, and look again, until nothing more can be added."""
     code, before = 0, None
     while (keys := needed_trials(study, decide(ledger, study))) and keys != before:
-        code = max(code, execute(replace(whole, jobs=whole.jobs.only(keys))))
+        code = max(code, execute(replace(whole, keys=keys)))
         if code == INTERRUPTED:
             break
         before = keys
@@ -155,7 +157,14 @@ def execute_study(
     hours = limits.hours if budget_hours is None else budget_hours
     budget = Budget(hours, limits.disk_gib, folder / ARTEFACTS)
     resources = prepared.study.resources
-    execution = Execution(ledger, folder, prepared.corpora, resources.fixed_share, resources.gpus or 1)
+    execution = Execution(
+        ledger,
+        folder,
+        prepared.corpora,
+        resources.fixed_share,
+        resources.gpus or 1,
+        retention=_retention(prepared, ledger),
+    )
     window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     if prepared.search is not None:
@@ -170,15 +179,16 @@ def execute_study(
             return INTERRUPTED
         return code or (FAILED if source.search.ended_by == "failures" else 0)
     alike = imported_trials(make_plan(prepared.study), ledger)
-    ledger.register_trials([job.row for job in prepared.jobs.trials])
-    jobs = open_jobs(prepared.jobs, ledger)
+    asked = prepared.jobs if prepared.keys is None else prepared.jobs.only(prepared.keys)
+    ledger.register_trials([job.row for job in asked.trials])
+    jobs = open_jobs(asked, ledger)
     execution.check(jobs)
     training = {job.key for job in jobs if isinstance(job, Training)}
     typer.echo(
-        f"{prepared.study.name}: {len(training)} of {len(prepared.jobs.trials)} trials to train, "
+        f"{prepared.study.name}: {len(training)} of {len(asked.trials)} trials to train, "
         f"{len(jobs) - len(training)} evaluations to make"
     )
-    for line in lines_on_imported(prepared.jobs, training, alike, ledger):
+    for line in lines_on_imported(asked, training, alike, ledger):
         typer.echo(line)
     schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
     by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
@@ -213,8 +223,19 @@ def _run(
             raise
     if (kept := size_gib(features := execution.folder / ARTEFACTS / FEATURES)) > 0:
         typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
+    if (retention := execution.retention).num_released > 0:
+        typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
     names = {key: str(job) for key, job in jobs.items()}
     return _conclude(schedule, names, is_interrupted=should_stop() and not source.is_done())
+
+
+def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
+    name, level, plan = prepared.study.name, prepared.study.budget.keep_models, prepared.search
+    if plan is None:
+        return Retention(name, level, prepared.jobs)
+    asked = PlannedJobs(asked_jobs(plan, prepared.contents, ledger), ())
+    upstream = [] if plan.upstream is None else [prepared.contents.job(plan.upstream).row.trial_id]
+    return Retention(name, level, asked, frozenset(upstream), frozenset(plan.fresh_seeds))
 
 
 def _packing(

@@ -133,7 +133,10 @@ def _ceiling(plan: SearchPlan, ledger: Ledger, folder: Path) -> tuple[Estimate, 
     trials = [plan.trial(plan.space.base, plan.rules.seeds[0])] * count
     if plan.upstream is not None and plan.upstream.key not in {row.key for row, _ in finished}:
         trials.append(plan.upstream)
-    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder)
+    confirm, level = plan.spec.confirm, plan.study.budget.keep_models
+    stay = {"all": len(trials), "needed": confirm.best * confirm.seeds + 2, "none": 1}[level]
+    kept = trials[::-1][:stay]  # the trial that RE takes entities from is the last
+    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder, kept)
     names = ", ".join(unmeasured)
     return found, [f"no estimate: the ledger has no finished trial like those of {names}"] if names else []
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tune.failures import failure_lines, headline
 from tune.identity import evaluation_id
 from tune.imported import imported_trials
-from tune.ledger import EvaluationRow, Ledger
+from tune.ledger import Ledger
 from tune.plan import Plan
 from tune.results import current_evaluations
 
@@ -52,15 +52,10 @@ def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
     for trial in plan.trials:
         trial_id, place = ids.get(trial.key, ""), (trial.dataset, trial.phase)
         for row in evaluations.get(trial_id, ()):
-            f1 = _f1(row, trial.phase) if row.split == "dev" and row.upstream_trial_id is None else None
+            f1 = row.dev_f1(trial.phase)
             if f1 is not None and (place not in best or f1 > best[place].f1):
                 best[place] = BestTrial(*place, trial_id, trial.seed, f1)
     return list(best.values())
-
-
-def _f1(row: EvaluationRow, task: str) -> float | None:
-    kind = {"task": task, "protocol": "pure", "averaging": "micro"}
-    return next((score["f1"] for score in row.scores if kind.items() <= score.items()), None)
 
 
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:

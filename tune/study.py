@@ -25,7 +25,7 @@
 
     [resources]                         # cpus_per_trial, gpus_per_trial (a number, or "measured"), gpus,
                                         # max_concurrent
-    [budget]                            # hours, max_attempts, disk_gib, stall_minutes
+    [budget]                            # hours, max_attempts, disk_gib, keep_models, stall_minutes
     [report]                            # split, entities, protocol: what the tables show; interval: t or bca
     [decide]                            # max_seeds, step, min_effect: how `--until-decided` adds seeds
     [search]                            # in place of factors: see `tune.search_section`
@@ -104,6 +104,7 @@ Method = Literal["LAI-Net", "w/o 2nd", "w/o 1st"]
 Interval = Literal["t", "bca"]
 """Of a mean: Student's t, or the bias-corrected and accelerated bootstrap."""
 Mask = Literal["Inv.", "Vis.", "Full"]
+KeepModels = Literal["all", "needed", "none"]
 
 
 class PhaseSpec(Section):
@@ -191,6 +192,10 @@ class Budget(Section):
         hours: of wall clock, after which nothing new starts.
         max_attempts: tries at a trial in one run, where the machine is at fault.
         disk_gib: of artefacts, beyond which nothing new starts.
+        keep_models: which models of finished trials stay. "all"; what is "needed": the best on dev of each
+            dataset and phase, those whose entities RE takes, and a search's confirmations; or "none", for a
+            study that will not grow. A model goes once all evaluations are recorded that the study plans with
+            it, also where it was trained before this was set, but never that of another study's run.
         stall_minutes: without a word from a running trial, after which its worker is killed and the trial is
             tried again. It must be longer than an epoch or an evaluation takes.
     """
@@ -198,6 +203,7 @@ class Budget(Section):
     hours: Positive | None = None
     max_attempts: Annotated[int, Field(ge=1)] = 3
     disk_gib: Positive | None = None
+    keep_models: KeepModels = "all"
     stall_minutes: Positive = 720
 
 

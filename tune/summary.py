@@ -10,7 +10,7 @@ from lai_net.settings import doubts
 from tune.estimate import Estimate, estimate
 from tune.imported import imported_trials
 from tune.ledger import AttemptRow, Ledger, TrialRow
-from tune.plan import Plan
+from tune.plan import Plan, PlannedTrial
 
 SIGNIFICANCE = 0.05
 
@@ -44,7 +44,8 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
     imported = imported_trials(plan, ledger) - ran
     done = ran | imported
     remaining = [trial for trial in plan.trials if trial.key not in done]
-    cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder)
+    kept = _kept(plan, remaining)
+    cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder, kept)
     return Summary(
         cells=len(cells),
         seeds=seeds,
@@ -56,6 +57,17 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
         estimate=cost,
         warnings=tuple(_warnings(plan, unmeasured, len(imported))),
     )
+
+
+def _kept(plan: Plan, remaining: Sequence[PlannedTrial]) -> list[PlannedTrial]:
+    """Of the trials to run as many as have a model that stays, by `budget.keep_models`."""
+    level = plan.study.budget.keep_models
+    if level == "none":
+        return []
+    upstream = {item.upstream for item in plan.evaluations}
+    best = {(trial.dataset, trial.phase): trial.key for trial in remaining}  # any may turn out to be
+    stays = upstream | set(best.values())
+    return [trial for trial in remaining if level == "all" or trial.key in stays]
 
 
 def finished_trials(ledger: Ledger) -> list[tuple[TrialRow, AttemptRow]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from lai_net.errors import InputError
 from tune.explanation import find_trial, state_of
-from tune.ledger import Ledger
+from tune.ledger import AttemptRow, Ledger
+from tune.retention import NOT_KEPT
 
 
 def trained_model_folder(trial_id: str, ledger: Path) -> Path:
@@ -24,7 +25,21 @@ def trained_model_folder(trial_id: str, ledger: Path) -> Path:
         raise InputError(
             f"trial {row.trial_id} of {ledger} is {state} and has no trained model; name a completed one"
         )
-    folder = ledger.resolve().parent / attempts[-1].artefacts["best"]
+    folder = model_folder(attempts[-1], ledger.resolve().parent)
     if not (folder / "config.json").is_file():
         raise InputError(f"trial {row.trial_id}: its model is no longer at {folder}; restore that folder")
     return folder
+
+
+def model_folder(attempt: AttemptRow, ledger_folder: Path) -> Path:
+    """Where the model of a completed attempt lies.
+
+    Raises:
+        InputError: it was not kept.
+    """
+    if NOT_KEPT in attempt.provenance:
+        raise InputError(
+            f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
+            "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
+        )
+    return ledger_folder / attempt.artefacts["best"]

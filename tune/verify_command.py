@@ -16,7 +16,7 @@ from tune.plan import Job
 from tune.preparation import Prepared, prepare
 from tune.run_command import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.schedule import Schedule
-from tune.search.report import asked_trials
+from tune.search.report import asked_jobs
 
 _VOLATILE = {"cpu_s", "wall_s", "checkpoint"}
 """What may differ from run to run; a checkpoint's file holds the times, too."""
@@ -61,8 +61,7 @@ def _jobs(prepared: Prepared, ledger: Ledger) -> Iterable[Job]:
     """The study's trials; of a search those that it asked for."""
     if prepared.search is None:
         return prepared.jobs.trials
-    jobs = [prepared.contents.job(trial) for trial in asked_trials(prepared.search, ledger)]
-    return {job.row.trial_id: job for job in jobs}.values()  # a config may have been suggested twice
+    return asked_jobs(prepared.search, prepared.contents, ledger)
 
 
 @dataclass

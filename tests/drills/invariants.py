@@ -76,12 +76,15 @@ def differences(study: Path, ledger: Path, undisturbed: Path) -> list[str]:
 
 
 def left_behind(path: Path) -> list[str]:
-    """Artefacts beside those of the attempts that finished."""
+    """Artefacts beside those of the attempts that finished, or of those whose models were to go."""
+    with Ledger.open(path, read_only=True) as ledger:
+        newest = ledger.newest_attempts().items()
+        models = {key: row.artefacts.get("best") for key, row in newest if row.status == "completed"}
     return [
         f"{trial_id} has {names}"
-        for trial_id, attempt in finished(path).items()
-        if (names := sorted(item.name for item in (path.parent / "artifacts" / trial_id).iterdir()))
-        != [f"attempt-{attempt}"]
+        for trial_id, best in models.items()
+        if (names := sorted(item.name for item in (path.parent / "artifacts" / trial_id).glob("*")))
+        != ([] if best is None else [Path(best).parent.name])
     ]
 
 
@@ -90,6 +93,9 @@ def _timeless(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(path: Path, ledger: Ledger, trial_id: str) -> str:
-    best = path.parent / ledger.attempts(trial_id)[-1].artefacts["best"]
+    artefacts = ledger.attempts(trial_id)[-1].artefacts
+    if "best" not in artefacts:
+        return "not kept"
+    best = path.parent / artefacts["best"]
     (file,) = (item for item in best.iterdir() if item.name in ("model", "model.safetensors"))
     return hashlib.sha256(file.read_bytes()).hexdigest()

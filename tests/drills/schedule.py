@@ -9,7 +9,8 @@ from tune.fault_points import POINTS
 Victim = Literal["driver", "worker", "node"]
 Engine = Literal["serial", "cluster", "real"]
 
-_TABLE_POINTS = tuple(point for point in POINTS if not point.startswith(("search.", "results.", "probe.")))
+_OTHERS = ("search.", "results.", "probe.", "model.")
+_TABLE_POINTS = tuple(point for point in POINTS if not point.startswith(_OTHERS))
 _ONCE = ("trials.register.before_commit", "trials.register.after_commit")
 
 

@@ -18,7 +18,7 @@ from tune.engine import Message, SerialEngine
 from tune.provenance import provenance
 from tune.results import SCORES, TASKS
 from tune.study import Study
-from tune.task_spec import TrainSpec, spec_from_json
+from tune.task_spec import ProbeSpec, TrainSpec, spec_from_json
 
 EPOCHS = 5
 EPOCH_S = 0.02
@@ -28,6 +28,9 @@ def execute(spec: str) -> Iterator[Message]:
     """What `tune.trainable.execute` does, with numbers made of the trial's id."""
     task = spec_from_json(spec)
     yield Message("started", provenance("cpu"))
+    if isinstance(task, ProbeSpec):
+        yield Message("completed", {"probe": probe(task)})
+        return
     if isinstance(task, TrainSpec):
         yield from train(task)
         seed, entities = task.trial_id, "predicted" if task.config.phase == "NER" else "gold"
@@ -45,6 +48,12 @@ def execute(spec: str) -> Iterator[Message]:
         for split in task.splits
     ]
     yield Message("completed", {"evaluations": evaluations, "cpu_s": 0.0, "wall_s": 0.0})
+
+
+def probe(task: ProbeSpec) -> dict[str, object]:
+    measured = {"meter": "declared", "peak_bytes": 300, "context_bytes": 20, "capacity_bytes": 1000}
+    times = {"step_s": 0.1, "largest_step_s": 0.2, "steps_per_epoch": 5}
+    return {"shape_id": task.shape_id, "device_type": task.device_type, **measured, **times}
 
 
 def train(task: TrainSpec) -> Iterator[Message]:

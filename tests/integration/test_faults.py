@@ -5,24 +5,28 @@ import functools
 import importlib.util
 import os
 import signal
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.drills.invariants import differences, finished, num_epochs, violations
+from tests.drills.invariants import content, differences, finished, left_behind, num_epochs, violations
 from tests.drills.playing import DRIVER, start_driver
 from tests.drills.study import study_text
 from tune import fault_points, run_command
 from tune.engine import SerialEngine
 from tune.fault_points import POINTS, VARIABLE
 from tune.ledger import Ledger
-from tune.ledger_rows import ProbeRow
+from tune.plan import make_plan
 from tune.preparation import Prepared, prepare
+from tune.result_import import import_csv
+from tune.results import long_table, to_csv
 from tune.run_command import INTERRUPTED, execute_study
 from tune.schedule import Schedule
+from tune.standing import best_trials
+from tune.study import load_study
 
 STUDY = study_text([1])
 SEARCH = """
@@ -45,13 +49,19 @@ noise_margin = 0.0
 best = 1
 seeds = 2
 """
-PROBE = ProbeRow(
-    shape_id="s", device_type="logical", meter="rss", peak_bytes=1, context_bytes=1, capacity_bytes=1,
-    step_s=1.0, largest_step_s=1.0, steps_per_epoch=1,
-)  # fmt: skip
-OF_TABLES = [point for point in POINTS if not point.startswith(("search.", "results.", "probe."))]
+MEASURED = STUDY + '[resources]\ngpus_per_trial = "measured"\ngpus = 1\n'
+KEEPING = STUDY + '[budget]\nkeep_models = "LEVEL"\n'
+
+
+def points(name: str) -> list[str]:
+    return [point for point in POINTS if point.startswith(name)]
+
+
+OF_A_SEARCH, OF_AN_IMPORT = points("search."), points("results.")
+OF_A_PROBE, OF_FORGETTING = points("probe."), points("model.")
+OF_TABLES = sorted({*POINTS} - {*OF_A_SEARCH, *OF_AN_IMPORT, *OF_A_PROBE, *OF_FORGETTING})
+"""Whatever has no place of its own, so a new point is killed at, or the test below fails."""
 VISITS = [(point, count) for point in OF_TABLES for count in (1, 4) if count == 1 or "register" not in point]
-OF_A_SEARCH = [point for point in POINTS if point.startswith("search.")]
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 
@@ -96,13 +106,17 @@ def call(drill: ModuleType, prepared: Prepared, path: Path) -> int:
 
 def call_in_fork(drill: ModuleType, prepared: Prepared, path: Path, fault: str) -> int:
     """`lai run` in a process of its own with a fault; its exit code, or minus the signal that ended it."""
+    return in_fork(lambda: call(drill, prepared, path), fault)
+
+
+def in_fork(act: Callable[[], int], fault: str) -> int:
     child = os.fork()
     if child == 0:
         os.environ[VARIABLE] = fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         code = 99
         with contextlib.suppress(Exception):
-            code = call(drill, prepared, path)
+            code = act()
         os._exit(code)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
@@ -134,16 +148,55 @@ def test_killed_at_a_point_a_search_decides_the_same(drill, tmp_path, point, cou
     assert logs[0] == logs[1]
 
 
-def test_every_point_is_passed(drill, study, tmp_path, monkeypatch):
-    passed = set()
-    for module in ("tune.ledger", "tune.engine", "tune.execution"):
-        monkeypatch.setattr(sys.modules[module], "reach", passed.add)
-    call(drill, prepare(str(study), []), tmp_path / "ledger.sqlite")
-    call(drill, prepare(str(written(tmp_path, SEARCH)), []), tmp_path / "search.sqlite")
-    with Ledger.open(tmp_path / "imported.sqlite") as ledger:
-        ledger.record_imported({})
-        ledger.record_probe(PROBE)
-    assert passed == set(POINTS)
+@pytest.mark.parametrize("point", OF_A_PROBE)
+def test_killed_at_a_probe_a_study_resumes_to_the_same(drill, undisturbed, tmp_path, point):
+    study, ledger = written(tmp_path, MEASURED), tmp_path / "ledger.sqlite"
+    prepared = prepare(str(study), [])
+    assert call_in_fork(drill, prepared, ledger, f"{point}:1:kill") == -signal.SIGKILL
+    assert call(drill, prepared, ledger) == 0
+    assert differences(study, ledger, undisturbed) == []
+    with Ledger.open(ledger, read_only=True) as opened:
+        assert len(opened.probes()) == 6, "each shape once"
+
+
+@pytest.mark.parametrize("point", OF_AN_IMPORT)
+def test_killed_at_an_import_all_rows_are_there_or_none(undisturbed, study, tmp_path, point):
+    table, ledger = tmp_path / "results.csv", tmp_path / "ledger.sqlite"
+    with Ledger.open(undisturbed, read_only=True) as opened:
+        rows = long_table(opened, load_study(study))
+    table.write_bytes(to_csv(rows))
+    num_rows = len(rows)
+
+    def take_in() -> int:
+        with Ledger.open(ledger) as opened:
+            return import_csv(table, opened)
+
+    assert in_fork(take_in, f"{point}:kill") == -signal.SIGKILL
+    with Ledger.open(ledger, read_only=True) as opened:
+        assert len(opened.imported()) == (num_rows if point.endswith("after_commit") else 0)
+    assert take_in() == (0 if point.endswith("after_commit") else num_rows)
+
+
+@pytest.mark.parametrize("level", ["needed", "none"])
+@pytest.mark.parametrize(("point", "count"), [(point, count) for point in OF_FORGETTING for count in (1, 2)])
+def test_killed_at_the_deletion_of_a_model_a_study_resumes_to_the_same(
+    drill, undisturbed, tmp_path, level, point, count
+):
+    study, ledger = written(tmp_path, KEEPING.replace("LEVEL", level)), tmp_path / "ledger.sqlite"
+    prepared = prepare(str(study), [])
+    assert call_in_fork(drill, prepared, ledger, f"{point}:{count}:kill") == -signal.SIGKILL
+    before = finished(ledger)
+    assert call(drill, prepared, ledger) == 0
+    assert violations(ledger, before) == []
+    assert left_behind(ledger) == []
+    found, expected = content(ledger), content(undisturbed)
+    kept = {name for name, model in found.pop("models").items() if model != "not kept"}
+    del expected["models"]
+    assert found == expected
+    with Ledger.open(ledger, read_only=True) as opened:
+        needed = {row.trial_id for row in best_trials(make_plan(prepared.study), opened)}
+        needed |= {row.upstream_trial_id for row in opened.evaluations()} - {None}
+    assert kept == (needed if level == "needed" else set())
 
 
 @pytest.mark.parametrize("point", ["attempt.start.before_commit", "attempt.finish.after_commit"])

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from tune.ledger import AttemptRow, Ledger
-from tune.plan import PlannedTrial, TrialKey
+from tune.plan import Contents, Job, PlannedTrial, TrialKey
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
@@ -58,6 +58,12 @@ def asked_trials(plan: SearchPlan, ledger: Ledger) -> list[PlannedTrial]:
     seeds = (*plan.rules.seeds, *plan.fresh_seeds)
     upstream = [] if plan.upstream is None else [plan.upstream]
     return [*upstream, *(plan.trial(config, seed) for config in configs for seed in seeds)]
+
+
+def asked_jobs(plan: SearchPlan, contents: Contents, ledger: Ledger) -> tuple[Job, ...]:
+    """`asked_trials` with their ids, each once: a config may have been suggested twice."""
+    jobs = [contents.job(trial) for trial in asked_trials(plan, ledger)]
+    return tuple({job.row.trial_id: job for job in jobs}.values())
 
 
 def most_trainings(plan: SearchPlan, search: Search) -> int | None:

@@ -145,6 +145,8 @@ class SearchSource:
             training = Training(job)
             self.jobs[training.key] = training
             self._pending.append(training)
+        else:
+            self.execution.best(job.row.trial_id)  # refused now where it is gone
         return job.row.trial_id
 
     @property

@@ -1,0 +1,163 @@
+"""Which models stay by `budget.keep_models`, in runs whose trainings are stand-ins."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from lai_net.errors import InputError
+from tune.engine import Executor, Message, SerialEngine
+from tune.ledger import Ledger
+from tune.preparation import prepare
+from tune.run_command import execute_study
+from tune.trained_model import trained_model_folder
+
+STUDY = """
+name = "{name}"
+seeds = {seeds}
+[[datasets]]
+name = "demo"
+corpus = "embedded"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+set = {{ "graph.layers" = 1 }}
+[factors]
+gcn_layers = {layers}
+[budget]
+keep_models = "{level}"
+"""
+SCORES = {"NER": {1: 0.7, 0: 0.5, 2: 0.9}, "RE": {1: 0.4, 0: 0.3, 2: 0.2}}
+"""Dev F1 by phase and layers; the base, which is trained first, has one layer."""
+
+
+def execute(spec: str) -> Iterator[Message]:
+    told = json.loads(spec)
+    yield Message("started", {"device": "none", "commit": None})
+    rows = [{"split": split, "entities": told.get("entities", "predicted"), "scores": [], "coverage": {}}
+            for split in told["splits"]]  # fmt: skip
+    if told["kind"] == "train":
+        phase, layers = told["config"]["phase"], told["config"]["graph"]["layers"]
+        Path(told["artifacts"], told["trial_id"], f"attempt-{told['attempt']}", "best").mkdir(parents=True)
+        kind = {"task": phase, "protocol": "pure", "averaging": "micro", "f1": SCORES[phase][layers]}
+        for row in rows:
+            row |= {"entities": "predicted" if phase == "NER" else "gold", "scores": [kind]}
+    else:
+        assert all(Path(told[name]).is_dir() for name in ("model_dir", "upstream_dir"))
+    yield Message("completed", {"evaluations": rows, "cpu_s": 1.0, "wall_s": 1.0})
+
+
+class Place:
+    """A folder with a ledger and studies on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger, self.study = folder / "ledger.sqlite", folder / "study.toml"
+
+    def run(
+        self,
+        level: str,
+        layers: tuple[int, ...] = (0, 1, 2),
+        seeds: int = 1,
+        name: str = "s",
+        executor: Executor = execute,
+    ) -> int:
+        text = STUDY.format(name=name, seeds=list(range(seeds)), layers=list(layers), level=level)
+        self.study.write_text(text)
+        engine = contextlib.nullcontext(SerialEngine(executor, poll_s=0.001))
+        with Ledger.open(self.ledger) as ledger:
+            return execute_study(prepare(str(self.study), []), ledger, self.ledger.parent, lambda: engine)
+
+    def kept(self) -> set[tuple[str, int, int]]:
+        """Phase, layers and seed of the models that are there, by the disk and by the ledger alike."""
+        with Ledger.open(self.ledger, read_only=True) as ledger:
+            rows, newest = {row.trial_id: row for row in ledger.trials()}, ledger.newest_attempts()
+        found = {path.name for path in (self.ledger.parent / "artifacts").glob("*")}
+        assert found == {key for key, attempt in newest.items() if "best" in attempt.artefacts}
+        kept = [rows[trial_id] for trial_id in found]
+        return {(row.phase, row.config["graph"]["layers"], row.seed) for row in kept}
+
+    def trial_id(self, phase: str, layers: int) -> str:
+        with Ledger.open(self.ledger, read_only=True) as ledger:
+            (found,) = [
+                row.trial_id
+                for row in ledger.trials()
+                if (row.phase, row.config["graph"]["layers"]) == (phase, layers)
+            ]
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def everything(seeds: int = 1) -> set[tuple[str, int, int]]:
+    return {(phase, layers, seed) for phase in ("NER", "RE") for layers in (0, 1, 2) for seed in range(seeds)}
+
+
+def test_all_models_stay_unless_asked_otherwise(place: Place) -> None:
+    assert place.run("all") == 0
+    assert place.kept() == everything()
+
+
+def test_needed_are_the_best_and_those_whose_entities_re_takes(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.run("needed") == 0
+    assert place.kept() == {("NER", 1, 0), ("NER", 2, 0), ("RE", 1, 0)}
+    assert 'models not kept, by budget.keep_models = "needed" of study s: 3' in capsys.readouterr().out
+
+
+def test_a_study_that_keeps_what_is_needed_grows(place: Place) -> None:
+    assert place.run("needed", layers=(0, 1)) == 0
+    assert place.kept() == {("NER", 1, 0), ("RE", 1, 0)}
+    assert place.run("needed", seeds=2) == 0
+    with Ledger.open(place.ledger, read_only=True) as ledger:
+        assert {len(attempts) for attempts in ledger.all_attempts().values()} == {1}
+    assert place.kept() == {("NER", 1, 0), ("NER", 1, 1), ("NER", 2, 0), ("RE", 1, 0)}
+
+
+def test_none_stays_and_what_needs_one_says_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.run("none", layers=(0, 1)) == 0
+    assert place.kept() == set()
+    trial_id = place.trial_id("NER", 1)
+    said = rf'{trial_id}: its model was not kept \(budget.keep_models = "none" of study s\); the command'
+    with pytest.raises(InputError, match=said):
+        trained_model_folder(trial_id, place.ledger)
+    with pytest.raises(InputError, match=said):  # the new level of RE would be evaluated on it
+        place.run("none")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(place.study), "--ledger", str(place.ledger)])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with Ledger.open(place.ledger, read_only=True) as ledger:
+        assert len(ledger.all_attempts()) == 4, "nothing was trained"
+
+
+def test_a_setting_made_later_holds_for_what_the_study_trained_before(place: Place) -> None:
+    place.run("all", layers=(0, 1))
+    assert place.run("needed") == 0
+    assert place.kept() == {("NER", 1, 0), ("NER", 2, 0), ("RE", 1, 0)}
+
+
+def test_models_of_another_study_stay(place: Place) -> None:
+    place.run("all", layers=(0, 1), name="other")
+    assert place.run("none") == 0
+    assert place.kept() == {(phase, layers, 0) for phase in ("NER", "RE") for layers in (0, 1)}
+
+
+def test_a_model_stays_while_an_evaluation_with_it_has_failed(place: Place) -> None:
+    def failing(spec: str) -> Iterator[Message]:
+        if json.loads(spec)["kind"] != "train":
+            raise ValueError("no evaluation")
+        return execute(spec)
+
+    assert place.run("none", executor=failing) == 1
+    assert place.kept() == everything() - {("NER", 0, 0), ("NER", 2, 0)}
+    assert place.run("none") == 0
+    assert place.kept() == set()
