@@ -2,15 +2,15 @@
 
 Under Inv. and Vis. nothing sees a marker but its partner, so the context is read once and the pairs
 attend to its keys and values; under Inv. the annotations do not see the text either and are read once a
-training step (a micro-batch, where there are some), or once for all inference. Under Full everything sees
-everything, and other readings of the mask let more than its partner see a marker: there each pack of
-candidates takes one dense pass.
+training step, or once for all inference. Under Full everything sees everything, and other readings of the
+mask let more than its partner see a marker: there each pack of candidates takes one dense pass.
 `InputConfig.encoder_passes` says which way is taken.
 
 B batch, T text tokens, N annotation tokens, E labels, P marker pairs, H hidden.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -91,6 +91,34 @@ class PairInteraction:
     labels: Tensor | None
 
 
+class SharedAnnotations:
+    """Annotations read once for several graphs, each of which has a `backward` of its own.
+
+    The graphs' gradients add up, in float32, in copies; `backward` carries them on through the one reading.
+
+    Args:
+        states: (1, N, H).
+        memory: of batch 1.
+    """
+
+    def __init__(self, states: Tensor, memory: Memory) -> None:
+        self._read = [states, *chain.from_iterable(memory.layers)]
+        self._copies = [read.detach().float().requires_grad_(read.requires_grad) for read in self._read]
+        self._valid = memory.valid
+
+    def for_graph(self) -> tuple[Tensor, Memory]:
+        """States and memory, for one more graph."""
+        copies = (copy.to(read.dtype) for copy, read in zip(self._copies, self._read, strict=True))
+        states = next(copies)
+        return states, Memory(list(zip(copies, copies, strict=True)), self._valid)
+
+    def backward(self) -> None:
+        """Once, after the `backward` of every graph."""
+        pairs = zip(self._read, self._copies, strict=True)
+        used = [(read, copy.grad.to(read.dtype)) for read, copy in pairs if copy.grad is not None]
+        torch.autograd.backward([read for read, _ in used], [gradient for _, gradient in used])
+
+
 class FirstRound(nn.Module):
     """Eq. 5's input through the encoder under a partial attention mask.
 
@@ -129,6 +157,8 @@ class FirstRound(nn.Module):
         self.annotation_start = annotation_start
         self.settings = settings
         self.two_pass = settings.reads_context_once and not dense
+        self.shared: SharedAnnotations | None = None
+        """What `read` takes for the annotations in place of reading them."""
         self._annotations: tuple[tuple[Any, ...], tuple[Tensor, Memory]] | None = None
         self.features: list[StoredFeatures] = []
         """Of a frozen encoder: where states are looked up before they are computed."""
@@ -146,6 +176,13 @@ class FirstRound(nn.Module):
                 return Reading(text, found.states(text.ids.shape[1]), found.labels(), None, found)
         return self._read(text, text_first=text_first)
 
+    def share_annotations(self) -> SharedAnnotations | None:
+        """Read the annotations for several graphs; None where they are not read apart from the text."""
+        if not (self.has_annotations and self.two_pass and self.settings.attention_mask == "inv"):
+            return None
+        (phrases,) = self.encoder.look_up(self.annotation_ids.unsqueeze(0))
+        return SharedAnnotations(*self._read_annotations(phrases))
+
     def _read(self, text: Text, *, text_first: bool = False) -> Reading:
         """`read` by the encoder itself."""
         if not self.two_pass:
@@ -153,12 +190,15 @@ class FirstRound(nn.Module):
         if not self.has_annotations:
             states, memory = self._read_alone(text)
             return Reading(text, states, None, memory)
-        ids = self.annotation_ids.unsqueeze(0)
         batch, length = text.ids.shape
         if self.settings.attention_mask == "inv":
-            words, phrases = self.encoder.look_up(text.ids, ids)
-            states, memory = self._read_context(words, text.valid)
-            annotations, annotation_memory = self._read_annotations(phrases)
+            if self.shared is None:
+                words, phrases = self.encoder.look_up(text.ids, self.annotation_ids.unsqueeze(0))
+                states, memory = self._read_context(words, text.valid)
+                annotations, annotation_memory = self._read_annotations(phrases)
+            else:
+                states, memory = self._read_alone(text)
+                annotations, annotation_memory = self.shared.for_graph()
             memory = memory.join(annotation_memory.expand(batch))
         else:
             both, memory = self._read_together(text)

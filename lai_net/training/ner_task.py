@@ -143,11 +143,12 @@ class NerTask(Task):
             ner_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
             for part in parts
         ]
-        whole = self._rehearsed(batches, cold=cold) if len(batches) > 1 else None
-        for batch in batches:
-            with self.autocast():
-                output = self.model(batch, self.streams, cold=cold)
-            yield self.model.loss(output, batch, whole)
+        with self.sharing_annotations(len(batches)):
+            whole = self._rehearsed(batches, cold=cold) if len(batches) > 1 else None
+            for batch in batches:
+                with self.autocast():
+                    output = self.model(batch, self.streams, cold=cold)
+                yield self.model.loss(output, batch, whole)
 
     def _rehearsed(self, batches: Sequence[NerBatch], *, cold: bool) -> Counter[str]:
         """How many spans the step's losses are means over; what the filter chooses, the model must say."""

@@ -117,10 +117,11 @@ class ReTask(Task):
             for part in parts
         ]
         whole = sum((self.model.counts(batch) for batch in batches), Counter())
-        for batch in batches:
-            with self.autocast():
-                output = self.model(batch, self.streams)
-            yield self.model.loss(output, batch, whole)
+        with self.sharing_annotations(len(batches)):
+            for batch in batches:
+                with self.autocast():
+                    output = self.model(batch, self.streams)
+                yield self.model.loss(output, batch, whole)
 
     def _scores(self, examples: Sequence[ReExample], num_sentences: int) -> list[_SentenceScores]:
         """The model's word on examples, by sentence."""

@@ -3,14 +3,17 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lai_net.config import TrialConfig
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.encoder import EncoderSource, encoder_source
+from lai_net.model.ner_model import NerModel
+from lai_net.model.re_model import ReModel
 from lai_net.schema import Entity, Relation, Sentence
 from lai_net.streams import Streams
 
@@ -55,7 +58,7 @@ class Task(ABC):
         source: what the model is built on; None takes what the config names.
     """
 
-    model: nn.Module
+    model: NerModel | ReModel
 
     def __init__(
         self,
@@ -87,7 +90,8 @@ class Task(ABC):
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
         """One pass over the training split: for each step the losses of its micro-batches, lazily.
 
-        They add up to the mean over the step's batch; each is ready for `backward`.
+        They add up to the mean over the step's batch. Each is ready for `backward`, which must come before
+        the next is asked for; the gradients are complete when there is no next.
         """
 
     @abstractmethod
@@ -105,6 +109,25 @@ class Task(ABC):
     @abstractmethod
     def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
         """What the encoder reads of sentences, RE's with their own entities; None: of the training split."""
+
+    @contextmanager
+    def sharing_annotations(self, num_parts: int) -> Iterator[None]:
+        """Inside, the parts of a step see one reading of the annotations; one part alone reads its own.
+
+        At the end, after each part's `backward`, the parts' gradients are carried on through that reading.
+        """
+        if num_parts == 1:
+            yield
+            return
+        first_round = self.model.first_round
+        with self.autocast(), self.streams.dropout("encoder"):
+            first_round.shared = shared = first_round.share_annotations()
+        try:
+            yield
+        finally:
+            first_round.shared = None
+        if shared is not None:
+            shared.backward()
 
     def autocast(self) -> torch.autocast:
         """The config's precision on the task's device."""

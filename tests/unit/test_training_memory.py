@@ -67,11 +67,19 @@ def used(loss: torch.Tensor) -> float:
         ("NER", {"filter.stage": "marker", "filter.threshold": 0.0}),
         ("NER", {"filter.cold_epochs": 1, "training.negatives": 9}),
         ("NER", {"filter.enabled": False}),
+        ("NER", {"graph.layers": 0}),
+        ("NER", {"input.attention_mask": "vis"}),
         ("RE", {}),
         ("RE", {"head.object_typing": "loss"}),
+        ("RE", {"training.activation_checkpointing": True}),
+        ("RE", {"input.annotations": False}),
+        ("RE", {"encoder.freeze": "features"}),
     ],
-    ids=["text filter", "marker filter", "cold", "no filter", "RE", "RE with types"],
-)
+    ids=[
+        "text filter", "marker filter", "cold", "no filter", "no graph", "Vis.",
+        "RE", "RE with types", "RE checkpointed", "RE without annotations", "RE on features",
+    ],
+)  # fmt: skip
 def test_micro_batches_add_up_to_the_step(
     phase: str, settings: dict[str, Any], tiny_encoder: str, corpus: Corpus
 ) -> None:
@@ -88,6 +96,46 @@ def test_micro_batches_add_up_to_the_step(
     assert gradients.keys() == added.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(added[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("phase", "settings"),
+    [("NER", {"filter.stage": "text"}), ("NER", {"filter.stage": "marker"}), ("RE", {})],
+    ids=["text filter", "marker filter", "RE"],
+)
+def test_the_parts_of_a_step_share_one_reading_of_the_annotations(
+    phase: str,
+    settings: dict[str, Any],
+    precision: str,
+    tiny_encoder: str,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dropout acts, so all parts see one mask of the annotations."""
+    split = {"training.micro_batch_tokens": 40, "training.precision": precision}
+    task = task_of(phase, tiny_encoder, corpus, settings | split)
+    first_round = task.model.first_round
+    read, reads = first_round._read_annotations, []
+    monkeypatch.setattr(first_round, "_read_annotations", lambda ids: reads.append(len(ids)) or read(ids))
+    optimizer = build_optimizer(task.model, task.config.training)
+    for number in (1, 2):
+        (losses,) = task.steps(1)
+        training_step(task.model, optimizer, losses, clip=1.0)
+        assert len(reads) == number
+        words = first_round.encoder.embeddings.word_embeddings.weight.grad
+        assert words is not None
+        assert words[first_round.annotation_ids].any(1).all()
+    assert first_round.shared is None
+
+
+def test_a_step_that_is_left_early_shares_nothing_with_the_next(tiny_encoder: str, corpus: Corpus) -> None:
+    task = task_of("RE", tiny_encoder, corpus, {"training.micro_batch_tokens": 40})
+    (losses,) = task.steps(1)
+    next(losses)
+    assert task.model.first_round.shared is not None
+    losses.close()  # type: ignore[attr-defined]
+    assert task.model.first_round.shared is None
 
 
 def test_a_budget_below_one_token_is_refused() -> None:
