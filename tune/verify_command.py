@@ -36,8 +36,8 @@ def verify(
         chosen = _completed(_jobs(prepared, opened), opened)[:trials]
         if not chosen:
             raise InputError(
-                f"{ledger}: holds no completed trial of study {study}; `lai run` it first (an imported one has "
-                "no record of its training to compare with)"
+                f"{ledger}: holds no completed trial of study {study}; `lai run` it first (an imported one "
+                "has no record of its training to compare with)"
             )
         execution = Execution(
             opened,

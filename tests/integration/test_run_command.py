@@ -191,5 +191,5 @@ def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch
 
 def test_verify_needs_a_completed_trial(study, tmp_path):
     Ledger.open(tmp_path / "ledger.sqlite").close()
-    with pytest.raises(InputError, match="holds no trial of study .* that was completed here"):
+    with pytest.raises(InputError, match="holds no completed trial"):
         verify(str(study), ledger=tmp_path / "ledger.sqlite")
