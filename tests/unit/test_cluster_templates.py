@@ -1,4 +1,9 @@
-"""The templates of `lai cluster`: by Ray's schema, a part of KubeRay's by hand, and a Slurm of stand-ins."""
+"""The templates of `lai cluster`: by Ray's and Kubernetes' schemas, KubeRay's, and a Slurm of stand-ins.
+
+Pods are held against Kubernetes' own schema, strictly; KubeRay's fields around them against a list by hand,
+since its CRD is in no package. To hold the whole job against that, too, name KubeRay's file of it
+(ray-operator/config/crd/bases/ray.io_rayjobs.yaml) in LAI_RAYJOB_CRD; so tried with 1.5.1, 1.6.2 and 1.7.0.
+"""
 
 import os
 import re
@@ -6,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -56,25 +62,7 @@ def closed(**properties: Any) -> dict[str, Any]:
 
 
 TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
-QUANTITIES = {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^[0-9]+(Gi|Mi|m)?$"}}
-POD = closed(
-    spec=closed(
-        containers={
-            "type": "array",
-            "minItems": 1,
-            "items": closed(
-                name={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
-                image=TEXT,
-                resources=closed(requests=QUANTITIES, limits=QUANTITIES),
-                volumeMounts={"type": "array", "items": closed(name=TEXT, mountPath=TEXT)},
-            ),
-        },
-        volumes={
-            "type": "array",
-            "items": closed(name=TEXT, persistentVolumeClaim=closed(claimName=TEXT)),
-        },
-    )
-)
+POD = closed(spec={"type": "object"})
 START = {"type": "object", "additionalProperties": TEXT}
 RAY_JOB = closed(
     apiVersion={"const": "ray.io/v1"},
@@ -104,18 +92,55 @@ RAY_JOB = closed(
         ),
     ),
 )
-"""The fields of KubeRay's RayJob v1 that are used, by hand: its CRD is in no package registry."""
+"""The fields of KubeRay's RayJob v1 that are used, by hand."""
+
+
+def strict(schema: Any) -> Any:
+    """A CRD's schema that also refuses what it does not name, as the API server only warns of."""
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: strict(item) for name, item in schema.items()}
+    if found.get("x-kubernetes-int-or-string"):
+        found.pop("type", None)
+    is_open = found.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in found
+    if isinstance(found.get("properties"), dict) and not is_open:
+        found["additionalProperties"] = False
+    return found
+
+
+def pods(job: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = job["spec"]["rayClusterSpec"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def test_pods_of_the_ray_job_are_kubernetes_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for pod in pods(yaml.safe_load(printed("kuberay", capsys))):
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, **pod}
+        kubernetes_validate.validate(whole, "1.37", strict=True)
+        whole["spec"]["containers"][0]["volumeMount"] = []
+        with pytest.raises(kubernetes_validate.ValidationError, match="volumeMount"):
+            kubernetes_validate.validate(whole, "1.37", strict=True)
+
+
+@pytest.mark.skipif("LAI_RAYJOB_CRD" not in os.environ, reason="LAI_RAYJOB_CRD names no CRD of KubeRay")
+def test_ray_job_is_one_by_kuberays_crd(capsys: pytest.CaptureFixture[str]) -> None:
+    crd = yaml.safe_load(Path(os.environ["LAI_RAYJOB_CRD"]).read_text())
+    (schema,) = (item["schema"] for item in crd["spec"]["versions"] if item["name"] == "v1")
+    crd_schema = strict(schema["openAPIV3Schema"])
+    job = yaml.safe_load(printed("kuberay", capsys))
+    assert list(Draft202012Validator(crd_schema).iter_errors(job)) == []
+    job["spec"]["rayClusterSpec"]["authOption"] = {}
+    assert list(Draft202012Validator(crd_schema).iter_errors(job)) != []
 
 
 def test_ray_job_has_the_fields_of_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
     job = yaml.safe_load(printed("kuberay", capsys))
     assert list(Draft202012Validator(RAY_JOB).iter_errors(job)) == []
-    cluster = job["spec"]["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    for group in groups:
-        pod = group["template"]["spec"]
-        mounted = {item["name"] for box in pod["containers"] for item in box["volumeMounts"]}
-        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    for pod in pods(job):
+        mounted = {item["name"] for box in pod["spec"]["containers"] for item in box["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
     job["spec"]["rayClusterSpec"]["authOption"] = {}
     assert list(Draft202012Validator(RAY_JOB).iter_errors(job)) != []
 
