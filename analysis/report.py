@@ -22,6 +22,7 @@ from analysis.figures.gallery import Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
 from analysis.findings import findings, progress
 from analysis.frame import Results, read_results
+from analysis.levelling import config_curves, levelling
 from analysis.page import Page, render_page
 from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
@@ -114,7 +115,8 @@ def compose_report(
     tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]
     search, shares = _search(results.study, ledger, importances)
-    figures = list(draw_all(Material(results.cells, rows, results.curves, search, shares)))
+    configs = config_curves(results)
+    figures = list(draw_all(Material(results.cells, rows, results.curves, configs, search, shares)))
     files: dict[str, bytes] = {}
     for table in tables:
         files[f"{table.slug}.csv"] = to_csv(table).encode()
@@ -129,6 +131,7 @@ def compose_report(
     facts = _facts(results, ledger, speed) | read
     page_version = _sha256(json.dumps(facts).encode())
     done, said = progress(results.cells), findings(rows)
+    said += [item.sentence() for item in levelling(configs)]
     if search is not None:
         done, *said = result_lines(search)
     page = Page(

@@ -12,6 +12,7 @@ from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.drawn import DrawnFigure
 from analysis.figures.filter_recall import compute_filter_recall, draw_filter_recall
+from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
 from analysis.figures.search import (
     compute_importance,
     compute_search_history,
@@ -20,6 +21,7 @@ from analysis.figures.search import (
 )
 from analysis.figures.speed import compute_speed, draw_speed
 from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
+from analysis.levelling import RULE, ConfigCurves
 from analysis.tables.rows import Row
 from tune.curves import Curves
 from tune.search.state import Search
@@ -33,6 +35,7 @@ class Material:
         cells: the frame (see `analysis.frame`).
         rows: of all tables.
         curves: of the ledger's trials.
+        configs: the curves of the study's own, by config.
         search: as its log leaves it; None in a study of tables.
         importances: share by setting; empty where it is not known.
     """
@@ -40,6 +43,7 @@ class Material:
     cells: pd.DataFrame
     rows: Sequence[Row]
     curves: Curves = field(default_factory=dict)
+    configs: Sequence[ConfigCurves] = ()
     search: Search | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
 
@@ -113,6 +117,13 @@ _KINDS = (
         _caption_of_convergence,
         "Mean F1 of the base and its interval against the number of seeds, one panel per task.",
         lambda material: compute_convergence(material.cells), draw_convergence,
+    ),
+    _Kind(
+        "figure_learning_curves", "Learning curves",
+        "F1 on dev after each epoch: the base with mean and ± 1 standard deviation over seeds (ddof = 1), "
+        f"every other level with its mean. Relations are between gold entities. {RULE}",
+        "F1 on dev against the epoch, one panel per dataset and phase; the numbers are in curves.csv.",
+        lambda material: compute_learning_curves(material.configs), draw_learning_curves,
     ),
     _Kind(
         "figure_filter_recall", "Recall of the entity filter",

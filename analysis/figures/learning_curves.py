@@ -1,0 +1,104 @@
+"""Learning curves of a study: dev F1 by epoch, the base with its spread, every other level faint."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, panels, style
+from analysis.levelling import ConfigCurves
+
+_ROW_INCHES = 2.0
+_BASE, _OTHERS = "base: mean ± standard deviation over seeds", "other levels: mean"
+_FAINT: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": "", "linestyle": "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class MeanCurve:
+    """A config's dev F1 in percent after each epoch: mean, and std over seeds (NaN with one)."""
+
+    is_base: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One dataset and phase; the base is the last line, on top."""
+
+    dataset: str
+    phase: str
+    lines: tuple[MeanCurve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningFigure:
+    """A row a dataset, a column a phase; `panels` are those that have curves."""
+
+    datasets: tuple[str, ...]
+    phases: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+
+def compute_learning_curves(configs: Sequence[ConfigCurves]) -> LearningFigure | None:
+    """From the configs' curves; None where no training had a second epoch."""
+    places = dict.fromkeys((item.dataset, item.phase) for item in configs)
+    found = tuple(
+        Panel(dataset, phase, tuple(sorted(map(_mean, own), key=lambda line: line.is_base)))
+        for dataset, phase in places
+        if (own := [item for item in configs if (item.dataset, item.phase) == (dataset, phase)])
+    )
+    found = tuple(panel for panel in found if any(len(line.mean) > 1 for line in panel.lines))
+    if not found:
+        return None
+    return LearningFigure(
+        datasets=tuple(dict.fromkeys(panel.dataset for panel in found)),
+        phases=tuple(dict.fromkeys(panel.phase for panel in found)),
+        panels=found,
+    )
+
+
+def _mean(config: ConfigCurves) -> MeanCurve:
+    by_epoch = list(zip(*config.by_seed.values(), strict=True))
+    std = tuple(stdev(scores) if len(scores) > 1 else math.nan for scores in by_epoch)
+    return MeanCurve(config.is_base, tuple(map(fmean, by_epoch)), std)
+
+
+def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> Figure:
+    """Draw it."""
+    with style():
+        canvas, axes, seen = panels(len(figure.datasets), len(figure.phases), width, _ROW_INCHES)
+        places = [(dataset, phase) for dataset in figure.datasets for phase in figure.phases]
+        by_place = {(panel.dataset, panel.phase): panel for panel in figure.panels}
+        for ax, place in zip(axes.flat, places, strict=True):
+            ax.set_visible(place in by_place)
+            if place in by_place:
+                _draw_panel(ax, by_place[place])
+        for ax in seen[:, 0]:
+            ax.set_ylabel("Dev F1 (%)")
+        for ax in seen[-1]:
+            ax.set_xlabel("Epoch")
+        draw_legend(canvas, axes.flat, (_BASE, _OTHERS), most=2 if width == TWO_COLUMNS else 1)
+    return canvas
+
+
+def _draw_panel(ax: Axes, panel: Panel) -> None:
+    own = look(0)
+    for line in panel.lines:
+        epochs = range(1, 1 + len(line.mean))
+        if not line.is_base:
+            ax.plot(epochs, line.mean, label=_OTHERS, **_FAINT)
+            continue
+        low, high = (
+            [mean + sign * std for mean, std in zip(line.mean, line.std, strict=True)] for sign in (-1, 1)
+        )
+        ax.fill_between(epochs, low, high, color=own["color"], alpha=0.18, linewidth=0)
+        ax.plot(epochs, line.mean, label=_BASE, markevery=max(1, len(epochs) // 8), **own)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_title(f"{panel.dataset} {panel.phase}")

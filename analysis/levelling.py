@@ -1,0 +1,147 @@
+"""Whether training has levelled off: what dev F1 still gains at its end, beside its spread over seeds.
+
+The gain is that of the last tenth of the epochs, at least one. A seed is the unit: its gain is the mean over
+the configs of a phase, since trials that share a seed are no independent witnesses. Levelled off means that
+the whole 95 % t interval of the mean gain lies within the standard deviation over seeds, rising that it lies
+above it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from analysis.frame import CellResults, Results
+from analysis.statistics.summary import Summary, summarise
+from analysis.tables.layout import signed
+from tune.curves import Curves
+from tune.identity import spec_id
+from tune.results import TASKS
+
+RULE = (
+    "Levelled off: the whole 95 % interval of the mean gain lies within the standard deviation over seeds; "
+    "still rising: it lies above. A learning rate that decays flattens a curve by itself, so this says "
+    "nothing of a longer schedule."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigCurves:
+    """Dev F1 in percent after each epoch of a config's whole trainings, by seed; folds are averaged."""
+
+    dataset: str
+    phase: str
+    is_base: bool
+    by_seed: Mapping[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Levelling:
+    """The end of a phase's trainings, in percent points of dev F1.
+
+    Attributes:
+        epochs: of a training.
+        last: how many of them count as the end.
+        num_configs: whose trainings these are.
+        gain: in the last epochs, over seeds.
+        spread: standard deviation over seeds after the last epoch, pooled over configs; None with one seed.
+    """
+
+    dataset: str
+    phase: str
+    epochs: int
+    last: int
+    num_configs: int
+    gain: Summary
+    spread: float | None
+
+    @property
+    def verdict(self) -> str:
+        """By the rule of this module; too few seeds decide nothing."""
+        low, high, spread = self.gain.ci_low, self.gain.ci_high, self.spread
+        if low is None or high is None or spread is None:
+            return "one seed cannot tell whether training had levelled off"
+        if -spread <= low and high <= spread:
+            return "levelled off"
+        return "not levelled off, still rising" if low > spread else "not shown to have levelled off"
+
+    def sentence(self) -> str:
+        """All of it in plain words."""
+        end = "the last epoch" if self.last == 1 else f"the last {self.last} epochs"
+        gain = "" if self.gain.mean is None else f"{signed(self.gain.mean)} points"
+        text = f"{self.dataset} {self.phase}, dev F1 in {end} of {self.epochs}: {gain}"
+        if self.gain.ci_low is not None and self.gain.ci_high is not None:
+            text += f" (95 % interval {signed(self.gain.ci_low)} to {signed(self.gain.ci_high)}"
+            text += (
+                f" over {self.gain.n} seeds, {self.num_configs} config{'' if self.num_configs == 1 else 's'})"
+            )
+        if self.spread is not None:
+            text += f", standard deviation over seeds {self.spread:.2f}"
+        return f"{text}; {self.verdict}."
+
+
+def config_curves(results: Results) -> list[ConfigCurves]:
+    """The whole curves of the study's completed trials, a config once, in the order of the tables."""
+    found: dict[tuple[str, str, str], ConfigCurves] = {}
+    for cell in results.matched:
+        config, place = cell.place.cell.config, cell.place
+        if config is None or place.task != TASKS[config.phase][0]:
+            continue
+        key = (place.cell.dataset, config.phase, spec_id(config))
+        known = found.get(key)
+        is_base = place.cell.is_base or (known is not None and known.is_base)
+        by_seed = (
+            dict(_by_seed(cell, results.curves, config.training.epochs)) if known is None else known.by_seed
+        )
+        found[key] = ConfigCurves(place.cell.dataset, config.phase, is_base, by_seed)
+    return [curves for curves in found.values() if curves.by_seed]
+
+
+def _by_seed(cell: CellResults, curves: Curves, num_epochs: int) -> Iterator[tuple[int, tuple[float, ...]]]:
+    for seed, scores in cell.scores.items():
+        by_fold = [_whole(row, curves, num_epochs) for row in scores]
+        if all(by_fold):
+            yield seed, tuple(map(fmean, zip(*by_fold, strict=True)))
+
+
+def _whole(row: Mapping[str, object], curves: Curves, num_epochs: int) -> tuple[float, ...]:
+    """A trial's dev F1 after each epoch; empty where one is missing."""
+    f1 = {epoch.epoch: epoch.f1 for epoch in curves.get(str(row["trial_id"]), ())}
+    whole = [100 * value for number in range(1, num_epochs + 1) if (value := f1.get(number)) is not None]
+    return tuple(whole) if len(whole) == num_epochs else ()
+
+
+def levelling(configs: Sequence[ConfigCurves]) -> list[Levelling]:
+    """How each dataset's phases end; those of one epoch have no end to speak of.
+
+    Configs with other epochs than the base are left out, since their last epochs are not the same time.
+    """
+    by_phase: dict[tuple[str, str], list[ConfigCurves]] = defaultdict(list)
+    for item in configs:
+        by_phase[item.dataset, item.phase].append(item)
+    return [found for own in by_phase.values() if (found := _levelling(own)) is not None]
+
+
+def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
+    first = min(configs, key=lambda item: not item.is_base)
+    epochs = len(next(iter(first.by_seed.values())))
+    configs = [item for item in configs if len(next(iter(item.by_seed.values()))) == epochs]
+    if epochs < 2:
+        return None
+    last = max(1, round(epochs / 10))
+    gains: dict[int, list[float]] = defaultdict(list)
+    for item in configs:
+        for seed, curve in item.by_seed.items():
+            gains[seed].append(curve[-1] - curve[-1 - last])
+    ends = [[curve[-1] for curve in item.by_seed.values()] for item in configs]
+    spreads = [variance(scores) for scores in ends if len(scores) > 1]
+    return Levelling(
+        dataset=first.dataset,
+        phase=first.phase,
+        epochs=epochs,
+        last=last,
+        num_configs=len(configs),
+        gain=summarise([fmean(values) for _, values in sorted(gains.items())]),
+        spread=math.sqrt(fmean(spreads)) if spreads else None,
+    )
