@@ -57,10 +57,15 @@ def _print(result: "VarianceStudy") -> None:
             f"{_components_sentence(corpora.components)}",
             soft_wrap=True,
         )
-    counts = [cell.seeds.n for family in result.families for cell in family.cells if cell.seeds.n]
-    if not counts:
+    cells = [cell for family in result.families for cell in family.cells if cell.seeds.n]
+    if not cells:
         console.print("no cell has a score yet")
-    elif result.interval == "bca" and min(counts) < BCA_NEEDS:
+        return
+    if all(cell.documents is None for cell in cells):
+        console.print(
+            "documents ±: these results have no counts per document, as imported ones", soft_wrap=True
+        )
+    if result.interval == "bca" and min(cell.seeds.n for cell in cells) < BCA_NEEDS:
         console.print(BCA_WARNING, soft_wrap=True)
 
 

@@ -23,7 +23,8 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
         f"{len(growth.decisions)} comparisons: "
         + ", ".join(f"{counts[state]} {state}" for state in ("different", "equivalent", "open", "exhausted"))
         + f"; equivalent within ±{growth.min_effect:g} points; the probability of a false mark is at most "
-        f"{growth.alpha:g} per dataset, task and factor over all looks",
+        f"{growth.alpha:g} per dataset, task and factor over all looks, for which p and interval allow: both "
+        "are stricter than those of `lai variance` and the tables",
         soft_wrap=True,
     )
     seconds = growth.estimate.wall_s
@@ -39,13 +40,13 @@ def _table(decisions: Sequence[Decision]) -> Table:
         "task",
         "factor",
         "level",
-        "looks at",
+        "looks at n =",
         "state",
         "n",
         "delta",
         "interval",
         "p adj.",
-        "to add",
+        "seeds to add",
     )
     for item in decisions:
         interval = "" if item.ci_low is None else f"{item.ci_low:+.2f} to {item.ci_high:+.2f}"
