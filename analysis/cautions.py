@@ -68,17 +68,22 @@ def _added_seeds(results: Results) -> list[str]:
 
 
 def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[str]:
-    """How many imported rows no cell takes and, per column by which they fail, the first of them."""
+    """How many imported rows no cell takes and, per column by which they fail, the first of them.
+
+    What else a row's trial gave, such as its dev scores, is not missed where a cell shows the trial.
+    """
     groups: dict[tuple[Any, ...], list[ResultRow]] = defaultdict(list)
     for row in imported:
         groups[tuple(row[name] for name in (*FACTOR_COLUMNS, *VIEW_COLUMNS, "status"))].append(row)
     kept_out: dict[str, list[ResultRow]] = defaultdict(list)
     wanted: dict[str, str] = {}
-    for rows in groups.values():
-        obstacle = _obstacle(rows[0], cells)
-        if obstacle is not None:
+    obstacles = [(rows, _obstacle(rows[0], cells)) for rows in groups.values()]
+    shown = {row["trial_id"] for rows, obstacle in obstacles if obstacle is None for row in rows} - {None}
+    for rows, obstacle in obstacles:
+        missed = [row for row in rows if row["trial_id"] not in shown]
+        if obstacle is not None and missed:
             column, values = obstacle
-            kept_out[column] += rows
+            kept_out[column] += missed
             wanted.setdefault(column, values)
     if not kept_out:
         return []

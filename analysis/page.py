@@ -89,6 +89,7 @@ def render_page(page: Page) -> str:
     scripts = [own["page.js"], own["live.js"]] if page.live_version else [own["page.js"]]
     rows = {_key(row): row for table in page.tables for row in table.rows if row.metric == "f1"}
     anchors = {key: item.anchor for item in page.evidence for key in item.cells}
+    origins = {run.values["origin"] for item in page.evidence for run in item.runs} - {None}
     pieces = environment.get_template("index.html").generate(
         page=page,
         study=page.study,
@@ -102,6 +103,7 @@ def render_page(page: Page) -> str:
         headlines={item.anchor: _headline(item, rows) for item in page.evidence},
         differences={item.anchor: list(_differences(item, rows)) for item in page.evidence},
         curve_size=(WIDTH, HEIGHT),
+        only_imported=origins == {"imported"},
     )
     text = io.StringIO()
     text.writelines(pieces)  # `render` would hold them all at once, hundreds a trial

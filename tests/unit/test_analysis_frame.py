@@ -240,6 +240,21 @@ def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, r
         assert part in sentence
 
 
+def test_what_else_a_shown_trial_gave_is_not_missed(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.6, trial_id="a"),
+        result_row(0.5, trial_id="a", split="dev"),
+        result_row(0.7, trial_id="a", protocol="plmarker"),
+        result_row(0.5, trial_id="b", split="dev", seed=2),
+    ]
+    paths = imported(STUDY.format(folds=1), rows)
+    (sentence,) = cautions(read_results(paths.ledger, paths.study))
+    assert sentence == (
+        "1 of 4 imported rows match no cell: "
+        "1 by split (the first, SciERC NER seed 2, has dev; cells have test)."
+    )
+
+
 def test_mixed_and_uncommitted_code_is_said(tmp_path: Path) -> None:
     study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
     study.write_text(STUDY.format(folds=1), encoding="utf-8")

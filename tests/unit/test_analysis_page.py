@@ -235,6 +235,7 @@ def test_imported_rows_say_that_they_bring_no_curve(imported: Any, result_row: A
     )
     assert page.count("Imported rows say no more than their factors") == 1
     assert page.count("<code></code> imported") == 2
+    assert "trains two of them again and compares" not in page
 
 
 def test_a_config_tells_how_it_differs_from_its_base(imported: Any, result_row: Any) -> None:
