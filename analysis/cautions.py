@@ -17,6 +17,12 @@ def cautions(results: Results) -> list[str]:
     cells = [found.place for found in results.matched if found.place.cell.config]
     sentences += _unmatched(cells, results.imported)
     sentences += _added_seeds(results)
+    sentences += [
+        f"Of the {item.folds} folds of {item.name} {', '.join(map(str, item.only_folds))} alone was taken: "
+        "the others have other test data, of which the spread over seeds says nothing."
+        for item in results.study.datasets
+        if item.only_folds is not None
+    ]
     used = commits(results)
     clean = {name.removesuffix(_DIRTY) for name in used}
     if len(clean) > 1:

@@ -22,12 +22,12 @@ from tune.failures import headline
 from tune.identity import spec_id
 from tune.ledger import Ledger
 from tune.results import SCORES, ResultRow, long_table
-from tune.study import Interval, Study, load_study, with_interval
+from tune.study import DatasetSpec, Interval, Study, load_study, with_interval
 
 _SHOWN_COLUMNS = ("split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
     "table", "dataset", "phase", "task", "factor", "level", "is_base", "exists", "planned_seeds",
-    *_SHOWN_COLUMNS, "interval", "seed", "state", *SCORES, "trial_ids", "config",
+    *_SHOWN_COLUMNS, "only_folds", "interval", "seed", "state", *SCORES, "trial_ids", "config",
 )  # fmt: skip
 
 Scores = tuple[ResultRow, ...]
@@ -59,8 +59,9 @@ class Results:
         cells: `CELL_COLUMNS`, one row per cell, task and seed (scores 0-1). `state` is completed, failed,
             blocked (relations whose NER trial failed), pruned, running, planned, or `inapplicable` (one row
             without seed) where there is no such cell. `trial_ids` are those behind the state, separated by
-            spaces. `selection` and `encoder` of a completed seed are what its rows say. `config` is what was
-            trained, or is to be (a `TrialConfig`); None where imported rows do not say all of it.
+            spaces. `only_folds` says in words which folds are taken, where not all are. `selection` and
+            `encoder` of a completed seed are what its rows say. `config` is what was trained, or is to be (a
+            `TrialConfig`); None where imported rows do not say all of it.
         errors: of failed trials and evaluations, in a line each, by trial_id.
         imported: all imported rows of the ledger, other datasets' among them.
         curves: of all trials of the ledger.
@@ -141,6 +142,7 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
         "factor": cell.factor, "level": str(cell.level), "is_base": cell.is_base,
         "exists": cell.config is not None, "planned_seeds": len(place.study.seeds), "trial_ids": "",
         **{name: place.values[name] for name in _SHOWN_COLUMNS}, "interval": place.study.report.interval,
+        "only_folds": _only_folds(place.dataset),
         "config": cell.config,
     }  # fmt: skip
     if cell.config is None:
@@ -161,6 +163,13 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
         yield shared | {"seed": seed, "state": state, "trial_ids": _join(trials)}
 
 
+def _only_folds(dataset: DatasetSpec) -> str:
+    """Which folds are taken, in words; empty where all are."""
+    if dataset.only_folds is None:
+        return ""
+    return f"{', '.join(map(str, dataset.only_folds))} of {dataset.folds}"
+
+
 def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, Scores]:
     """The rows of each seed that is complete; a run outdoes an imported row."""
     folds: dict[int, dict[int | None, ResultRow]] = defaultdict(dict)
@@ -174,14 +183,16 @@ def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, Scores]:
                 f"{place.cell.level} seed {row['seed']} (trials {known['trial_id'] or 'imported'} and "
                 f"{row['trial_id'] or 'imported'}), with different scores; keep them in two ledgers"
             )
-    complete = {seed: _complete(by_fold, place.dataset.folds) for seed, by_fold in folds.items()}
+    complete = {seed: _complete(by_fold, place.dataset) for seed, by_fold in folds.items()}
     return {seed: rows for seed, rows in complete.items() if rows}
 
 
-def _complete(by_fold: Mapping[int | None, ResultRow], num_folds: int) -> Scores:
-    """The rows of all folds, or the one row that says no fold, or nothing."""
-    numbered = tuple(row for fold, row in by_fold.items() if fold is not None)
-    if len(numbered) >= num_folds:
+def _complete(by_fold: Mapping[int | None, ResultRow], dataset: DatasetSpec) -> Scores:
+    """The rows of all folds that the study takes, or the one row that says no fold, or nothing."""
+    taken = dataset.fold_numbers
+    is_any = dataset.folds == 1
+    numbered = tuple(row for fold, row in by_fold.items() if fold is not None and (is_any or fold in taken))
+    if len(numbered) >= len(taken):
         return numbered
     return (by_fold[None],) if None in by_fold else ()
 

@@ -9,7 +9,7 @@
     name = "SciERC"                     # the `dataset` column of results
     corpus = "data/scierc"              # relative to this file; "embedded"; or left to `lai run --corpus`
     annotations = "scierc"              # shipped name or TOML file; default: found by the corpus' labels
-    folds = 1                           # 10 in ADE
+    folds = 1                           # 10 in ADE; only_folds = [0] takes some of them alone
     overlapping_relations = "keep"      # or "drop": those between spans that share a word, as 120 of ADE's
     averaging = "micro"                 # which F1 the tables show
     [datasets.ner]                      # either phase may be left out
@@ -124,12 +124,19 @@ class BaseSpec(PhaseSpec):
 
 
 class DatasetSpec(Section):
-    """A corpus and its bases. `corpus` is an absolute path, `embedded`, or None: to be given at the run."""
+    """A corpus and its bases. `corpus` is an absolute path, `embedded`, or None: to be given at the run.
+
+    `folds` is what the corpus has, `only_folds` which of them are taken; None takes all.
+    """
 
     name: Slug
     corpus: Annotated[str, AfterValidator(_corpus)] | None = None
     annotations: NameOrFile | None = None
     folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
+    only_folds: (
+        Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)]
+        | None
+    ) = None
     overlapping_relations: Literal["keep", "drop"] = "keep"
     averaging: Literal["micro", "macro"] = "micro"
     ner: BaseSpec | None = None
@@ -137,8 +144,16 @@ class DatasetSpec(Section):
 
     @property
     def fold_numbers(self) -> tuple[int | None, ...]:
-        """The folds by number from 0; a single None without folds."""
-        return (None,) if self.folds == 1 else tuple(range(self.folds))
+        """The folds that are taken, by number from 0; a single None without folds."""
+        return (None,) if self.folds == 1 else self.only_folds or tuple(range(self.folds))
+
+    @model_validator(mode="after")
+    def _takes_folds_that_there_are(self) -> "DatasetSpec":
+        if self.only_folds is not None and self.folds == 1:
+            raise ValueError("only_folds is for a corpus with folds; say how many, or leave it out")
+        if self.only_folds is not None and max(self.only_folds) >= self.folds:
+            raise ValueError(f"only_folds must be from 0 to {self.folds - 1}, but has {max(self.only_folds)}")
+        return self
 
     @model_validator(mode="after")
     def _has_a_phase(self) -> "DatasetSpec":

@@ -35,7 +35,7 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
 
     `folder` is the ledger's, whose models say how much disk the rest will take.
     """
-    folds = {dataset.name: dataset.folds for dataset in plan.study.datasets}
+    folds = {dataset.name: len(dataset.fold_numbers) for dataset in plan.study.datasets}
     cells = [cell for cell in plan.cells if cell.config is not None]
     seeds = len(plan.study.seeds)
     runs = sum(folds[cell.dataset] for cell in cells) * seeds

@@ -46,9 +46,20 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
     sentences = (
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
         f"{_values(_said(cells), 'encoder') or 'none'}; {_seeds(scores)}.",
+        _folds(cells),
         _out_of_reach(scores),
     )
     return tuple(filter(None, sentences))
+
+
+def _folds(cells: pd.DataFrame) -> str:
+    """Where a dataset shows some of its folds alone."""
+    some = cells[cells["only_folds"] != ""]
+    shown = [
+        f"{name}: fold {part['only_folds'].iloc[0]} alone"
+        for name, part in some.groupby("dataset", sort=False)
+    ]
+    return f"{'; '.join(shown)}, so no mean over folds." if shown else ""
 
 
 def common_notes(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pytest
 from analysis.cautions import cautions, commits
 from analysis.findings import progress
 from analysis.frame import load, read_results
+from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tune.cells import expand
 from tune.identity import evaluation_id, spec_id
@@ -238,6 +239,18 @@ def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, r
         "1 by split (the first, SciERC NER seed 1, has dev; cells have test)",
     ):
         assert part in sentence
+
+
+def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.5 + fold / 10, seed=seed, fold=fold) for seed in (1, 2) for fold in (0, 1)]
+    rows += [result_row(0.9, seed=3, fold=1)]
+    paths = imported(STUDY.format(folds="3\nonly_folds = [1]"), rows)
+    done = paths.cells[paths.cells["state"] == "completed"]
+    assert {(row.seed, row.f1) for row in done.itertuples()} == {(1, 0.6), (2, 0.6), (3, 0.9)}
+    table = compute_table(paths.cells, "2")
+    assert "SciERC: fold 1 of 3 alone, so no mean over folds." in table.caption
+    (sentence,) = [text for text in cautions(read_results(paths.ledger, paths.study)) if "alone" in text]
+    assert sentence.startswith("Of the 3 folds of SciERC 1 alone was taken: ")
 
 
 def test_what_else_a_shown_trial_gave_is_not_missed(imported: Any, result_row: Any) -> None:

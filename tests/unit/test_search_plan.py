@@ -115,6 +115,10 @@ def test_fold_is_the_first_unless_named(tmp_path):
     assert planned(tmp_path, folds, ('phase = "NER"', 'phase = "NER"\nfold = 9')).fold == 9
     with pytest.raises(InputError, match="folds 0 to 9"):
         planned(tmp_path, folds, ('phase = "NER"', 'phase = "NER"\nfold = 10'))
+    some = ('corpus = "embedded"', 'corpus = "embedded"\nfolds = 10\nonly_folds = [4, 5]')
+    assert planned(tmp_path, some).fold == 4
+    with pytest.raises(InputError, match="fold is 0, which is not among only_folds"):
+        planned(tmp_path, some, ('phase = "NER"', 'phase = "NER"\nfold = 0'))
 
 
 def test_identity_is_of_what_decides_and_not_of_what_may_grow(tmp_path):

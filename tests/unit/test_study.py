@@ -33,6 +33,11 @@ def test_folds_are_numbered_from_zero(tmp_path: Path) -> None:
     assert load_study(write(tmp_path, text)).datasets[0].fold_numbers == (0, 1, 2)
 
 
+def test_some_folds_alone_may_be_taken(tmp_path: Path) -> None:
+    text = MINIMAL.replace('name = "d"', 'name = "d"\nfolds = 3\nonly_folds = [2, 0]')
+    assert load_study(write(tmp_path, text)).datasets[0].fold_numbers == (2, 0)
+
+
 def test_paths_are_relative_to_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = MINIMAL.replace('name = "d"', 'name = "d"\ncorpus = "../data"\nannotations = "mine.toml"')
     path = write(tmp_path, text.replace("demo-ner", "own/ner.toml"))
@@ -70,6 +75,9 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
         ('"d"', '"d"\ncorpus = "~nouser/x"', "datasets[0].corpus: is no path"),
         ('"s"', '"../s"', "name: "),
         ('"d"', '"d"\nfolds = 0', "datasets[0].folds: "),
+        ('"d"', '"d"\nfolds = 3\nonly_folds = [3]', "datasets[0]: only_folds must be from 0 to 2, but has 3"),
+        ('"d"', '"d"\nfolds = 3\nonly_folds = [1, 1]', "datasets[0].only_folds: must be distinct"),
+        ('"d"', '"d"\nonly_folds = [0]', "datasets[0]: only_folds is for a corpus with folds"),
         ("[datasets.ner]", "[datasets.NER]", "unknown key 'NER'; known: annotations, averaging, corpus"),
         ('[datasets.ner]\npreset = "demo-ner"', "", "datasets[0]: needs a phase"),
         ("[[datasets]]", "[factors]\nmask = ['inv']\n[[datasets]]", "factors.mask[0]: "),

@@ -171,9 +171,11 @@ def _fold(dataset: DatasetSpec, spec: SearchSpec) -> int | None:
         if spec.fold is not None:
             raise InputError(f"dataset {dataset.name!r} has no folds; leave fold out")
         return None
-    fold = spec.fold or 0
+    fold = dataset.fold_numbers[0] if spec.fold is None else spec.fold
     if fold >= dataset.folds:
         raise InputError(f"fold is {fold}, but dataset {dataset.name!r} has folds 0 to {dataset.folds - 1}")
+    if fold not in dataset.fold_numbers:
+        raise InputError(f"fold is {fold}, which is not among only_folds of dataset {dataset.name!r}")
     return fold
 
 
