@@ -83,6 +83,11 @@ class Evidence:
         """Whether rows from elsewhere are among its runs."""
         return any(run.values["origin"] == "imported" for run in self.runs)
 
+    @property
+    def is_assumed(self) -> bool:
+        """Whether some of them joined by their factors alone."""
+        return any(run.values["origin"] == "imported" and run.values.spec_id is None for run in self.runs)
+
 
 def collect_evidence(results: Results) -> list[Evidence]:
     """The evidence of every config that the study's cells have, in the order of the tables."""

@@ -1,9 +1,9 @@
 """Ledger and study joined: one row per cell, task and seed, on which tables and figures are computed.
 
 What is shown is the study's `[report]`: split, entities, protocol, and each dataset's averaging. A run joins
-a cell by its `spec_id`, dataset and seed; an imported row by its factor columns, whatever its seed, unless it
-names another encoder. Only completed, full-budget trials have a score here; a seed with folds counts when all
-its folds are there.
+a cell by its `spec_id`, dataset and seed; an imported row, whatever its seed, by the `spec_id` of its trial
+where a run has planned that here, else by its factor columns, unless it names another encoder. Only
+completed, full-budget trials have a score here; a seed with folds counts when all its folds are there.
 """
 
 from collections import defaultdict
@@ -112,7 +112,7 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
     for row in rows:
         if row.spec_id is None:
             by_factors[factors_of(row)].append(row)
-        elif row["seed"] in known_seeds:
+        elif row["seed"] in known_seeds or row["origin"] == "imported":
             by_spec[row["dataset"], row.spec_id].append(row)
     for place in places(with_imported_models(study, rows)):
         found: list[ResultRow] = []

@@ -42,9 +42,9 @@ _PLACES = {column: place for place, column in enumerate(_SHARED_COLUMNS + _SCORE
 class ResultRow(Mapping[str, Any]):
     """One row by `LONG_COLUMNS`; a value that does not exist is None.
 
-    `spec_id` and `upstream_spec_id` join it with the cells of a study; imported rows have neither. A
-    large table has hundreds of thousands: one takes a seventh of a dictionary, since those of an evaluation
-    share what they have in common.
+    `spec_id` and `upstream_spec_id` join it with the cells of a study; an imported row has them where a run
+    has planned its very trial here. A large table has hundreds of thousands: one takes a seventh of a
+    dictionary, since those of an evaluation share what they have in common.
     """
 
     __slots__ = ("_score", "_shared", "spec_id", "upstream_spec_id")
@@ -110,8 +110,13 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
         if not joined:
             rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
     names = None if study is None else {dataset.name for dataset in study.datasets}
+    specs: dict[str | None, str] = {name: trial.spec_id for name, trial in trials.items()}
     rows += [
-        ResultRow(row)
+        ResultRow(
+            row,
+            spec_id=specs.get(row.get("trial_id")),
+            upstream_spec_id=specs.get(row.get("upstream_trial_id")),
+        )
         for row in _not_run_here(ledger.imported().values(), rows)
         if names is None or row["dataset"] in names
     ]

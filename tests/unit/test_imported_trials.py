@@ -4,10 +4,12 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from analysis.frame import read_results
 from analysis.report import write_report
 from lai_net.errors import InputError
 from tune.curves import CURVE_COLUMNS, curves_to_csv, read_curves
@@ -226,6 +228,19 @@ def test_what_needs_a_model_says_that_there_is_none(place: Place) -> None:
         trained_model_folder(name, place.ledger)
     with pytest.raises(InputError, match="an imported one has no record of its training"):
         verify(str(study.file), 1, place.ledger)
+
+
+def test_a_trial_that_a_run_planned_is_known_with_all_its_settings(place: Place) -> None:
+    study = place.study()
+    before = read_results(place.ledger, study.file).cells
+    assert before["config"].isna().all(), "rows say no more than their factors"
+    place.to_train(study)
+    after = read_results(place.ledger, study.file).cells
+    assert after["config"].notna().all()
+    pd.testing.assert_frame_equal(before.drop(columns="config"), after.drop(columns="config"))
+    other = place.study('preset = "demo-ner"', 'preset = "demo-ner"\nset = { "training.head_lr" = 0.5 }')
+    states = read_results(place.ledger, other.file).cells.groupby("phase")["state"].unique()
+    assert list(states["NER"]) == ["planned"], "its factors are alike, its config is not"
 
 
 def test_report_import_report_gives_the_same_tables_and_curves(made: Place, tmp_path: Path) -> None:

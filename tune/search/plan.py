@@ -171,7 +171,9 @@ def _fold(dataset: DatasetSpec, spec: SearchSpec) -> int | None:
         if spec.fold is not None:
             raise InputError(f"dataset {dataset.name!r} has no folds; leave fold out")
         return None
-    fold = dataset.fold_numbers[0] if spec.fold is None else spec.fold
+    if spec.fold is None:
+        return dataset.fold_numbers[0]
+    fold = spec.fold
     if fold >= dataset.folds:
         raise InputError(f"fold is {fold}, but dataset {dataset.name!r} has folds 0 to {dataset.folds - 1}")
     if fold not in dataset.fold_numbers:
