@@ -8,6 +8,8 @@ since its CRD is in no package. To hold the whole job against that, too, name Ku
 import os
 import re
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,62 +148,120 @@ def test_ray_job_has_the_fields_of_its_kind(capsys: pytest.CaptureFixture[str]) 
 
 
 STAND_INS = {
-    "scontrol": "printf 'a\\nb\\nc\\n'",
-    "sleep": "true",
-    "hostname": "echo 127.0.0.1",
-    # a step: what it runs is told; the nodes last until they are killed
+    "scontrol": "printf 'a\\nb\\n'",
+    # a step: what it runs is told; here it is on no other host
     "srun": """
 while [[ $1 == -* ]]; do echo "$1" >> "$LOG.options"; shift; done
 echo "$*" >> "$LOG"
-case $1 in ray) exec /bin/sleep 60 ;; rm) ;; *) exec "$@" ;; esac""",
-    "lai": '[[ $1 != cluster ]] || exit "$GATE"; exit "$DRIVER"',
+exec "$@\"""",
+    # a node lasts until it is killed; a head tells its address
+    "ray": """
+[[ $2 != --head ]] || { mkdir "$RAY_TMPDIR" && printf 127.0.0.1:4242 > "$RAY_TMPDIR/ray_current_cluster"; }
+exec sleep 60""",
+    "lai": """
+[[ $1 != cluster ]] || exit "$GATE"
+trap 'exit 3' TERM
+[[ $DRIVER == lasts ]] || exit "$DRIVER"
+touch "$LOG.up"
+while :; do sleep 0.1; done""",
 }
 
 
+class SlurmJob:
+    """The script as a job on two hosts; what `stand_ins` does not name is real."""
+
+    def __init__(self, script: Path, number: int, stand_ins: dict[str, str], **told: str) -> None:
+        self.mine, self.log = Path(f"/tmp/lai-{number}"), script.with_name(f"log-{number}")
+        places = script.with_name(f"bin-{number}")
+        places.mkdir()
+        for name, body in stand_ins.items():
+            (places / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+            (places / name).chmod(0o755)
+        job = {"SLURM_JOB_ID": str(number), "SLURM_JOB_NODELIST": "a,b", "SLURM_JOB_NUM_NODES": "2"}
+        path = f"{places}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**os.environ, **job, "LOG": str(self.log), **told, "PATH": path}
+        command = [
+            "bash",
+            str(script),
+            "study.toml",
+            "ledger.sqlite",
+            str(script.parent),
+            "--budget-hours",
+            "1",
+        ]
+        self._process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def term(self) -> None:
+        """What Slurm sends before the time is over."""
+        self._process.terminate()
+
+    def end(self, seconds: float) -> tuple[int, list[str], str]:
+        """Its exit code, its steps, and what it said."""
+        _, err = self._process.communicate(timeout=seconds)
+        return self._process.returncode, self.log.read_text().splitlines(), err
+
+
 @pytest.fixture
-def slurm(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run the script as job 4711 on three hosts that are stand-ins; returns its exit code and its steps."""
-    script, places = tmp_path / "slurm.sh", tmp_path / "bin"
-    script.write_text(printed("slurm", capsys))
-    places.mkdir()
-    for name, body in STAND_INS.items():
-        (places / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
-        (places / name).chmod(0o755)
-
-    def run(gate: int, driver: int) -> tuple[int, list[str]]:
-        log = tmp_path / f"log-{gate}-{driver}"
-        job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "a,b,c", "SLURM_JOB_NUM_NODES": "3"}
-        told = {"LOG": str(log), "GATE": str(gate), "DRIVER": str(driver)}
-        environment = {**os.environ, **job, **told, "PATH": f"{places}:{os.environ['PATH']}"}
-        command = ["bash", str(script), "study.toml", "ledger.sqlite", "/shared", "--budget-hours", "1"]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=50, check=False)
-        return done.returncode, log.read_text().splitlines()
-
-    return run
+def script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "slurm.sh"
+    path.write_text(printed("slurm", capsys))
+    return path
 
 
-def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(slurm: Any) -> None:
-    code, steps = slurm(0, 3)
-    assert code == 3, "as the driver ended"
+def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(script: Path) -> None:
+    job = SlurmJob(script, os.getpid(), STAND_INS, GATE="0", DRIVER="3")
+    code, steps, err = job.end(50)
+    assert code == 3, f"as the driver ended: {err}"
     (head,) = [step for step in steps if step.startswith("ray start --head")]
     (nodes,) = [step for step in steps if step.startswith("ray start --block")]
-    first = 10000 + 4711 % 200 * 100
     own = [int(port) for step in (head, nodes) for port in re.findall(r"port=(\d+)", step)]
-    assert all(first <= port < first + 100 for port in own)
-    assert f"--address=127.0.0.1:{first} " in nodes
-    assert "--temp-dir=/tmp/lai-4711" in head
+    assert set(own) == {0}, "none is fixed"
+    assert "--address=127.0.0.1:4242 " in nodes
+    assert f"--temp-dir={job.mine}/ray" in head
     gate, driver = [step for step in steps if step.startswith("lai ")]
-    assert gate == f"lai cluster check --address 127.0.0.1:{first} --nodes 3 --storage /shared"
+    assert gate == f"lai cluster check --address 127.0.0.1:4242 --nodes 2 --storage {script.parent}"
     assert driver == (
-        f"lai run study.toml --ledger ledger.sqlite --storage /shared --address 127.0.0.1:{first} "
+        f"lai run study.toml --ledger ledger.sqlite --storage {script.parent} --address 127.0.0.1:4242 "
         "--budget-hours 1"
     )
     assert not re.search(r"[0-9a-f]{64}", "\n".join(steps)), "the token is no word of a command"
-    assert steps[-1] == "rm -rf /tmp/lai-4711"
+    assert not job.mine.exists()
 
 
-def test_slurm_job_runs_nothing_if_the_gate_is_shut(slurm: Any) -> None:
-    code, steps = slurm(2, 0)
+def test_slurms_term_reaches_the_driver_and_its_exit_code_is_the_jobs(script: Path) -> None:
+    job = SlurmJob(script, os.getpid(), STAND_INS, GATE="0", DRIVER="lasts")
+    while not Path(f"{job.log}.up").exists():
+        time.sleep(0.05)
+    job.term()
+    code, _, err = job.end(50)
+    assert code == 3, err
+    assert not job.mine.exists()
+
+
+def test_slurm_job_runs_nothing_if_the_gate_is_shut(script: Path) -> None:
+    job = SlurmJob(script, os.getpid(), STAND_INS, GATE="2", DRIVER="0")
+    code, steps, _ = job.end(50)
     assert code == 2
     assert not any(step.startswith("lai run") for step in steps)
-    assert steps[-1] == "rm -rf /tmp/lai-4711"
+    assert not job.mine.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_two_slurm_jobs_on_the_same_hosts_are_two_clusters(script: Path) -> None:
+    """With Ray itself; the drivers wait for each other, so that both clusters are up at once."""
+    real = {name: STAND_INS[name] for name in ("scontrol", "srun")}
+    real["lai"] = f"""
+[[ $1 != cluster ]] || exec {sys.executable} -m analysis "$@"
+stat --format=%a "$(dirname "$RAY_TMPDIR")" >> "$LOG.mode"
+touch "{script.parent}/up-$SLURM_JOB_ID"
+for _ in {{1..120}}; do (($(ls {script.parent}/up-* | wc -l) == 2)) && exit 0; sleep 1; done
+exit 1"""
+    numbers = (os.getpid(), os.getpid() + 1)
+    jobs = [SlurmJob(script, number, real, SLURM_CPUS_PER_TASK="1") for number in numbers]
+    ended = [job.end(400) for job in jobs]
+    assert [(code, err) for code, _, err in ended if code] == []
+    drivers = [step for _, steps, _ in ended for step in steps if step.startswith("lai run")]
+    assert len({re.findall(r"--address (\S+)", step)[0] for step in drivers}) == 2
+    assert [Path(f"{job.log}.mode").read_text() for job in jobs] == ["700\n"] * 2
+    assert not any(job.mine.exists() for job in jobs)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A Ray of its own in one Slurm job: sbatch slurm.sh STUDY LEDGER STORAGE [more words of `lai run`]
 #
-# LEDGER should lie on a disk with locks; STORAGE is a folder that all nodes see. Ports, temporary folder and
-# token belong to this job alone, so jobs of several users may share hosts. A job that is submitted again with
-# the same words goes on where the last one ended.
+# LEDGER should lie on a disk with locks; STORAGE is a folder that all nodes see. Ray takes ports that are free;
+# temporary folder and token belong to this job alone: so jobs of several users may share hosts. A job that is
+# submitted again with the same words goes on where the last one ended.
 #SBATCH --job-name=lai-tune
 #SBATCH --nodes=3
 #SBATCH --ntasks-per-node=1
@@ -17,56 +17,49 @@ umask 077
 study=$1 ledger=$2 storage=$3
 shift 3
 
-# A block of 100 ports below those that the system hands out, by the job's number: all nodes know it.
-first=$((10000 + SLURM_JOB_ID % 200 * 100))
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="/tmp/lai-$SLURM_JOB_ID"
+mine="/tmp/lai-$SLURM_JOB_ID"  # closed to others, since Ray opens what lies in it
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR="$mine/ray"
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN  # never a word of a command: those are seen by every user of a host
 unset RAY_AUTH_TOKEN_PATH
 
-ports=(
-  "--node-manager-port=$((first + 1))" "--object-manager-port=$((first + 2))"
-  "--runtime-env-agent-port=$((first + 3))" "--metrics-export-port=$((first + 4))"
-  "--dashboard-agent-listen-port=$((first + 5))" "--dashboard-agent-grpc-port=$((first + 6))"
-  "--min-worker-port=$((first + 10))" "--max-worker-port=$((first + 99))"
+node=(
+  "--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}"
+  --dashboard-agent-listen-port=0  # 0 is any that is free; of all other ports but the head's that is the default
 )
-size=("--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}")
 
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts[0]}
-address=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}'):$first
+# Not functions: a signal for one in the background would not reach its srun.
+on_head=(srun --overlap --nodes=1 --ntasks=1 "--nodelist=$head")
+on_all=(srun --overlap "--ntasks=$SLURM_JOB_NUM_NODES" --ntasks-per-node=1)
 
 steps=()
 stop() {
   for step in "${steps[@]}"; do kill "$step" 2>/dev/null || true; done
   wait || true
-  srun --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf "$RAY_TMPDIR" || true
+  "${on_all[@]}" rm -rf "$mine" || true
 }
 trap stop EXIT
 
-srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
-  ray start --head --block "--port=$first" --include-dashboard=false --temp-dir="$RAY_TMPDIR" \
-  "${ports[@]}" "${size[@]}" &
+"${on_all[@]}" sh -c 'rm -rf "$0" && mkdir -m 700 "$0"' "$mine"
+"${on_head[@]}" ray start --head --block --port=0 --include-dashboard=false --temp-dir="$RAY_TMPDIR" "${node[@]}" &
 steps+=($!)
+# Ray leaves the head's address there once it is up.
+wait_for='until test -s "$0"; do sleep 1; done; cat "$0"'
+address=$("${on_head[@]}" timeout 300 sh -c "$wait_for" "$RAY_TMPDIR/ray_current_cluster")
 if ((SLURM_JOB_NUM_NODES > 1)); then
   others=$((SLURM_JOB_NUM_NODES - 1))
-  sleep "${LAI_HEAD_START_S:-20}"  # a worker gives up soon if no head answers
   srun --overlap --nodes="$others" --ntasks="$others" --ntasks-per-node=1 --exclude="$head" \
-    ray start --block "--address=$address" "${ports[@]}" "${size[@]}" &
+    ray start --block "--address=$address" "${node[@]}" &
   steps+=($!)
 fi
 
-lai_head() { srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" lai "$@"; }
-
 # The gate: nothing is trained unless every node has come, runs the same code and sees the storage.
-for _ in {1..12}; do
-  (exec 3<>"/dev/tcp/${address%:*}/$first") 2>/dev/null && break
-  sleep 5
-done
-lai_head cluster check --address "$address" --nodes "$SLURM_JOB_NUM_NODES" --storage "$storage" &
+"${on_head[@]}" lai cluster check --address "$address" --nodes "$SLURM_JOB_NUM_NODES" --storage "$storage" &
 wait $!
 # In the background, so that Slurm's TERM reaches the driver, which then ends with checkpoints and code 3.
-lai_head run "$study" --ledger "$ledger" --storage "$storage" --address "$address" "$@" &
+"${on_head[@]}" lai run "$study" --ledger "$ledger" --storage "$storage" --address "$address" "$@" &
 driver=$!
 trap 'kill -TERM "$driver" 2>/dev/null || true' TERM INT
 code=0
