@@ -13,7 +13,9 @@ from rich.table import Table
 
 from lai_net.errors import InputError
 from tune.cluster.command import app as cluster_app
+from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
 from tune.decision_report import show_growth
+from tune.engine import Node
 from tune.estimate import estimate_lines
 from tune.explanation import (
     cells_of,
@@ -57,20 +59,28 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     until_decided: UntilDecidedOption = False,
     max_seeds: MaxSeedsOption = None,
+    address: AddressOption = None,
+    insecure_cluster: InsecureOption = False,
 ) -> None:
-    """Say what a study comes to, and what of it is done; needs neither corpus nor encoder."""
+    """Say what a study comes to, and what of it is done; needs neither corpus nor encoder.
+
+    Hours are for this machine, or for the cluster at --address.
+    """
     loaded = load_study(study)
+    if address is not None and until_decided:
+        raise InputError("--until-decided plans seeds, not hours on a cluster; leave --address out")
+    nodes = _nodes_of(remote_of(address, insecure=insecure_cluster, ship_code=False))
     if (grown := growing(loaded, max_seeds, until_decided=until_decided)) is not None:
         decisions = decider_of(context)(ledger, grown)
         with Ledger.read_or_empty(ledger) as opened:
             show_growth(grow(grown, opened, decisions), as_json=as_json)
         return
     if loaded.search is not None:
-        show_plan(loaded, ledger, as_json=as_json)
+        show_plan(loaded, ledger, nodes, as_json=as_json)
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
-        summary = summarize(planned, opened, ledger.resolve().parent)
+        summary = summarize(planned, opened, ledger.resolve().parent, nodes)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
@@ -178,6 +188,16 @@ app.command("run")(run)
 app.command("verify")(verify)
 app.add_typer(search_app)
 app.add_typer(cluster_app, name="cluster")
+
+
+def _nodes_of(remote: Remote | None) -> list[Node] | None:
+    """A cluster's; None without one."""
+    if remote is None:
+        return None
+    from tune.ray_engine import alive_nodes, cluster
+
+    with cluster(remote.address, insecure=remote.insecure):
+        return alive_nodes()
 
 
 def _show_summary(plan: Plan, summary: Summary) -> None:

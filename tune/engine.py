@@ -41,6 +41,13 @@ class Node:
     gpus: int = 0
     device_type: str = LOGICAL
 
+    def fits(self, cpus: float, gpus: float) -> int:
+        """How often a trial's shape fits; shares of a GPU do not span devices."""
+        by_cpu = _quotient(self.cpus, cpus)
+        if gpus == 0:
+            return by_cpu
+        return min(by_cpu, self.gpus * _quotient(1, gpus) if gpus < 1 else _quotient(self.gpus, gpus))
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -212,6 +219,10 @@ class SerialEngine:
                     return
                 if not goes_on:
                     break
+
+
+def _quotient(held: float, needed: float) -> int:
+    return math.floor(held / needed + 1e-9)  # 0.3 / 0.1 is a little less than 3
 
 
 def _is_named(error: Exception, names: set[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from lai_net.config import active_settings
+from lai_net.errors import InputError
+from tune.engine import Node
 from tune.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
 from tune.packing.needs import Needs
 from tune.packing.shape import shape_id
@@ -37,7 +39,9 @@ class Estimate:
         measured: how many likes there are.
         probed: trials that only a probe measures.
         gpu_h: hours of whole GPUs, least and most: each trial's hours by its share.
-        wall_h: on the GPUs of the study's [resources] and this machine's CPUs, packed without gaps.
+        wall_h: on the nodes of a cluster, or this machine's CPUs and the GPUs of the study's [resources],
+            packed without gaps.
+        place: what `wall_h` is for, in words.
         disk_gib: of the models that stay.
     """
 
@@ -47,6 +51,7 @@ class Estimate:
     probed: int = 0
     gpu_h: Range | None = None
     wall_h: Range | None = None
+    place: str = "what [resources] give"
     disk_gib: float | None = None
 
 
@@ -55,11 +60,12 @@ Kind = tuple[str, str, str, int]
 
 @dataclass(frozen=True)
 class _Cost:
-    """Seconds of one trial, and its share of a GPU."""
+    """Seconds of one trial, its share of a GPU, and how many of its kind run side by side."""
 
     least_s: float
     most_s: float
     share: float
+    lanes: float
 
 
 def estimate(
@@ -69,6 +75,7 @@ def estimate(
     resources: Resources,
     folder: Path | None = None,
     kept: Sequence[PlannedTrial] | None = None,
+    nodes: Sequence[Node] | None = None,
 ) -> tuple[Estimate, list[str]]:
     """Of the trials to run; second, what has no measure, by dataset and phase.
 
@@ -79,13 +86,17 @@ def estimate(
         resources: of the study.
         folder: the ledger's, where the models of finished trials lie; None leaves the disk out.
         kept: those of the trials to run whose models stay; None are all.
+        nodes: of a cluster; None is this machine, with the GPUs of `resources`.
+
+    Raises:
+        InputError: no node can hold a trial.
     """
     likes = _likes(finished)
     configs = {(trial.dataset, trial.spec_id): trial for trial in remaining}
     kind_of = {key: _kind(key[0], active_settings(trial.config)) for key, trial in configs.items()}
     kinds = [kind_of[trial.dataset, trial.spec_id] for trial in remaining]
     used = sum(len(likes[kind]) for kind in set(kinds) if kind in likes)
-    probes = _Probes(ledger, resources)
+    probes = _Probes(ledger, resources, nodes)
     cost_of = {
         key: probes.cost(
             trial, [like.wall_s for like in likes.get(kind_of[key], ()) if like.wall_s is not None]
@@ -107,7 +118,8 @@ def estimate(
             measured=used,
             probed=sum(kind not in likes for kind in kinds),
             gpu_h=_total([(cost.least_s * cost.share, cost.most_s * cost.share) for cost in known]),
-            wall_h=_wall_h(known, resources),
+            wall_h=_wall_h(known),
+            **({} if nodes is None else {"place": _words_on(nodes)}),
             disk_gib=_disk_gib(
                 [kind_of[item.dataset, item.spec_id] for item in (remaining if kept is None else kept)],
                 likes,
@@ -143,14 +155,26 @@ def _total(seconds: Sequence[Range]) -> Range:
 
 
 class _Probes:
-    """Probes of a ledger, and the shares that follow from them."""
+    """Probes of a ledger, and the shares that follow from them.
 
-    def __init__(self, ledger: Ledger, resources: Resources) -> None:
+    Raises:
+        InputError: no node can hold a trial.
+    """
+
+    def __init__(self, ledger: Ledger, resources: Resources, nodes: Sequence[Node] | None) -> None:
         self._resources = resources
+        self._types = None if nodes is None else {node.device_type for node in nodes if node.gpus}
+        self._nodes = nodes or [Node(os.cpu_count() or 1, resources.gpus or 0)]
+        if nodes is not None and not any(self._lanes_on(node, resources.fixed_share) for node in nodes):
+            raise InputError(
+                f"a trial needs {resources.cpus_per_trial:g} CPUs and {resources.fixed_share:g} GPUs, but no "
+                f"node of the cluster holds that ({_words_on(nodes)}); change the study's [resources]"
+            )
         self._needs = Needs(ledger.probes())
         self._by_shape: dict[str, list[ProbeRow]] = defaultdict(list)
         for (shape, _), row in ledger.probes().items():
-            self._by_shape[shape].append(row)
+            if self._types is None or row.device_type in self._types:
+                self._by_shape[shape].append(row)
         rows = ledger.trials() if self._by_shape else []
         self._encoder_ids = {row.config["encoder"]["name"]: row.encoder_id for row in rows}
 
@@ -159,38 +183,58 @@ class _Probes:
         encoder_id = self._encoder_ids.get(trial.config.encoder.name)
         shape = "" if encoder_id is None else shape_id(trial.config, trial.dataset, encoder_id)
         rows = self._by_shape.get(shape, [])
+        shares = self._shares(shape, rows)
+        share = max(shares.values(), default=1.0) if self._is_measured else self._resources.fixed_share
+        lanes = self._lanes(shares, share)
         if wall_s:
-            return _Cost(min(wall_s), max(wall_s), self._share(shape, rows))
+            return _Cost(min(wall_s), max(wall_s), share, lanes)
         if not rows:
             return None
         epochs = trial.config.training.epochs
         least = min(row.step_s * row.steps_per_epoch for row in rows) * epochs
         most = max(row.largest_step_s * row.steps_per_epoch for row in rows) * epochs
-        return _Cost(least, most, self._share(shape, rows))
+        return _Cost(least, most, share, lanes)
 
-    def _share(self, shape: str, rows: Sequence[ProbeRow]) -> float:
-        if self._resources.gpus_per_trial != "measured":
-            return self._resources.fixed_share
+    @property
+    def _is_measured(self) -> bool:
+        return self._resources.gpus_per_trial == "measured"
+
+    def _shares(self, shape: str, rows: Sequence[ProbeRow]) -> dict[str, float]:
+        """Of a device, by its type, as far as it was measured."""
+        if not self._is_measured:
+            return {}
         sizes = self._needs.sizes_of(shape, [row.device_type for row in rows])
-        return max(sizes.values(), default=UNITS) / UNITS
+        return {device_type: size / UNITS for device_type, size in sizes.items()}
+
+    def _lanes(self, share_of: Mapping[str, float], share: float) -> float:
+        """How many trials of such shares run side by side."""
+        lanes = sum(self._lanes_on(node, share_of.get(node.device_type, share)) for node in self._nodes)
+        most = self._resources.max_concurrent
+        return lanes if most is None else min(lanes, most)
+
+    def _lanes_on(self, node: Node, share: float) -> float:
+        if self._is_measured:
+            return min(node.fits(self._resources.cpus_per_trial, 0), node.gpus / share)
+        return node.fits(self._resources.cpus_per_trial, share)
 
 
-def _wall_h(costs: Sequence[_Cost], resources: Resources) -> Range | None:
-    """No shorter than the longest trial; None where the study does not say how many GPUs there are."""
-    if resources.fixed_share > 0 and resources.gpus is None:
-        return None
-    devices = math.inf if resources.fixed_share == 0 else float(resources.gpus or 0)
-    lanes = max(1.0, (os.cpu_count() or 1) // resources.cpus_per_trial)
-    if resources.max_concurrent is not None:
-        lanes = min(lanes, resources.max_concurrent)
-    if devices == 0:
+def _wall_h(costs: Sequence[_Cost]) -> Range | None:
+    """No shorter than the longest trial; None where nothing holds a trial, as far as the study says."""
+    if not all(cost.lanes for cost in costs):
         return None
     hours = []
     for name in ("least_s", "most_s"):
         seconds = [getattr(cost, name) for cost in costs]
-        on_devices = math.fsum(getattr(cost, name) * cost.share for cost in costs) / devices
-        hours.append(max(math.fsum(seconds) / lanes, on_devices, max(seconds, default=0.0)) / 3600)
+        packed = math.fsum(took / cost.lanes for took, cost in zip(seconds, costs, strict=True))
+        hours.append(max(packed, *seconds, 0.0) / 3600)
     return hours[0], hours[1]
+
+
+def _words_on(nodes: Sequence[Node]) -> str:
+    """What a cluster holds, for people."""
+    gpus = Counter(name for node in nodes for name in [node.device_type] * node.gpus)
+    held = [f"{sum(node.cpus for node in nodes):g} CPUs", *(f"{gpus[name]} {name}" for name in sorted(gpus))]
+    return f"{sum(node.cpus > 0 for node in nodes)} nodes: {', '.join(held)}"
 
 
 def _disk_gib(
@@ -220,7 +264,7 @@ def estimate_lines(found: Estimate) -> list[str]:
     if found.gpu_h is not None and found.gpu_h[1] > 0:
         lines.append(f"{_words(found.gpu_h)} GPU-hours")
     if found.wall_h is not None:
-        lines.append(f"{_words(found.wall_h)} h on what [resources] give")
+        lines.append(f"{_words(found.wall_h)} h on {found.place}")
     if found.disk_gib is not None:
         lines.append(f"about {found.disk_gib:.1f} GiB of models")
     return lines

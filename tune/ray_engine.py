@@ -92,7 +92,7 @@ class RayEngine:
 
     def nodes(self) -> list[Node]:
         """The cluster's nodes; GPUs of a node are of one type, that of its first."""
-        return [node_of(resources) for resources in _alive()]
+        return alive_nodes()
 
     def slots(self) -> int:
         """How many trials run side by side.
@@ -100,10 +100,10 @@ class RayEngine:
         Raises:
             InputError: none can; Tune would wait for ever without a word.
         """
-        nodes = _alive()
-        slots = sum(fits(node, self.cpus, self.gpus) for node in nodes)
+        nodes = self.nodes()
+        slots = sum(node.fits(self.cpus, self.gpus) for node in nodes)
         if slots == 0:
-            held = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+            held = "; ".join(f"{node.cpus:g} CPUs and {node.gpus} GPUs" for node in nodes)
             raise InputError(
                 f"a trial needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, but no node holds that ({held}); "
                 "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
@@ -336,19 +336,6 @@ def node_of(resources: dict[str, float]) -> Node:
     return Node(resources.get("CPU", 0), int(resources.get("GPU", 0)), types[0] if types else LOGICAL)
 
 
-def _alive() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-
-
-def fits(node: dict[str, float], cpus: float, gpus: float) -> int:
-    """How often a trial's shape fits into a node's resources; GPU shares do not span devices."""
-    by_cpu = _quotient(node.get("CPU", 0), cpus)
-    if gpus == 0:
-        return by_cpu
-    if gpus < 1:
-        return min(by_cpu, int(node.get("GPU", 0)) * _quotient(1, gpus))
-    return min(by_cpu, _quotient(node.get("GPU", 0), gpus))
-
-
-def _quotient(held: float, needed: float) -> int:
-    return math.floor(held / needed + 1e-9)  # 0.3 / 0.1 is a little less than 3
+def alive_nodes() -> list[Node]:
+    """The nodes of the cluster that this process has joined; GPUs of a node are of one type."""
+    return [node_of(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lai_net.errors import InputError
+from tune.engine import Node
 from tune.estimate import Estimate, estimate, estimate_lines
 from tune.failures import failure_lines
 from tune.ledger import Ledger
@@ -96,13 +98,13 @@ def replay_(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None
     raise typer.Exit(FAILED if differences else 0)
 
 
-def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
+def show_plan(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as_json: bool) -> None:
     """`lai plan` of a search."""
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
         counts = dataclasses.asdict(summarize(make_plan(study), opened))
         content = summarize_search(plan, opened)
-        ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent)
+        ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent, nodes)
         counts["estimate"] = dataclasses.asdict(ceiling)
         counts["warnings"] = search_warnings(plan, opened) + unmeasured
     if as_json:
@@ -124,7 +126,9 @@ def show_plan(study: Study, ledger: Path, *, as_json: bool) -> None:
         typer.echo(f"warning: {warning}", err=True)
 
 
-def _ceiling(plan: SearchPlan, ledger: Ledger, folder: Path) -> tuple[Estimate, list[str]]:
+def _ceiling(
+    plan: SearchPlan, ledger: Ledger, folder: Path, nodes: Sequence[Node] | None
+) -> tuple[Estimate, list[str]]:
     """What the rest of a search costs at most: stops cannot be foreseen. Second, what is not known."""
     count = most_trainings(plan, read_search(plan, ledger))
     if count is None:
@@ -136,7 +140,7 @@ def _ceiling(plan: SearchPlan, ledger: Ledger, folder: Path) -> tuple[Estimate, 
     confirm, level = plan.spec.confirm, plan.study.budget.keep_models
     stay = {"all": len(trials), "needed": confirm.best * confirm.seeds + 2, "none": 1}[level]
     kept = trials[::-1][:stay]  # the trial that RE takes entities from is the last
-    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder, kept)
+    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder, kept, nodes)
     names = ", ".join(unmeasured)
     return found, [f"no estimate: the ledger has no finished trial like those of {names}"] if names else []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lai_net.config import EntitySource
 from lai_net.settings import doubts
+from tune.engine import Node
 from tune.estimate import Estimate, estimate
 from tune.imported import imported_trials
 from tune.ledger import AttemptRow, Ledger, TrialRow
@@ -30,10 +31,12 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary:
+def summarize(
+    plan: Plan, ledger: Ledger, folder: Path | None = None, nodes: Sequence[Node] | None = None
+) -> Summary:
     """Count a plan against a ledger; trials are matched by dataset, fold, seed and spec_id.
 
-    `folder` is the ledger's, whose models say how much disk the rest will take.
+    `folder` is the ledger's, whose models say how much disk the rest will take; `nodes` are a cluster's.
     """
     folds = {dataset.name: len(dataset.fold_numbers) for dataset in plan.study.datasets}
     cells = [cell for cell in plan.cells if cell.config is not None]
@@ -45,7 +48,7 @@ def summarize(plan: Plan, ledger: Ledger, folder: Path | None = None) -> Summary
     done = ran | imported
     remaining = [trial for trial in plan.trials if trial.key not in done]
     kept = _kept(plan, remaining)
-    cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder, kept)
+    cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder, kept, nodes)
     return Summary(
         cells=len(cells),
         seeds=seeds,

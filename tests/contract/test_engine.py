@@ -193,25 +193,6 @@ def test_unsatisfiable_resources_are_refused_before_anything_starts(ray_up):
     assert rows.rows == []
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize(
-    ("node", "cpus", "gpus", "expected"),
-    [
-        ({"CPU": 8.0, "GPU": 3.0}, 0.25, 0.25, 12),
-        ({"CPU": 8.0, "GPU": 3.0}, 1, 0.4, 6),
-        ({"CPU": 8.0, "GPU": 3.0}, 1, 2, 1),
-        ({"CPU": 2.0}, 1, 0, 2),
-        ({"CPU": 2.0}, 1, 0.25, 0),
-        ({"CPU": 0.9}, 0.3, 0, 3),
-        ({"CPU": 0.3, "GPU": 0.3}, 0.1, 0, 3),
-    ],
-)
-def test_gpu_shares_do_not_span_devices(node, cpus, gpus, expected):
-    from tune.ray_engine import fits
-
-    assert fits(node, cpus, gpus) == expected
-
-
 @dataclass
 class Stopping(Schedule):
     """Ends each task at its second epoch."""

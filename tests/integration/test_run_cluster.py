@@ -230,6 +230,11 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
     words = ("run", place / "study.toml", "--ledger", ledger, "--address", raylets.address)
     code, said = outcome(lai(raylets, place, *words, "--storage", place / "shared", "--ship-code"))
     assert code == 0, said
+    grown = place / "grown.toml"
+    grown.write_text((place / "study.toml").read_text().replace("seeds = 3", "seeds = 6"))
+    code, said = outcome(lai(raylets, place, "plan", grown, *words[2:]))
+    assert code == 0, said
+    assert "h on 3 nodes: 3 CPUs" in said
     code, said = outcome(lai(raylets, place, "run", place / "study.toml", "--ledger", alone))
     assert code == 0, said
     assert content(alone) == content(ledger)

@@ -58,6 +58,7 @@ def test_plan_json_is_alone_on_stdout_and_has_the_contracts_keys(path: Path) -> 
     assert content["estimate"] == dict.fromkeys(("cpu_s", "wall_s", "gpu_h", "wall_h", "disk_gib")) | {
         "measured": 1,
         "probed": 0,
+        "place": "what [resources] give",
     }
 
 
@@ -226,6 +227,13 @@ def test_readers_refuse_a_missing_ledger(tmp_path: Path) -> None:
     for words in (("results", "demo"), ("why", "x")):
         with pytest.raises(InputError, match="no such ledger"):
             lai(*words, "--ledger", tmp_path / "none")
+
+
+def test_plan_on_a_cluster_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"--address 127\.0\.0\.1:1: nothing answers there"):
+        lai("plan", "demo", "--address", "127.0.0.1:1")
+    with pytest.raises(InputError, match=r"leave --address out"):
+        lai("plan", "demo", "--until-decided", "--address", "127.0.0.1:1")
 
 
 def test_plan_loads_neither_torch_nor_ray_nor_pandas() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from lai_net.config import TrialConfig
+from lai_net.errors import InputError
 from lai_net.settings import with_settings
+from tune.engine import Node
 from tune.estimate import Estimate, estimate, estimate_lines
 from tune.identity import spec_id
 from tune.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
@@ -105,6 +107,41 @@ def test_wall_clock_is_bounded_by_what_runs_side_by_side_and_by_the_longest(ledg
     assert estimate(planned(1), finished(3600), ledger, resources)[0].wall_h == (1.0, 1.0)
     on_cpus = Resources(cpus_per_trial=4)
     assert estimate(planned(8), finished(3600), ledger, on_cpus)[0].wall_h == (4.0, 4.0)
+
+
+def rtx(name: str, gpus: int, cpus: float = 8) -> Node:
+    return Node(cpus, gpus, f"GeForce-RTX-{name}")
+
+
+def test_hours_on_a_cluster_are_by_its_nodes(ledger: Ledger) -> None:
+    nodes = [Node(0), rtx("3090", 2), rtx("3090", 1), rtx("4090", 1, cpus=1)]
+    found, _ = estimate(planned(14), finished(3600), ledger, Resources(gpus_per_trial=0.5), None, None, nodes)
+    assert found.wall_h == pytest.approx((2.0, 2.0)), "4, 2 and, for want of CPUs, 1 side by side"
+    assert found.place == "3 nodes: 17 CPUs, 3 GeForce-RTX-3090, 1 GeForce-RTX-4090"
+    assert estimate_lines(found)[-1] == f"2.0 to 2.0 h on {found.place}"
+    on_cpus, _ = estimate(planned(34), finished(3600), ledger, Resources(), None, None, nodes)
+    assert on_cpus.wall_h == pytest.approx((2.0, 2.0))
+
+
+def test_measured_shares_count_by_the_type_of_device(ledger: Ledger) -> None:
+    for name, peak, step_s in (("3090", 400, 1.0), ("4090", 200, 0.5), ("A100", 100, 9.0)):
+        probe(
+            ledger, device_type=f"GeForce-RTX-{name}", peak_bytes=peak, step_s=step_s, largest_step_s=step_s
+        )
+    found, _ = estimate(
+        planned(10), [], ledger, Resources(gpus_per_trial="measured"), None, None,
+        [rtx("3090", 1), rtx("4090", 1)],
+    )  # fmt: skip
+    lanes = 1 / 0.42 + 1 / 0.21
+    assert found.wall_h == pytest.approx((10 * 0.5 / lanes, 10 * 1.0 / lanes)), "no A100 is there"
+
+
+def test_a_cluster_that_holds_no_trial_is_refused(ledger: Ledger) -> None:
+    resources = Resources(gpus_per_trial=1)
+    with pytest.raises(
+        InputError, match=r"needs 1 CPUs and 1 GPUs, but no node of the cluster.*1 nodes: 4 CPUs"
+    ):
+        estimate(planned(1), finished(3600), ledger, resources, nodes=[Node(4)])
 
 
 def test_disk_is_by_models_of_like_trials(ledger: Ledger, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tune import ray_engine
 from tune.cluster.workers import ForeignCodeError, RemoteExecutor
 from tune.engine import Message, Task, attempt_messages
-from tune.ray_engine import RayEngine, fits
+from tune.ray_engine import RayEngine, node_of
 from tune.schedule import Schedule
 
 
@@ -94,18 +94,18 @@ def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:
 @pytest.mark.parametrize(
     ("node", "cpus", "gpus", "expected"),
     [
-        ({"CPU": 8, "GPU": 3}, 1, 0.25, 8),
-        ({"CPU": 64, "GPU": 3}, 1, 0.25, 12),
-        ({"CPU": 64, "GPU": 3}, 1, 0.4, 6),
-        ({"CPU": 64, "GPU": 3}, 1, 2, 1),
+        ({"CPU": 8.0, "GPU": 3.0}, 1, 0.25, 8),
+        ({"CPU": 8.0, "GPU": 3.0}, 0.25, 0.25, 12),
+        ({"CPU": 64.0, "GPU": 3.0}, 1, 0.4, 6),
+        ({"CPU": 64.0, "GPU": 3.0}, 1, 2, 1),
         ({"CPU": 0.3}, 0.1, 0, 3),
-        ({"CPU": 2}, 1, 0.5, 0),
+        ({"CPU": 2.0}, 1, 0.5, 0),
     ],
 )
 def test_shares_of_a_gpu_do_not_span_devices(
     node: dict[str, float], cpus: float, gpus: float, expected: int
 ) -> None:
-    assert fits(node, cpus, gpus) == expected
+    assert node_of(node).fits(cpus, gpus) == expected
 
 
 def test_a_node_with_other_code_is_the_machines_fault() -> None:
