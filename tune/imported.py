@@ -94,11 +94,10 @@ def lines_on_imported(jobs: Jobs, training: Set[str], alike: Set[TrialKey], ledg
     again = sum(row.trial_id in imported & training for row in rows)
     others = sum(row.key in alike and row.trial_id in training - imported for row in rows)
     if done:
-        yield f"{done} trials are imported and count as done"
+        yield f"imported trials that count as done: {done}"
     if again:
-        yield f"{again} imported trials are trained: evaluations need their models, and an import brings none"
+        why = "since evaluations need their models and an import brings none"
+        yield f"imported trials that are trained, {why}: {again}"
     if others:
-        yield (
-            f"{others} trials look like imported ones but have other ids, so they are trained: corpus, "
-            "encoder, a setting or what the code computes has changed"
-        )
+        why = "corpus, encoder, a setting or what the code computes has changed"
+        yield f"trials that look like imported ones but have other ids ({why}), so they are trained: {others}"

@@ -45,7 +45,7 @@ def summarize(
     finished = finished_trials(ledger)
     ran = {row.key for row, _ in finished}
     imported = imported_trials(plan, ledger) - ran
-    done = ran | imported
+    done, known = ran | imported, {row.key for row in ledger.trials()}
     remaining = [trial for trial in plan.trials if trial.key not in done]
     kept = _kept(plan, remaining)
     cost, unmeasured = estimate(remaining, finished, ledger, plan.study.resources, folder, kept, nodes)
@@ -58,7 +58,7 @@ def summarize(
         done=len(plan.trials) - len(remaining),
         to_run=len(remaining),
         estimate=cost,
-        warnings=tuple(_warnings(plan, unmeasured, len(imported))),
+        warnings=tuple(_warnings(plan, unmeasured, len(imported - known))),
     )
 
 
@@ -102,7 +102,7 @@ def _without_ner(plan: Plan) -> Iterator[str]:
             )
 
 
-def _warnings(plan: Plan, unmeasured: Sequence[str], num_imported: int) -> list[str]:
+def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int) -> list[str]:
     warnings = []
     num_seeds = len(plan.study.seeds)
     comparisons: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -120,9 +120,9 @@ def _warnings(plan: Plan, unmeasured: Sequence[str], num_imported: int) -> list[
         )
     warnings += _without_ner(plan)
     warnings += dict.fromkeys(doubt for trial in plan.trials for doubt in doubts(trial.config))
-    if num_imported:
+    if num_said:
         warnings.append(
-            f"{num_imported} trials are done by imported results, as far as these say; `lai run` compares ids"
+            f"{num_said} trials are done by imported results, as far as these say; `lai run` compares ids"
         )
     if unmeasured:
         warnings.append(

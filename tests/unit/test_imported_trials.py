@@ -71,10 +71,11 @@ class Place:
             training = {job.row.trial_id for job in left.trials}
             return list(map(str, left.trials)), list(lines_on_imported(jobs, training, alike, ledger))
 
-    def planned(self, study: Study) -> tuple[int, int]:
-        """`done` and `to_run` of `lai plan`."""
+    def planned(self, study: Study, *, by_ids: bool = False) -> tuple[int, int]:
+        """`done` and `to_run` of `lai plan`, which says whether it knows the trials by their ids."""
         with Ledger.open(self.ledger, read_only=True) as ledger:
             summary = summarize(make_plan(study), ledger)
+        assert any("done by imported results" in text for text in summary.warnings) != by_ids
         return summary.done, summary.to_run
 
 
@@ -129,8 +130,8 @@ def test_a_finished_study_has_nothing_to_train(place: Place) -> None:
     assert place.planned(study) == (12, 0)
     trained, said = place.to_train(study)
     assert trained == []
-    assert said == ["12 trials are imported and count as done"]
-    assert place.planned(study) == (12, 0), "by ids, too"
+    assert said == ["imported trials that count as done: 12"]
+    assert place.planned(study, by_ids=True) == (12, 0)
 
 
 def test_more_seeds_train_the_new_ones_alone(place: Place) -> None:
@@ -139,7 +140,7 @@ def test_more_seeds_train_the_new_ones_alone(place: Place) -> None:
     trained, said = place.to_train(study)
     assert len(trained) == 6
     assert all("seed 2" in name for name in trained)
-    assert said == ["12 trials are imported and count as done"]
+    assert said == ["imported trials that count as done: 12"]
 
 
 def test_a_new_ner_level_needs_no_imported_model(place: Place) -> None:
@@ -156,9 +157,9 @@ def test_a_new_re_level_trains_the_base_whose_entities_it_takes(place: Place) ->
         "toy NER seed 0, base", "toy NER seed 1, base",
     ]  # fmt: skip
     assert len(trained) == 2 + 2 * 2
-    assert planned == place.planned(study) == (10, 6)
+    assert planned == place.planned(study, by_ids=True) == (10, 6)
     assert said[1] == (
-        "2 imported trials are trained: evaluations need their models, and an import brings none"
+        "imported trials that are trained, since evaluations need their models and an import brings none: 2"
     )
 
 
@@ -167,8 +168,9 @@ def test_another_setting_is_known_by_its_id(place: Place) -> None:
     assert place.planned(study) == (12, 0), "rows do not say the learning rate"
     trained, said = place.to_train(study)
     assert len(trained) == 6 + 2, "and the NER bases, for their models"
-    assert said[-1].startswith("6 trials look like imported ones but have other ids")
-    assert place.planned(study) == (4, 8), "now that the ledger knows the configs"
+    assert said[-1].startswith("trials that look like imported ones but have other ids (")
+    assert said[-1].endswith(": 6")
+    assert place.planned(study, by_ids=True) == (4, 8), "now that the ledger knows the configs"
 
 
 @pytest.mark.parametrize(
