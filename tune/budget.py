@@ -41,6 +41,16 @@ class Budget:
             self._is_full = size_gib(self.folder) >= self.disk_gib
         return self._is_full
 
+    @property
+    def advice(self) -> str:
+        """Once it is spent, what to do."""
+        if not self._is_full:
+            return "the budget is spent, resume with the same call"
+        return (
+            f"the artefacts take budget.disk_gib = {self.disk_gib:g}: raise it, or keep fewer models "
+            "(budget.keep_models), and resume with the same call"
+        )
+
 
 def size_gib(folder: Path) -> float:
     """What the files below a folder take; 0 where there is none."""

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,17 +167,27 @@ def execute_study(
     )
     window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
+    runner = _Runner(execution, budget, make_engine, make_source, watch)
     if prepared.search is not None:
-        source = _search_source(prepared, prepared.search, execution, budget)
-        for warning in search_warnings(prepared.search, ledger):
-            typer.echo(f"warning: {warning}", err=True)
-        code = _run(source, source.schedule, source.jobs, execution, make_engine, make_source, watch)
-        for line in result_lines(source.search):
-            typer.echo(line)
-        if code == 0 and not source.is_over():
-            typer.echo("the budget is spent, resume with the same call")
-            return INTERRUPTED
-        return code or (FAILED if source.search.ended_by == "failures" else 0)
+        return _run_search(prepared, prepared.search, runner)
+    return _run_tables(prepared, runner)
+
+
+def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
+    source = _search_source(prepared, plan, runner.execution, runner.budget)
+    for warning in search_warnings(plan, runner.execution.ledger):
+        typer.echo(f"warning: {warning}", err=True)
+    code = runner.run(source, source.schedule, source.jobs)
+    for line in result_lines(source.search):
+        typer.echo(line)
+    if code == 0 and not source.is_over():
+        typer.echo(runner.budget.advice)
+        return INTERRUPTED
+    return code or (FAILED if source.search.ended_by == "failures" else 0)
+
+
+def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
+    execution, ledger = runner.execution, runner.execution.ledger
     alike = imported_trials(make_plan(prepared.study), ledger)
     asked = prepared.jobs if prepared.keys is None else prepared.jobs.only(prepared.keys)
     ledger.register_trials([job.row for job in asked.trials])
@@ -190,43 +200,52 @@ def execute_study(
     )
     for line in lines_on_imported(asked, training, alike, ledger):
         typer.echo(line)
-    schedule = Schedule(jobs, execution.make_task, max_attempts=limits.max_attempts, is_spent=budget.is_spent)
+    schedule = Schedule(
+        jobs,
+        execution.make_task,
+        max_attempts=prepared.study.budget.max_attempts,
+        is_spent=runner.budget.is_spent,
+    )
     by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
-    return _run(schedule, schedule, by_key, execution, make_engine, make_source, watch)
+    return runner.run(schedule, schedule, by_key)
 
 
-def _run(
-    source: Source,
-    schedule: Schedule[Any],
-    jobs: Jobs,
-    execution: Execution,
-    make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
-    make_source: Callable[[Source, Engine], Source],
-    watch: Watch,
-) -> int:
-    """Run a source dry and say how it went; `jobs` may grow meanwhile."""
-    execution.delete_all_stale()
-    if not jobs and source.is_done():
-        return 0
-    _settle_orphans(execution.ledger.newest_attempts().values())
-    with (
-        make_engine() as engine,
-        stop_on_signals() as should_stop,
-        watch(execution, jobs) as watched,
-        ProgressSink(watched, jobs).live() as sink,
-    ):
-        source = make_source(source, engine)
-        try:
-            engine.run(source, sink, should_stop)
-        except KeyboardInterrupt:
-            typer.echo("interrupted at once; the same call resumes", err=True)
-            raise
-    if (kept := size_gib(features := execution.folder / ARTEFACTS / FEATURES)) > 0:
-        typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
-    if (retention := execution.retention).num_released > 0:
-        typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
-    names = {key: str(job) for key, job in jobs.items()}
-    return _conclude(schedule, names, is_interrupted=should_stop() and not source.is_done())
+@dataclass(frozen=True)
+class _Runner:
+    """Runs a source dry and says how it went."""
+
+    execution: Execution
+    budget: Budget
+    make_engine: Callable[[], contextlib.AbstractContextManager[Engine]]
+    make_source: Callable[[Source, Engine], Source]
+    watch: Watch
+
+    def run(self, source: Source, schedule: Schedule[Any], jobs: Jobs) -> int:
+        """The exit code; `jobs` may grow meanwhile."""
+        execution = self.execution
+        execution.delete_all_stale()
+        if not jobs and source.is_done():
+            return 0
+        _settle_orphans(execution.ledger.newest_attempts().values())
+        with (
+            self.make_engine() as engine,
+            stop_on_signals() as should_stop,
+            self.watch(execution, jobs) as watched,
+            ProgressSink(watched, jobs).live() as sink,
+        ):
+            source = self.make_source(source, engine)
+            try:
+                engine.run(source, sink, should_stop)
+            except KeyboardInterrupt:
+                typer.echo("interrupted at once; the same call resumes", err=True)
+                raise
+        if (kept := size_gib(features := execution.folder / ARTEFACTS / FEATURES)) > 0:
+            typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
+        if (retention := execution.retention).num_released > 0:
+            typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
+        names = {key: str(job) for key, job in jobs.items()}
+        is_interrupted = should_stop() and not source.is_done()
+        return _conclude(schedule, names, self.budget, is_interrupted=is_interrupted)
 
 
 def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
@@ -314,7 +333,7 @@ def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
         typer.echo(f"{alive} workers of an earlier run still live; going on beside them", err=True)
 
 
-def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted: bool) -> int:
+def _conclude(schedule: Schedule[Any], names: dict[str, str], budget: Budget, *, is_interrupted: bool) -> int:
     for key, error in schedule.failed.items():
         typer.echo(f"failed: {names[key]}: {headline(error, schedule.failures[key])}", err=True)
     for key, why in schedule.blocked.items():
@@ -329,7 +348,7 @@ def _conclude(schedule: Schedule[Any], names: dict[str, str], *, is_interrupted:
         typer.echo(f"interrupted: {summary}; the same call resumes")
         return INTERRUPTED
     if schedule.remaining:
-        typer.echo(f"{summary}; the budget is spent, resume with the same call")
+        typer.echo(f"{summary}; {budget.advice}")
         return INTERRUPTED
     typer.echo(summary)
     return FAILED if schedule.failed or schedule.blocked else 0

@@ -31,6 +31,7 @@ def test_disk_is_measured_now_and_then(tmp_path):
     assert not budget.is_spent(), "looked a moment ago"
     clock.now += 30
     assert budget.is_spent()
+    assert "the artefacts take budget.disk_gib = 1.90735e-06: raise it, or keep fewer models" in budget.advice
 
 
 def test_no_bounds_are_never_spent(tmp_path):
