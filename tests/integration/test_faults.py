@@ -148,6 +148,21 @@ def test_killed_at_a_point_a_search_decides_the_same(drill, tmp_path, point, cou
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize("level", ["needed", "none"])
+def test_a_search_keeps_its_confirmations_and_its_best_or_nothing(drill, tmp_path, level):
+    prepared = prepare(str(written(tmp_path, f'{SEARCH}[budget]\nkeep_models = "{level}"\n')), [])
+    ledger = tmp_path / "ledger.sqlite"
+    assert call(drill, prepared, ledger) == 0
+    assert left_behind(ledger) == []
+    with Ledger.open(ledger, read_only=True) as opened:
+        seeds = {row.trial_id: row.seed for row in opened.trials()}
+        f1 = {row.trial_id: row.dev_f1("NER") for row in opened.evaluations() if row.split == "dev"}
+        kept = {key for key, attempt in opened.newest_attempts().items() if "best" in attempt.artefacts}
+    fresh = {key for key in f1 if seeds[key] in prepared.search.fresh_seeds}
+    assert len(fresh) == 2
+    assert kept == ({*fresh, max(f1, key=f1.get)} if level == "needed" else set())
+
+
 @pytest.mark.parametrize("point", OF_A_PROBE)
 def test_killed_at_a_probe_a_study_resumes_to_the_same(drill, undisturbed, tmp_path, point):
     study, ledger = written(tmp_path, MEASURED), tmp_path / "ledger.sqlite"
