@@ -16,6 +16,8 @@ ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9
 """Widths in inches; the type of `lai.mplstyle` is meant to be printed at this size."""
 AxesGrid = npt.NDArray[Any]
 """Axes in rows and columns."""
+_MOST_IN_A_ROW = 6
+"""Names of a legend side by side."""
 _MOST_NARROW = 2
 """Panels side by side in one column."""
 FORMATS = ("png", "pdf", "svg")
@@ -48,15 +50,19 @@ def panels(rows: int, columns: int, width: float, row_inches: float) -> tuple[Fi
     return canvas, seen.T if is_turned else seen, seen
 
 
-def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str], most: int = 6) -> None:
-    """One legend for all panels, above them, in the order of the names; at most so many in a row."""
+def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str]) -> None:
+    """One legend for all panels, above them, in the order of the names, in as few rows as fit its width."""
     handles = {
         label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
     shown = [name for name in names if name in handles]
-    if shown:
-        columns = min(most, len(shown))
-        canvas.legend([handles[name] for name in shown], shown, loc="outside upper center", ncols=columns)
+    for columns in range(min(_MOST_IN_A_ROW, len(shown)), 0, -1):
+        legend = canvas.legend(
+            [handles[name] for name in shown], shown, loc="outside upper center", ncols=columns
+        )
+        if columns == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+            return
+        legend.remove()
 
 
 def render(canvas: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:

@@ -83,7 +83,7 @@ def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> 
             ax.set_ylabel("Dev F1 (%)")
         for ax in seen[-1]:
             ax.set_xlabel("Epoch")
-        draw_legend(canvas, axes.flat, (_BASE, _OTHERS), most=2 if width == TWO_COLUMNS else 1)
+        draw_legend(canvas, axes.flat, (_BASE, _OTHERS))
     return canvas
 
 

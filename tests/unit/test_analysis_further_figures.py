@@ -230,6 +230,14 @@ def test_a_searchs_figures_fit_a_page(search: Search) -> None:
     assert b"/FontFile2" in render(canvas)["pdf"]  # TrueType, embedded
 
 
+@pytest.mark.parametrize("width", [ONE_COLUMN, TWO_COLUMNS])
+def test_a_legend_is_no_wider_than_its_figure(search: Search, width: float) -> None:
+    canvas = draw_search_history(compute_search_history(search), width)
+    (legend,) = canvas.legends
+    assert [text.get_text() for text in legend.get_texts()] == [COMPLETE, PRUNED, "best so far"]
+    assert legend.get_window_extent().width <= canvas.bbox.width
+
+
 @pytest.mark.parametrize("is_large", [True, False])
 def test_the_report_of_a_search_has_its_figures(
     search: Search, is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
