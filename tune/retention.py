@@ -20,14 +20,14 @@ class Retention:
         study: its name.
         level: its `budget.keep_models`.
         jobs: all trials and evaluations that it plans, done or not.
-        needed: further trials that it takes entities from; their models stay.
+        pinned: further trials whose models stay at every level: a search's RE takes entities from one.
         fresh_seeds: of a search's confirmations, whose models "needed" keeps.
     """
 
     study: str
     level: KeepModels
     jobs: Jobs
-    needed: frozenset[str] = frozenset()
+    pinned: frozenset[str] = frozenset()
     fresh_seeds: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
@@ -61,6 +61,8 @@ class Retention:
 
     def completed(self, job: Job, evaluations: Iterable[EvaluationRow]) -> Iterator[str]:
         """The trials whose models may go once this one is trained, itself among them."""
+        if self.level == "all":
+            return
         trial_id, place = job.row.trial_id, (job.row.dataset, job.row.phase)
         _, _, before = self._best.get(place, (0.0, 0, trial_id))
         self._own[trial_id] = job.row
@@ -71,21 +73,22 @@ class Retention:
 
     def evaluated(self, row: EvaluationRow) -> Iterator[str]:
         """The trials whose models may go after an evaluation; one that failed is still to be made."""
+        if self.level == "all" or row.error is not None:
+            return
         trials = joined(row.trial_id, row.upstream_trial_id)
-        if row.error is None:
-            for trial_id in trials:
-                self._open[trial_id].discard(row.evaluation_id)
-            yield from self._released(trials)
+        for trial_id in trials:
+            self._open[trial_id].discard(row.evaluation_id)
+        yield from self._released(trials)
 
     def _released(self, trial_ids: Iterable[str]) -> Iterator[str]:
-        for trial_id in trial_ids if self.level != "all" else ():
+        for trial_id in trial_ids:
             if trial_id in self._own and not self._is_needed(self._own[trial_id]):
                 del self._own[trial_id]
                 self.num_released += 1
                 yield trial_id
 
     def _is_needed(self, row: TrialRow) -> bool:
-        if self._open[row.trial_id] or row.trial_id in self.needed:
+        if self._open[row.trial_id] or row.trial_id in self.pinned:
             return True
         if self.level == "none":
             return False
