@@ -1,6 +1,7 @@
 """The few functions that a notebook needs; `analysis` offers them by these names."""
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from analysis.tables.efficiency import REPRESENTATION_TABLE
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
+from tune.curves import curves_to_csv, read_curves
 from tune.ledger import Ledger
 from tune.results import LONG_COLUMNS, long_table
 
 __all__ = [
-    "figure_a1", "load", "table1", "table2", "table3", "table4", "table5", "table_representations",
+    "curves", "figure_a1", "load", "table1", "table2", "table3", "table4", "table5",
+    "table_representations",
 ]  # fmt: skip
 
 
@@ -36,6 +39,17 @@ def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
         return read_results(ledger, study).cells
     with Ledger.open(Path(ledger), read_only=True) as opened:
         return pd.DataFrame(long_table(opened), columns=list(LONG_COLUMNS))
+
+
+def curves(ledger: str | Path) -> pd.DataFrame:
+    """Every epoch of the ledger's trials, as a report's `curves.csv` has them; scores in 0-1.
+
+    Raises:
+        InputError: the ledger cannot be read.
+    """
+    with Ledger.open(Path(ledger), read_only=True) as opened:
+        content = curves_to_csv(read_curves(opened), long_table(opened))
+    return pd.read_csv(io.BytesIO(content), dtype={"trial_id": str}, float_precision="round_trip")
 
 
 def table1(cells: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from rich.table import Table
 from lai_net.errors import InputError
 from tune.cluster.command import app as cluster_app
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
+from tune.curves import read_curves
 from tune.decision_report import show_growth
 from tune.engine import Node
 from tune.estimate import estimate_lines
@@ -180,8 +181,10 @@ def import_(
     """Take in results of runs made elsewhere; a study that plans these very trials does not train them."""
     with Ledger.open(ledger) as opened:
         count = import_csv(file, opened, curves)
+        num_curves = len(read_curves(opened))
     hint = "`lai report STUDY` says which of them fit no cell"
-    typer.echo(f"{count} new rows from {file}; {hint}", err=True)
+    also = "" if curves is None else f"; the ledger has the learning curves of {num_curves} trials"
+    typer.echo(f"{count} new rows from {file}; {hint}{also}", err=True)
 
 
 app.command("run")(run)

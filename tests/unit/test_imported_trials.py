@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import analysis
 from analysis.__main__ import app
 from analysis.frame import read_results
 from analysis.report import write_report
@@ -259,6 +260,15 @@ def test_report_import_report_gives_the_same_tables_and_curves(made: Place, tmp_
     page = second["index.html"].decode()
     assert "No learning curve" not in page
     assert page.count('<svg class="curves"') == first["index.html"].decode().count('<svg class="curves"')
+
+
+def test_a_notebook_gets_every_epoch(made: Place) -> None:
+    frame = analysis.curves(made.ledger)
+    assert tuple(frame.columns) == CURVE_COLUMNS
+    with Ledger.open(made.ledger, read_only=True) as ledger:
+        curves = read_curves(ledger)
+    scores = {name: list(part["f1"]) for name, part in frame.groupby("trial_id")}
+    assert scores == {name: [epoch.f1 for epoch in curve] for name, curve in curves.items()}
 
 
 Write = Callable[..., Path]
