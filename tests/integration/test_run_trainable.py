@@ -176,3 +176,17 @@ def test_other_content_than_planned_is_a_failure_that_is_not_retried(pipeline, s
     assert not last.content["retryable"]
     assert "InputError" in last.content["error"]
     assert named in last.content["error"]
+
+
+@pytest.mark.parametrize(("gpus", "caps"), [(0.335, [0.315]), (0, [])])
+def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatch, gpus, caps):
+    """Where torch says that there is a GPU; the call alone is seen, nothing is allocated."""
+    set_caps: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", set_caps.append)
+    monkeypatch.setattr("tune.trainable.provenance", lambda device: {"device": device})
+    task = dataclasses.replace(spec, gpus=gpus, memory_cap=0.315)
+    started = next(execute(spec_to_json(task)))
+    assert started.content == {"device": "cuda" if caps else "cpu"}
+    assert set_caps == caps
