@@ -1,7 +1,6 @@
 """The few functions that a notebook needs; `analysis` offers them by these names."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from analysis.tables.efficiency import REPRESENTATION_TABLE
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
-from tune.curves import curves_to_csv, read_curves
+from tune.curves import CURVE_COLUMNS, curve_rows, read_curves
 from tune.ledger import Ledger
 from tune.results import LONG_COLUMNS, long_table
 
@@ -48,8 +47,8 @@ def curves(ledger: str | Path) -> pd.DataFrame:
         InputError: the ledger cannot be read.
     """
     with Ledger.open(Path(ledger), read_only=True) as opened:
-        content = curves_to_csv(read_curves(opened), long_table(opened))
-    return pd.read_csv(io.BytesIO(content), dtype={"trial_id": str}, float_precision="round_trip")
+        rows = curve_rows(read_curves(opened), long_table(opened))
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
 
 def table1(cells: pd.DataFrame) -> pd.DataFrame:

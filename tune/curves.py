@@ -82,15 +82,19 @@ def _pack(epoch: int, *values: float | None) -> bytes:
     return _PACKED.pack(epoch, *(math.nan if value is None else value for value in values))
 
 
-def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """The curves of the trials that rows of the long table name, in their order."""
+def curve_rows(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """By `CURVE_COLUMNS` the epochs of the trials that rows of the long table name, in their order."""
     trials = {row["trial_id"]: tuple(row[name] for name in _TRIAL_COLUMNS) for row in rows}
+    return ((name, *values, *epoch) for name, values in trials.items() for epoch in curves.get(name, ()))
+
+
+def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """`curve_rows` as CSV; None is empty."""
     out = io.BytesIO()
     with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(CURVE_COLUMNS)
-        for name, values in trials.items():
-            writer.writerows((name, *values, *epoch) for epoch in curves.get(name, ()))
+        writer.writerows(curve_rows(curves, rows))
         text.flush()
         return out.getvalue()
 
