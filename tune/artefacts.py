@@ -1,14 +1,20 @@
-"""Where a ledger's artefacts lie: in `artifacts` beside it, which may be a link into a shared folder."""
+"""Artefacts: what the ledger calls them, which names may be trusted, and the port to what keeps them."""
 
-import socket
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-
-from lai_net.errors import InputError
+from typing import Protocol
 
 FOLDER = "artifacts"
+"""Beside the ledger, whose rows name what lies below it."""
 FEATURES = "features"
 """Below it: states of frozen encoders, which trials share (`lai_net.training.features`)."""
-_OWNER = "ledger.txt"
+
+
+def attempt_name(trial_id: str, attempt: int) -> str:
+    """The folder of one try below `FOLDER`."""
+    return f"{trial_id}/attempt-{attempt}"
 
 
 def is_inside(name: str) -> bool:
@@ -22,45 +28,51 @@ def is_one_name(name: str) -> bool:
     return is_inside(name) and PurePosixPath(name).name == name
 
 
-def check_link(ledger_folder: Path) -> None:
-    """Refuse a link to a folder that is not there, before anything is trained.
+@dataclass(frozen=True)
+class Attempt:
+    """The files of one try while it runs.
+
+    Attributes:
+        folder: the only one that the try writes to.
+        earlier: folders of earlier tries, to go on from.
+        publish: lets others read the folder as it is now.
 
     Raises:
-        InputError: it leads nowhere.
+        OSError: `publish`, where the store cannot be written.
     """
-    link = ledger_folder / FOLDER
-    if link.is_symlink() and not link.exists():
-        raise InputError(f"{link}: links to {link.readlink()}, which is not there; mount it, or remove it")
+
+    folder: Path
+    earlier: list[Path] = field(default_factory=list)
+    publish: Callable[[], None] = lambda: None
 
 
-def store_in(storage: Path, ledger_folder: Path) -> None:
-    """Make `artifacts` in the ledger's folder a link into `storage`, once and for all.
+class Storage(Protocol):
+    """The artefacts of a ledger; names are relative to it, with slashes.
 
-    Args:
-        storage: a folder that every node sees under the same path. Each ledger needs its own.
-        ledger_folder: rows of the ledger name artefacts relative to it.
-
-    Raises:
-        InputError: it cannot be written, is another ledger's, or there are artefacts elsewhere already.
+    What it reads and writes raises OSError where the storage cannot be reached.
     """
-    link, target = ledger_folder / FOLDER, storage.resolve() / FOLDER
-    if link.resolve() == target and link.is_dir():
-        return
-    if link.exists() or link.is_symlink():
-        raise InputError(
-            f"--storage {storage}: the artefacts lie in {link.resolve()} already; leave --storage out, "
-            f"or move them to {target} and make {link} a link to it"
-        )
-    owner = f"{socket.gethostname()}:{ledger_folder.resolve()}\n"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        note = storage / _OWNER
-        if note.exists() and note.read_text(encoding="utf-8") != owner:
-            raise InputError(f"--storage {storage}: is another ledger's, as {note} says; name another folder")
-        note.write_text(owner, encoding="utf-8")
-        ledger_folder.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target, target_is_directory=True)
-    except OSError as error:
-        raise InputError(
-            f"--storage {storage}: cannot be used ({error.strerror}); name another folder"
-        ) from error
+
+    @property
+    def features(self) -> Path:
+        """The folder for states of frozen encoders."""
+
+    def place(self, name: str) -> str:
+        """What another process opens with `tune.storage.storage_at` or `model_folder`."""
+
+    def attempt(self, trial_id: str, number: int) -> contextlib.AbstractContextManager[Attempt]:
+        """Room for a try, empty."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete folders, as far as they are there and that is possible now."""
+
+    def size_gib(self) -> float:
+        """What all files take; 0 where there are none."""
+
+    def read(self, name: str) -> str:
+        """The text of a small file."""
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file."""
+
+    def remove(self, name: str) -> None:
+        """Remove a small file, where it is there."""

@@ -1,5 +1,6 @@
 """When a run starts nothing new: after so many hours, or with so much on disk."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -16,14 +17,14 @@ class Budget:
 
     Attributes:
         hours: of wall clock from the making of this object.
-        disk_gib: of files below `folder`.
-        folder: the artefacts'.
+        disk_gib: of artefacts.
+        used_gib: tells what they take; where it cannot (OSError), what it told before holds.
         clock: seconds, monotonic.
     """
 
     hours: float | None
     disk_gib: float | None
-    folder: Path
+    used_gib: Callable[[], float]
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -38,7 +39,8 @@ class Budget:
             return True
         if self.disk_gib is not None and now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
-            self._is_full = size_gib(self.folder) >= self.disk_gib
+            with contextlib.suppress(OSError):
+                self._is_full = self.used_gib() >= self.disk_gib
         return self._is_full
 
     @property

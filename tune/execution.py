@@ -1,9 +1,9 @@
 """What a run executes: a study's open jobs as tasks, and what workers say about them as ledger records.
 
-Artefacts lie at `<ledger's folder>/artifacts/<trial_id>/attempt-N/`.
+Artefacts lie at `<ledger's folder>/artifacts/<trial_id>/attempt-N/`, or in a store (`tune.storage`).
 """
 
-import shutil
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from lai_net.config import EntitySource
 from lai_net.errors import InputError
 from tune.artefacts import FOLDER as ARTEFACTS
+from tune.artefacts import Storage, attempt_name
 from tune.engine import Message, Placement, Task, is_out_of_memory
 from tune.fault_points import reach
 from tune.identity import evaluation_id
@@ -19,8 +20,9 @@ from tune.ledger import EvaluationRow, Ledger, ProbeRow
 from tune.packing.shape import shape_id
 from tune.plan import SPLITS, EvaluationJob, Job, Jobs
 from tune.retention import NOT_KEPT, STUDY, Retention, joined
+from tune.storage import storage_of
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, TrainSpec, spec_to_json
-from tune.trained_model import model_folder
+from tune.trained_model import model_place
 
 _DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
 """Provenance of an attempt whose worker died before it could say anything."""
@@ -109,7 +111,7 @@ class Execution:
         corpora: by dataset and fold.
         gpus: share of a GPU of one trial that is given no other.
         logical_gpus: of this machine, where it has none; a measurement takes its memory to be divided so.
-        models: the folder that the ledger's models lie in; None where that is `folder`.
+        models: the folder of the ledger that the models are of; None where that is `folder`.
         retention: tells which models may go.
     """
 
@@ -121,6 +123,11 @@ class Execution:
     models: Path | None = None
     retention: Retention = field(default_factory=lambda: Retention("", "all", Jobs((), ())))
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
+
+    @functools.cached_property
+    def storage(self) -> Storage:
+        """Where the artefacts lie."""
+        return storage_of(self.folder)
 
     def check(self, jobs: Collection[Training | Evaluating]) -> None:
         """Refuse now what would be refused later: a model is selected on a trial that is not there.
@@ -211,7 +218,7 @@ class Execution:
             corpus=self.corpora[row.dataset, row.fold],
             encoder_id=row.encoder_id,
             upstream_dir=None if entities == "gold" else self.best(entities),
-            artifacts=str((self.folder / ARTEFACTS).resolve()),
+            artifacts=self.storage.place(""),
             splits=SPLITS,
             gpus=self._share(placement).share,
             memory_cap=self._share(placement).cap,
@@ -242,12 +249,12 @@ class Execution:
         """
         if self.ledger.status(trial_id) != "completed":
             raise InputError(f"trial {trial_id} is needed, but not completed in the ledger; run it first")
-        return str(model_folder(self.ledger.attempts(trial_id)[-1], self.models or self.folder).resolve())
+        models = self.storage if self.models is None else storage_of(self.models)
+        return model_place(self.ledger.attempts(trial_id)[-1], models)
 
     def _finish(self, task: Task, message: Message) -> None:
         if self.ledger.next_attempt(task.key) == task.attempt:
             self.ledger.start_attempt(task.key, task.attempt, {**_DIED_EARLY, **self._given(task)})
-        attempt_dir = Path(ARTEFACTS) / task.key / f"attempt-{task.attempt}"
         if message.event == "failed":
             error = _with_share(message.content["error"], task.placement)
             kind = message.content["kind"]
@@ -263,25 +270,28 @@ class Execution:
             "completed",
             cpu_s=message.content["cpu_s"],
             wall_s=message.content["wall_s"],
-            artefacts={"best": (attempt_dir / "best").as_posix()},
+            artefacts={"best": f"{ARTEFACTS}/{attempt_name(task.key, task.attempt)}/best"},
             evaluations=rows,
         )
         if is_recorded:
-            self._delete_stale(task.key, task.attempt)
+            self._delete(_superseded(task.key, task.attempt))
             self._forget(self.retention.completed(self._jobs[task.key].trial, rows))
 
     def prune(self, trial_id: str, attempt: int) -> None:
         """Record that a trial was ended early. Its numbers stay, its files go."""
         if self.ledger.finish_attempt(trial_id, attempt, "pruned"):
-            self._delete_all(trial_id)
+            self._delete([trial_id])
 
     def delete_all_stale(self) -> None:
         """Delete what a driver that was killed at that left of completed trials, and models that may go."""
+        stale: list[str] = []
         for trial_id, attempt in self.ledger.newest_attempts().items():
             if NOT_KEPT in attempt.provenance:
-                self._delete_all(trial_id)
+                stale.append(trial_id)
             elif attempt.status == "completed":
-                self._delete_stale(trial_id, attempt.attempt)
+                stale += _superseded(trial_id, attempt.attempt)
+        if stale:
+            self._delete(stale)
         self._forget(self.retention.take_stock(self.ledger))
 
     def _forget(self, trial_ids: Iterable[str]) -> None:
@@ -289,17 +299,16 @@ class Execution:
         for trial_id in trial_ids:
             attempt = self.ledger.next_attempt(trial_id) - 1
             self.ledger.forget_model(trial_id, attempt, self.retention.why)
-            self._delete_all(trial_id)
+            self._delete([trial_id])
 
-    def _delete_all(self, trial_id: str) -> None:
-        shutil.rmtree(self.folder / ARTEFACTS / trial_id, ignore_errors=True)
-
-    def _delete_stale(self, trial_id: str, attempt: int) -> None:
+    def _delete(self, names: Iterable[str]) -> None:
         reach("files.delete")
-        trial_dir = self.folder / ARTEFACTS / trial_id
-        for number in range(1, attempt):
-            shutil.rmtree(trial_dir / f"attempt-{number}", ignore_errors=True)
-        shutil.rmtree(trial_dir / f"attempt-{attempt}" / "last", ignore_errors=True)
+        self.storage.delete(names)
+
+
+def _superseded(trial_id: str, attempt: int) -> list[str]:
+    """The folders that a completed attempt makes needless."""
+    return [attempt_name(trial_id, number) for number in range(1, attempt)]
 
 
 def _with_share(error: str, placement: Placement | None) -> str:

@@ -29,8 +29,9 @@ TRANSITIONS = (
 POINTS = (
     *(f"{name}.{side}_commit" for name in TRANSITIONS for side in ("before", "after")),
     "files.delete",  # before what a finished trial no longer needs is deleted
+    "files.publish",  # in a store: before what was sent there counts
     "worker.started",  # before a worker says so; likewise below
-    "worker.epoch",  # its checkpoint is written
+    "worker.epoch",  # its checkpoint is written, and published
     "worker.completed",  # its model is evaluated
 )
 VARIABLE = "LAI_FAULT"

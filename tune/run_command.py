@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tune.artefacts import FEATURES, check_link, store_in
-from tune.artefacts import FOLDER as ARTEFACTS
 from tune.budget import Budget, size_gib
 from tune.cluster.options import (
     AddressOption,
@@ -41,6 +39,7 @@ from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
 from tune.search.report import asked_jobs, result_lines, search_warnings
 from tune.search.source import SearchSource
+from tune.storage import check_storage, storage_of, store_in
 from tune.study import Resources, Study, load_study, with_all_seeds
 from tune.tracking import FOLDER as TRACKING
 from tune.tracking import parse_trackers, tracking
@@ -108,7 +107,7 @@ def run(  # noqa: PLR0913 - one for each option
     with Ledger.open(ledger) as opened:
         if storage is not None:
             store_in(storage, folder)
-        check_link(folder)
+        check_storage(folder)
         code = execute(prepared)
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])
@@ -155,7 +154,6 @@ def execute_study(
     """
     limits = prepared.study.budget
     hours = limits.hours if budget_hours is None else budget_hours
-    budget = Budget(hours, limits.disk_gib, folder / ARTEFACTS)
     resources = prepared.study.resources
     execution = Execution(
         ledger,
@@ -165,6 +163,7 @@ def execute_study(
         resources.gpus or 1,
         retention=_retention(prepared, ledger),
     )
+    budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
     window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     runner = _Runner(execution, budget, make_engine, make_source, watch)
@@ -239,7 +238,7 @@ class _Runner:
             except KeyboardInterrupt:
                 typer.echo("interrupted at once; the same call resumes", err=True)
                 raise
-        if (kept := size_gib(features := execution.folder / ARTEFACTS / FEATURES)) > 0:
+        if (kept := size_gib(features := execution.storage.features)) > 0:
             typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
         if (retention := execution.retention).num_released > 0:
             typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
@@ -295,7 +294,7 @@ def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iter
     from tune.ray_engine import RayEngine
 
     resources, budget = prepared.study.resources, prepared.study.budget
-    with workers(prepared, remote, (folder / ARTEFACTS).resolve()) as executor:
+    with workers(prepared, remote, storage_of(folder)) as executor:
         yield RayEngine(
             executor,
             resources.cpus_per_trial,

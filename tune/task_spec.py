@@ -1,4 +1,4 @@
-"""What a worker is told, as frozen values with one JSON form. Torch-free; paths are absolute."""
+"""What a worker is told, as frozen values with one JSON form. Torch-free; paths are absolute, or URIs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ class TrainSpec:
     """One try at one training.
 
     Attributes:
-        artifacts: folder of all trials' files; this try writes below `<artifacts>/<trial_id>/attempt-N`.
+        artifacts: folder or URI of all trials' files, as `tune.storage.storage_at` takes it.
         encoder_id: content of the encoder that was planned with.
         upstream_dir: selected model of the trial that `training.selection_entities` names; None where that is
             gold.

@@ -9,9 +9,8 @@ import functools
 import gc
 import os
 import random
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,11 @@ from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.artefacts import FEATURES
+from tune.artefacts import Attempt
 from tune.engine import Message
 from tune.provenance import provenance
-from tune.task_spec import CorpusSource, ProbeSpec, Spec, TrainSpec, spec_from_json
+from tune.storage import model_folder, storage_at
+from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, Spec, TrainSpec, spec_from_json
 
 if TYPE_CHECKING:
     from lai_net.training.features import Carrier, FeatureStore
@@ -59,18 +59,13 @@ def execute(
         return
     if isinstance(task, TrainSpec):
         _check_encoder(task.config.encoder.name, task.encoder_id)
-        features = _features(task, carrier)
-        yield from _train(task, corpus, device, features)
-        model_dir, upstream_dir, sources = attempt_dir(task) / "best", None, task.config.evaluated_on
+        evaluations = yield from _train(task, corpus, device, carrier)
     else:
-        features = None
-        model_dir, sources = Path(task.model_dir), (task.entities,)
-        upstream_dir = None if task.upstream_dir is None else Path(task.upstream_dir)
-    evaluations = [
-        _evaluate(model_dir, upstream_dir, entities, split, corpus, device, features)
-        for entities in sources
-        for split in task.splits
-    ]
+        model_dir, upstream_dir = model_folder(task.model_dir), _upstream(task)
+        evaluations = [
+            _evaluate(model_dir, upstream_dir, task.entities, split, corpus, device, None)
+            for split in task.splits
+        ]
     cpu_s, wall_s = time.process_time() - started_cpu_s, time.perf_counter() - started_s
     yield Message("completed", {"evaluations": evaluations, "cpu_s": cpu_s, "wall_s": wall_s})
 
@@ -98,36 +93,47 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
     return corpus
 
 
-def attempt_dir(task: TrainSpec) -> Path:
-    """The only folder that this try writes to."""
-    return Path(task.artifacts) / task.trial_id / f"attempt-{task.attempt}"
-
-
-def _features(task: TrainSpec, carrier: "Carrier | None") -> "FeatureStore":
+def _train(
+    task: TrainSpec, corpus: Corpus, device: str, carrier: "Carrier | None"
+) -> Generator[Message, None, list[dict[str, object]]]:
+    """Train and evaluate alone; each epoch is published before it is told, the selected model at the end."""
     from lai_net.training.features import FeatureStore
 
-    return FeatureStore(Path(task.artifacts) / FEATURES, carrier)
+    storage = storage_at(task.artifacts)
+    features = FeatureStore(storage.features, carrier)
+    with storage.attempt(task.trial_id, task.attempt) as attempt:
+        yield from _epochs(task, attempt, corpus, device, features)
+        evaluations = [
+            _evaluate(attempt.folder / "best", None, entities, split, corpus, device, features)
+            for entities in task.config.evaluated_on
+            for split in task.splits
+        ]
+        attempt.publish()
+    return evaluations
 
 
-def _train(task: TrainSpec, corpus: Corpus, device: str, features: "FeatureStore") -> Iterator[Message]:
+def _epochs(
+    task: TrainSpec, attempt: Attempt, corpus: Corpus, device: str, features: "FeatureStore"
+) -> Iterator[Message]:
     from lai_net.pipeline import train_trial
 
-    work_dir = attempt_dir(task)
-    shutil.rmtree(work_dir, ignore_errors=True)  # left by a ledger that is gone: this number is ours
-    work_dir.mkdir(parents=True)
-    earlier = [work_dir.with_name(f"attempt-{number}") for number in range(1, task.attempt)]
     reports = train_trial(
         task.config,
         task.seed,
         corpus,
-        work_dir,
-        resume_from=[folder for folder in earlier if folder.exists()],
-        upstream_dir=None if task.upstream_dir is None else Path(task.upstream_dir),
+        attempt.folder,
+        resume_from=attempt.earlier,
+        upstream_dir=_upstream(task),
         device=device,
         features=features,
     )
     for report in reports:
+        attempt.publish()
         yield Message("epoch", report.as_dict())
+
+
+def _upstream(task: TrainSpec | EvaluateSpec) -> Path | None:
+    return None if task.upstream_dir is None else model_folder(task.upstream_dir)
 
 
 def _evaluate(

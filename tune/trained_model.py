@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from lai_net.errors import InputError
+from tune.artefacts import FOLDER, Storage
 from tune.explanation import find_trial, state_of
 from tune.ledger import AttemptRow, Ledger
 from tune.retention import NOT_KEPT
+from tune.storage import model_folder, reason, storage_of
 
 
 def trained_model_folder(trial_id: str, ledger: Path) -> Path:
@@ -13,7 +15,7 @@ def trained_model_folder(trial_id: str, ledger: Path) -> Path:
 
     Args:
         trial_id: its id, or how that alone begins.
-        ledger: the ledger's file; artefacts lie in its folder.
+        ledger: the ledger's file; artefacts lie in its folder, or are fetched.
 
     Raises:
         InputError: no such trial, one that is not completed, or one whose model is gone.
@@ -25,14 +27,18 @@ def trained_model_folder(trial_id: str, ledger: Path) -> Path:
         raise InputError(
             f"trial {row.trial_id} of {ledger} is {state} and has no trained model; name a completed one"
         )
-    folder = model_folder(attempts[-1], ledger.resolve().parent)
+    place = model_place(attempts[-1], storage_of(ledger.resolve().parent))
+    try:
+        folder = model_folder(place)
+    except OSError as error:
+        raise InputError(f"trial {row.trial_id}: {place} cannot be fetched ({reason(error)})") from error
     if not (folder / "config.json").is_file():
         raise InputError(f"trial {row.trial_id}: its model is no longer at {folder}; restore that folder")
     return folder
 
 
-def model_folder(attempt: AttemptRow, ledger_folder: Path) -> Path:
-    """Where the model of a completed attempt lies.
+def model_place(attempt: AttemptRow, storage: Storage) -> str:
+    """Where the model of a completed attempt lies, for `tune.storage.model_folder`.
 
     Raises:
         InputError: it was not kept.
@@ -42,4 +48,4 @@ def model_folder(attempt: AttemptRow, ledger_folder: Path) -> Path:
             f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
             "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
         )
-    return ledger_folder / attempt.artefacts["best"]
+    return storage.place(attempt.artefacts["best"].removeprefix(f"{FOLDER}/"))

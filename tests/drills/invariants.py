@@ -11,6 +11,8 @@ from analysis.tables.render import to_csv
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tune.ledger import Ledger
+from tune.storage import SharedFolder, model_folder, storage_of
+from tune.trained_model import model_place
 
 _TIMES = {"cpu_s", "wall_s"}
 
@@ -80,12 +82,25 @@ def left_behind(path: Path) -> list[str]:
     with Ledger.open(path, read_only=True) as ledger:
         newest = ledger.newest_attempts().items()
         models = {key: row.artefacts.get("best") for key, row in newest if row.status == "completed"}
+    attempts = _attempts(path)
     return [
         f"{trial_id} has {names}"
         for trial_id, best in models.items()
-        if (names := sorted(item.name for item in (path.parent / "artifacts" / trial_id).glob("*")))
-        != ([] if best is None else [Path(best).parent.name])
+        if (names := attempts.get(trial_id, set())) != (set() if best is None else {Path(best).parent.name})
     ]
+
+
+def _attempts(path: Path) -> dict[str, set[str]]:
+    """What lies in the folder of each trial."""
+    storage = storage_of(path.parent)
+    if isinstance(storage, SharedFolder):
+        names = [item.relative_to(storage.root).as_posix() for item in storage.root.glob("*/*")]
+    else:
+        names = [name for name, size in storage._sizes().items() if size and "/" in name]
+    found: dict[str, set[str]] = {}
+    for trial_id, attempt in (name.split("/")[:2] for name in names):
+        found.setdefault(trial_id, set()).add(attempt)
+    return found
 
 
 def _timeless(report: dict[str, Any]) -> dict[str, Any]:
@@ -93,9 +108,9 @@ def _timeless(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(path: Path, ledger: Ledger, trial_id: str) -> str:
-    artefacts = ledger.attempts(trial_id)[-1].artefacts
-    if "best" not in artefacts:
+    attempt = ledger.attempts(trial_id)[-1]
+    if "best" not in attempt.artefacts:
         return "not kept"
-    best = path.parent / artefacts["best"]
+    best = model_folder(model_place(attempt, storage_of(path.parent)))
     (file,) = (item for item in best.iterdir() if item.name in ("model", "model.safetensors"))
     return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import analysis.__main__ as command
+from tests.integration.object_store import s3, s3_server  # noqa: F401
 from tests.integration.searching import HEAD, SEARCH, drill, run
 from tests.integration.untrained import expected, model, no_encoder, saved, saved_once, trials  # noqa: F401
 

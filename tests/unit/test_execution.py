@@ -147,13 +147,12 @@ def test_worker_that_died_before_its_first_word_leaves_a_failed_attempt(executio
 def test_stale_files_go_only_after_the_final_record(execution, ledger, tmp_path):
     artifacts = tmp_path / "artifacts" / "ner"
     for number in (1, 2):
-        (artifacts / f"attempt-{number}" / "last").mkdir(parents=True)
+        (artifacts / f"attempt-{number}" / "best").mkdir(parents=True)
         task = execution.make_task(Training(NER))
         execution.record(task, Message("started", {"pid": 1}))
         if number == 1:
             execution.record(task, failure("died", retryable=True))
-            assert (artifacts / "attempt-1" / "last").exists(), "the next attempt goes on from here"
-    (artifacts / "attempt-2" / "best").mkdir()
+            assert (artifacts / "attempt-1" / "best").exists(), "the next attempt goes on from here"
     execution.record(task, result("predicted"))
     assert sorted(path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*")) == [
         "attempt-2",
@@ -167,7 +166,7 @@ def test_files_that_a_killed_driver_could_not_delete_go_later(execution, tmp_pat
     execution.record(task, Message("started", {"pid": 1}))
     execution.record(task, failure("died", retryable=True))
     train(execution, NER, "predicted")
-    for name in ("attempt-1", "attempt-2/last", "attempt-2/best"):
+    for name in ("attempt-1", "attempt-2/best"):
         (trial_dir / name).mkdir(parents=True)
     execution.delete_all_stale()
     assert sorted(path.relative_to(trial_dir).as_posix() for path in trial_dir.rglob("*")) == [

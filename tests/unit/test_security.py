@@ -14,9 +14,10 @@ import pytest
 from analysis.__main__ import main
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from tune.artefacts import check_link, is_inside, is_one_name, store_in
+from tune.artefacts import is_inside, is_one_name
 from tune.execution import Execution
 from tune.ledger import Ledger, TrialRow
+from tune.storage import check_storage, store_in
 from tune.study import load_study
 from tune.trained_model import trained_model_folder
 
@@ -166,7 +167,7 @@ def test_artefact_of_a_row_that_leads_out(tmp_path: Path, best: str) -> None:
 def test_trial_id_that_leads_out_deletes_nothing(tmp_path: Path) -> None:
     """What is stale of a completed trial is deleted below the folder of its name."""
     home = tmp_path / "home"
-    (home / "attempt-1" / "last").mkdir(parents=True)
+    (home / "attempt-1").mkdir(parents=True)
     (tmp_path / "runs").mkdir()
     path = a_ledger(tmp_path / "runs")
     with sqlite3.connect(path) as file:
@@ -175,7 +176,7 @@ def test_trial_id_that_leads_out_deletes_nothing(tmp_path: Path) -> None:
         )
     with Ledger.open(path) as ledger, pytest.raises(InputError, match="leaves the ledger's folder"):
         Execution(ledger, path.parent, {}, 0.0).delete_all_stale()
-    assert (home / "attempt-1" / "last").is_dir()
+    assert (home / "attempt-1").is_dir()
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "/x"])
@@ -210,25 +211,25 @@ def test_imported_table_whose_dataset_is_a_path(result_row, imported, tmp_path: 
 
 
 def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    check_link(tmp_path)
+    check_storage(tmp_path)
     link = tmp_path / "artifacts"
     link.symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"artifacts: links to .*gone, which is not there; mount it"):
-        check_link(tmp_path)
+        check_storage(tmp_path)
     (tmp_path / "gone").mkdir()
-    check_link(tmp_path)
+    check_storage(tmp_path)
 
 
 def test_storage_of_another_ledger_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    store_in(tmp_path / "shared", tmp_path / "a")
-    store_in(tmp_path / "shared", tmp_path / "a")
+    store_in(str(tmp_path / "shared"), tmp_path / "a")
+    store_in(str(tmp_path / "shared"), tmp_path / "a")
     assert (tmp_path / "a" / "artifacts").resolve() == tmp_path / "shared" / "artifacts"
     with pytest.raises(InputError, match="another ledger's"):
-        store_in(tmp_path / "shared", tmp_path / "b")
+        store_in(str(tmp_path / "shared"), tmp_path / "b")
     with pytest.raises(InputError, match=r"lie in .* already"):
-        store_in(tmp_path / "other", tmp_path / "a")
+        store_in(str(tmp_path / "other"), tmp_path / "a")
 
 
 def test_secrets_of_the_environment_are_stored_nowhere(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tune.cluster.options import InsecureOption, ShipOption
+from tune.cluster.options import PLACE, InsecureOption, ShipOption
 
 TEMPLATES = {"ray-up": "ray-up.yaml", "slurm": "slurm.sh", "kuberay": "kuberay.yaml"}
 
@@ -38,7 +38,7 @@ def kuberay() -> None:
 @app.command()
 def check(
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Head of a running Ray cluster.")],
-    storage: Annotated[Path, typer.Option(metavar="DIR", help="A folder that all nodes must share.")],
+    storage: Annotated[str, typer.Option(metavar=PLACE, help="A folder or store that all nodes must reach.")],
     nodes: Annotated[int, typer.Option(min=1, help="Wait for so many nodes.")] = 1,
     wait_minutes: Annotated[float, typer.Option(min=0, help="How long at most.")] = 5,
     insecure_cluster: InsecureOption = False,
@@ -48,8 +48,9 @@ def check(
     from tune.cluster.connection import cluster
     from tune.cluster.gate import Needs, check_nodes, wait_for_nodes
     from tune.code_identity import code_identity
+    from tune.storage import storage_at
 
     with cluster(address, insecure=insecure_cluster, ship_code=ship_code):
         wait_for_nodes(nodes, patience_s=60 * wait_minutes)
-        count = check_nodes(Needs(code_identity(), {}, storage.resolve(), str(Path.cwd())))
+        count = check_nodes(Needs(code_identity(), {}, storage_at(storage), str(Path.cwd())))
     typer.echo(f"{count} nodes are ready")

@@ -5,7 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from tune import ray_environment  # noqa: F401 - ray reads it at its import
+from tune.artefacts import Storage
 from tune.code_identity import code_identity
+from tune.storage import reason, storage_at
 
 # isort: split
 import ray
@@ -27,13 +29,13 @@ class Needs:
     Attributes:
         code: as `code_identity` tells it.
         encoders: content id by name.
-        storage: folder of the artefacts, which all nodes share.
+        storage: of the artefacts, which all nodes must reach.
         cwd: of the driver; relative names of encoders are relative to it.
     """
 
     code: str
     encoders: Mapping[str, str]
-    storage: Path
+    storage: Storage
     cwd: str
 
 
@@ -82,23 +84,25 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _told(storage: Path) -> Iterator[str]:
+def _told(storage: Storage) -> Iterator[str]:
     """Leave a random word in a file of that name, for as long as nodes look for it."""
     word = secrets.token_hex(8)
-    path = storage / f".gate-{word}"
     try:
-        storage.mkdir(parents=True, exist_ok=True)
-        path.write_text(word, encoding="ascii")
+        storage.write(f".gate-{word}", word)
     except OSError as error:
-        raise InputError(f"{storage}: cannot be written ({error.strerror}); name another folder") from error
+        raise InputError(
+            f"{storage.place('')}: cannot be written ({reason(error)}); name another place"
+        ) from error
     try:
         yield word
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            storage.remove(f".gate-{word}")
 
 
 def _look_at(node_id: str, needs: Needs, word: str) -> "ray.ObjectRef[str]":
-    code, encoders, storage, cwd = needs.code, dict(needs.encoders), str(needs.storage), needs.cwd
+    code, encoders, cwd = needs.code, dict(needs.encoders), needs.cwd
+    storage = needs.storage.place("")
 
     def look() -> str:  # travels by value, so it also says that a node lacks our code
         try:
@@ -130,15 +134,14 @@ def problem_here(code: str, encoders: Mapping[str, str], storage: str, cwd: str,
                 return f"has other files of encoder {name} than the driver; give it the same"
     except InputError as error:
         return str(error)
-    path = Path(storage, f".gate-{word}")
-    mine = path.with_name(f"{path.name}-{socket.gethostname()}-{os.getpid()}")
+    opened, mine = storage_at(storage), f".gate-{word}-{socket.gethostname()}-{os.getpid()}"
     try:
-        told = path.read_text(encoding="ascii")
-        mine.write_text(word, encoding="ascii")
-        mine.unlink()
+        told = opened.read(f".gate-{word}")
+        opened.write(mine, word)
+        opened.remove(mine)
     except OSError as error:
         return (
-            f"does not see {storage} as the driver does ({error.strerror}); name a folder that all nodes "
-            "share with --storage"
+            f"does not see {storage} as the driver does ({reason(error)}); name what all nodes share with "
+            "--storage, and give each what it needs to write there"
         )
     return "" if told == word else f"sees another {storage} than the driver"

@@ -1,7 +1,6 @@
 """What the command line says of a cluster; loads no Ray."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,9 +16,14 @@ InsecureOption = Annotated[
 ShipOption = Annotated[
     bool, typer.Option("--ship-code", help="Send our packages to the nodes, in place of what they have.")
 ]
+PLACE = "DIR|URI"
 StorageOption = Annotated[
-    Path | None,
-    typer.Option("--storage", metavar="DIR", help="Folder for artefacts that all nodes share, from now on."),
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar=PLACE,
+        help="For artefacts from now on: a folder that all nodes share, or a store such as s3://BUCKET/STUDY.",
+    ),
 ]
 
 

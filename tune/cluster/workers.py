@@ -13,6 +13,7 @@ import ray
 
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
+from tune.artefacts import Storage
 from tune.cluster.connection import cluster
 from tune.cluster.features import ObjectStoreCarrier
 from tune.cluster.gate import Needs, check_nodes
@@ -65,13 +66,13 @@ def _received(planned: CorpusSource, ref: "ray.ObjectRef[Corpus]") -> Corpus:
 
 
 @contextlib.contextmanager
-def workers(prepared: Prepared, remote: Remote | None, storage: Path) -> Iterator[Executor]:
+def workers(prepared: Prepared, remote: Remote | None, storage: Storage) -> Iterator[Executor]:
     """Start a Ray of this machine, or join a cluster, look at its nodes and send them the corpora.
 
     Args:
         prepared: the study.
         remote: the cluster; None is this machine.
-        storage: folder of the artefacts, which all nodes must share.
+        storage: of the artefacts, which all nodes must reach.
 
     Yields:
         What runs in the workers.
