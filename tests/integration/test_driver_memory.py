@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-MOST_KB = 20  # measured 10 from trial 200 to 600; pages of the allocator make it jump
+MOST_KB = 25  # measured 10 to 20 from trial 200 to 600, as pages of the allocator jump; 6 are live objects
 
 
 @pytest.mark.ray
