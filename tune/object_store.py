@@ -29,7 +29,7 @@ from tune.fault_points import reach
 _LIST = "published.json"
 _CHUNK = 2**23
 _KEPT_S = 2 * 86400  # longer than any epoch; whatever is in use is touched with each
-_FEW = 8
+_FEW = 8  # deletions, up to which a listing of all is not worth it
 _SECRET = re.compile("secret|password|token|credential|key|sas|sig", re.IGNORECASE)
 
 
