@@ -22,6 +22,7 @@ from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
 from lai_net.errors import InputError
 from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
+from lai_net.model.backward_order import end_layer
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,10 @@ class TwoPassEncoder(nn.Module):
         """
         states = self.embeddings(inputs_embeds=embedded, position_ids=positions)
         layers = []
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             states, key, value = self._run(self._read_layer, layer, states, seen)
             layers.append((key, value))
+            end_layer(states, number)
         return states, Memory(layers, seen[:, -1])
 
     def encode_pairs(self, ids: Tensor, positions: Tensor, memory: Memory) -> Tensor:
@@ -152,9 +154,10 @@ class TwoPassEncoder(nn.Module):
             kinds, places = (distinct // self.max_positions)[None], (distinct % self.max_positions)[None]
         states: Tensor = self.embeddings(inputs_embeds=self.markers(kinds), position_ids=places)
         bias = torch.zeros_like(memory.valid, dtype=torch.float32).masked_fill(~memory.valid, -1e4)
-        for layer, (key, value) in zip(self.layers, memory.layers, strict=True):
+        for number, (layer, (key, value)) in enumerate(zip(self.layers, memory.layers, strict=True)):
             states = self._run(self._mark_layer, layer, states, key, value, bias, index)
             index = None
+            end_layer(states, number)
         return states.view(*ids.shape, self.hidden_size)
 
     def compile_passes(self) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
+from lai_net.model.backward_order import go_back_by_layer
 from lai_net.training.checkpoint import (
     BEST,
     TrainingState,
@@ -208,6 +209,7 @@ def training_step(
         if not math.isfinite(value):
             raise DivergedError(f"loss is {value}")
         total += value
+        go_back_by_layer(loss)
         loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()

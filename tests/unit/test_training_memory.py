@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lai_net.config import GraphConfig, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.model.backward_order import go_back_by_layer
 from lai_net.model.g4cn import G4CN
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
@@ -136,6 +137,46 @@ def test_a_step_that_is_left_early_shares_nothing_with_the_next(tiny_encoder: st
     assert task.model.first_round.shared is not None
     losses.close()  # type: ignore[attr-defined]
     assert task.model.first_round.shared is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "settings"),
+    [("NER", {"filter.stage": "text"}), ("NER", {"filter.stage": "marker"}), ("RE", {})],
+    ids=["text filter", "marker filter", "RE"],
+)
+def test_backward_finishes_a_layer_of_all_passes_before_the_one_below_and_changes_no_bit(
+    phase: str, settings: dict[str, Any], tiny_encoder: str, corpus: Corpus
+) -> None:
+    def run(by_layer: bool) -> tuple[list[int], dict[str, torch.Tensor]]:
+        task = task_of(phase, tiny_encoder, corpus, settings)
+        ((loss,),) = map(list, task.steps(1))
+        if by_layer:
+            go_back_by_layer(loss)
+        order: list[int] = []
+        for node in nodes_of(loss):
+            if "layer" in node.metadata:
+                node.register_hook(lambda *_, number=node.metadata["layer"]: order.append(number))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return order, {name: p.grad for name, p in task.model.named_parameters() if p.grad is not None}
+
+    order, gradients = run(by_layer=False)
+    assert len(order) == 6, "text, annotations and markers have two layers each"
+    assert order != sorted(order, reverse=True)
+    order, same = run(by_layer=True)
+    assert order == sorted(order, reverse=True)
+    assert all(torch.equal(same[name], gradient) for name, gradient in gradients.items())
+
+
+def nodes_of(loss: torch.Tensor) -> set[Any]:
+    """The whole graph."""
+    found: set[Any] = set()
+    below: list[Any] = [loss.grad_fn]
+    while below:
+        node = below.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            below += [parent for parent, _ in node.next_functions]
+    return found
 
 
 def test_a_budget_below_one_token_is_refused() -> None:
