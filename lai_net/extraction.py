@@ -167,13 +167,15 @@ def read_text(text: Text) -> TextFrame:
     """Cut a raw text; words and sentences that are given stay as they are.
 
     Raises:
-        InputError: it is neither text, nor words, nor sentences of words.
+        InputError: it is neither text, nor words, nor sentences of words, or UTF-8 cannot hold it.
     """
     if isinstance(text, str):
+        _check_encodable(text)
         sentences = split_sentences(text)
         return TextFrame(text, tuple(chain.from_iterable(sentences)), _ranges(sentences))
     given = _given_sentences(text)
     words = list(chain.from_iterable(given))
+    _check_encodable(" ".join(words))
     starts = accumulate(words, lambda start, word: start + len(word) + 1, initial=0)
     offsets = tuple((start, start + len(word)) for start, word in zip(starts, words, strict=False))
     return TextFrame(" ".join(words), offsets, _ranges(given))
@@ -194,6 +196,16 @@ def _given_sentences(text: Sequence[str] | Sequence[Sequence[str]]) -> list[list
     raise InputError(
         f"a text must be a string, a list of words or a list of lists of words, but is {reprlib.repr(text)}"
     )
+
+
+def _check_encodable(text: str) -> None:
+    """A lone surrogate, such as Python makes of an argument's bytes that are not UTF-8, is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a text holds half a surrogate pair at character {error.start}; give it as UTF-8"
+        ) from error
 
 
 def _is_sentence(value: object) -> bool:

@@ -28,6 +28,12 @@ def test_anything_else_is_refused(text: Text) -> None:
         read_text(text)
 
 
+@pytest.mark.parametrize("text", ["a \udcff", ["a", "\udcff"], [["a"], ["\udcff"]]])
+def test_what_utf_8_cannot_hold_is_refused(text: Text) -> None:
+    with pytest.raises(InputError, match="half a surrogate pair at character 2; give it as UTF-8"):
+        read_text(text)
+
+
 X, Y = {"type": "X", "score": 0.5}, {"type": "Y", "score": 0.25}
 
 
