@@ -17,15 +17,15 @@ import typer
 import analysis.cli
 import lai_net.cli
 import lai_net.model_commands
-import tune.cli
+import tune.commands.cli
 from analysis.cli import IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
-from tune.ledger_file import DEFAULT_LEDGER
+from tune.forecast.until_decided import DECIDER, Decision
+from tune.ledger.file import DEFAULT_LEDGER
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
-from tune.study import Study
-from tune.until_decided import DECIDER, Decision
+from tune.spec.study import Study
 
 INPUT_WRONG = 2
 INTERRUPTED = 3
@@ -37,7 +37,7 @@ _LEDGER_TROUBLE = {
 """What is wrong with a file; any other error of SQLite is a defect of ours."""
 
 app = typer.Typer(name="lai", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-for part in (lai_net.cli.app, tune.cli.app, analysis.cli.app):
+for part in (lai_net.cli.app, tune.commands.cli.app, analysis.cli.app):
     app.add_typer(part)
 
 
@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def _decide(ledger: Path, study: Study) -> Sequence[Decision]:
-    """A `tune.until_decided.Decider`."""
+    """A `tune.forecast.until_decided.Decider`."""
     from analysis.decisions import decide_study
 
     return decide_study(ledger, study)
@@ -56,7 +56,7 @@ def _decide(ledger: Path, study: Study) -> Sequence[Decision]:
 
 def _trained_model(trial_id: str, ledger: Path) -> Path:
     """A `lai_net.model_commands.FindTrial`."""
-    from tune.trained_model import trained_model_folder
+    from tune.planning.trained_model import trained_model_folder
 
     return trained_model_folder(trial_id, ledger)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.frame import Results
 from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
-from tune.results import ResultRow
+from tune.results.table import ResultRow
 
 _DIRTY = "-dirty"
 

@@ -9,8 +9,8 @@ import typer
 
 from analysis.variance_command import variance
 from lai_net.errors import InputError
-from tune.ledger_file import DEFAULT_LEDGER
-from tune.study import Interval
+from tune.ledger.file import DEFAULT_LEDGER
+from tune.spec.study import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def report(
 
 def _serve(compose: "Callable[..., Report]", study: str, ledger: Path, port: int) -> None:
     from analysis.server import LiveReport, ReportServer
-    from tune.study import study_file
+    from tune.spec.study import study_file
 
     watched = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"))
     live = LiveReport(partial(compose, is_live=True), watched)
@@ -99,7 +99,7 @@ def _print_audit(result: "Audit") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from tune.console import table_console
+    from tune.commands.console import table_console
 
     table = Table("place", "what", "printed", "computed", "explained by", "note")
     for found in result.deviations:

@@ -1,6 +1,6 @@
 """Which levels of a study are told from their base: `analysis.statistics.sequential` on a ledger.
 
-This is what `lai plan --until-decided` and `lai run --until-decided` ask; see `tune.until_decided`.
+This is what `lai plan --until-decided` and `lai run --until-decided` ask; see `tune.forecast.until_decided`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +10,12 @@ import pandas as pd
 
 from analysis.frame import match, to_frame
 from analysis.statistics.sequential import Design, decide
-from tune.cells import expand
-from tune.ledger import Ledger
-from tune.results import long_table
-from tune.study import Study, with_all_seeds
-from tune.summary import SIGNIFICANCE
-from tune.until_decided import Decision, look_counts
+from tune.forecast.summary import SIGNIFICANCE
+from tune.forecast.until_decided import Decision, look_counts
+from tune.ledger.ledger import Ledger
+from tune.results.table import long_table
+from tune.spec.cells import expand
+from tune.spec.study import Study, with_all_seeds
 
 _SETTLED = ("completed", "failed", "blocked", "pruned")
 """States after which no score is to come unless somebody runs the trial again."""

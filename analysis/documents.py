@@ -7,9 +7,9 @@ import numpy as np
 
 from analysis.frame import CellResults
 from analysis.statistics.bootstrap import Counts
-from tune.identity import evaluation_id
-from tune.ledger import Ledger
-from tune.results import ResultRow
+from tune.ledger.ledger import Ledger
+from tune.results.table import ResultRow
+from tune.spec.identity import evaluation_id
 
 
 def read_documents(ledger: Ledger, cell: CellResults) -> tuple[Counts, ...]:

@@ -13,11 +13,11 @@ from analysis.place import Place
 from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
 from lai_net.config import active_settings
-from tune.cells import base_config
-from tune.curves import Curves
-from tune.explanation import differences, flat
-from tune.identity import digest, spec_id
-from tune.results import SCORES, ResultRow
+from tune.planning.explanation import differences, flat
+from tune.results.curves import Curves
+from tune.results.table import SCORES, ResultRow
+from tune.spec.cells import base_config
+from tune.spec.identity import digest, spec_id
 
 CellKey = tuple[str, str, str, str]
 """dataset, task, factor, level"""

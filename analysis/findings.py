@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.tables.layout import NAMES, signed
 from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row
-from tune.summary import SIGNIFICANCE, smallest_p
+from tune.forecast.summary import SIGNIFICANCE, smallest_p
 
 _CELL = ["dataset", "phase", "factor", "level"]
 

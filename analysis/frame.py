@@ -17,12 +17,12 @@ import pandas as pd
 
 from analysis.place import Place, factors_of, places, with_imported_models
 from lai_net.errors import InputError
-from tune.curves import Curves, read_curves
 from tune.failures import headline
-from tune.identity import spec_id
-from tune.ledger import Ledger
-from tune.results import SCORES, ResultRow, long_table
-from tune.study import DatasetSpec, Interval, Study, load_study, with_interval
+from tune.ledger.ledger import Ledger
+from tune.results.curves import Curves, read_curves
+from tune.results.table import SCORES, ResultRow, long_table
+from tune.spec.identity import spec_id
+from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
 
 _SHOWN_COLUMNS = ("split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (

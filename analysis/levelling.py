@@ -15,9 +15,9 @@ from statistics import fmean, variance
 from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
 from analysis.tables.layout import signed
-from tune.curves import Curves
-from tune.identity import spec_id
-from tune.results import TASKS
+from tune.results.curves import Curves
+from tune.results.table import TASKS
+from tune.spec.identity import spec_id
 
 RULE = (
     "Levelled off: the whole 95 % interval of the mean gain lies within the standard deviation over seeds; "

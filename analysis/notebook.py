@@ -14,9 +14,9 @@ from analysis.tables.efficiency import REPRESENTATION_TABLE
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
-from tune.curves import CURVE_COLUMNS, curve_rows, read_curves
-from tune.ledger import Ledger
-from tune.results import LONG_COLUMNS, long_table
+from tune.ledger.ledger import Ledger
+from tune.results.curves import CURVE_COLUMNS, curve_rows, read_curves
+from tune.results.table import LONG_COLUMNS, long_table
 
 __all__ = [
     "curves", "figure_a1", "load", "table1", "table2", "table3", "table4", "table5",

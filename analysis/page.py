@@ -25,8 +25,8 @@ from analysis.tables.layout import NAMES, Entry, Grid, signed
 from analysis.tables.rows import Row
 from analysis.tables.table import Table
 from analysis.trained import Trained
-from tune.results import SCORES
-from tune.study import Study
+from tune.results.table import SCORES
+from tune.spec.study import Study
 
 _SHORT_COMMIT = 10
 _SCREEN = 1.35 * 96 / 72

@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any
 
 from lai_net.config import Phase, active_settings
-from tune.baseline import LAI_NET, PL_MARKER, model_of
-from tune.cells import Cell, base_config, expand
-from tune.identity import spec_id
-from tune.results import TASKS, ResultRow, representation_of
-from tune.study import DatasetSpec, Factors, Study
+from tune.results.table import TASKS, ResultRow, representation_of
+from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
+from tune.spec.cells import Cell, base_config, expand
+from tune.spec.identity import spec_id
+from tune.spec.study import DatasetSpec, Factors, Study
 
 FACTOR_COLUMNS = (
     "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",

@@ -32,14 +32,14 @@ from analysis.tables.table import compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
 from tune.checkout import code_of
-from tune.curves import curves_to_csv
-from tune.identity import IDENTITY_VERSION
-from tune.ledger import Ledger
-from tune.results import to_csv as long_to_csv
+from tune.ledger.ledger import Ledger
+from tune.results.curves import curves_to_csv
+from tune.results.table import to_csv as long_to_csv
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.report import read_search, result_lines
 from tune.search.state import Search
-from tune.study import Interval, Study
+from tune.spec.identity import IDENTITY_VERSION
+from tune.spec.study import Interval, Study
 
 Importances = Callable[[SearchPlan, Search], Mapping[str, float]]
 """Each setting's share; raises `InputError` where a search is too small."""

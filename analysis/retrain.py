@@ -8,8 +8,8 @@ from typing import Any
 
 from lai_net.config import TrialConfig
 from lai_net.preset import load_preset
-from tune.explanation import flat
-from tune.study import FOLDER, DatasetSpec, Study
+from tune.planning.explanation import flat
+from tune.spec.study import FOLDER, DatasetSpec, Study
 
 CORPUS, OUT = "CORPUS", "DIR"
 """What a reader puts in: where the corpus is, and where to write."""

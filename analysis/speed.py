@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
-from tune.explanation import flat
+from tune.planning.explanation import flat
 
 MODELS = ("PL-Marker", "LAI-Net")
 """In the order of the paper's Table 3."""

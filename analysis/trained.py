@@ -7,9 +7,9 @@ from typing import Any
 
 from lai_net.config import Phase, TrialConfig, active_settings
 from lai_net.preset import Preset, preset_names, read_preset
-from tune.cells import base_config
-from tune.explanation import flat
-from tune.study import DatasetSpec, Study
+from tune.planning.explanation import flat
+from tune.spec.cells import base_config
+from tune.spec.study import DatasetSpec, Study
 
 _LABELS = {
     "encoder.name": "Encoder",

@@ -24,10 +24,10 @@ from analysis.statistics.power import required_seeds
 from analysis.statistics.ranking import Ranking, rank
 from analysis.statistics.summary import Summary, summarise
 from lai_net.errors import InputError
-from tune.ledger import Ledger
-from tune.results import long_table
-from tune.study import Decide, Interval, Study
-from tune.until_decided import Decision
+from tune.forecast.until_decided import Decision
+from tune.ledger.ledger import Ledger
+from tune.results.table import long_table
+from tune.spec.study import Decide, Interval, Study
 
 POWER = 0.8
 

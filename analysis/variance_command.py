@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune.ledger_file import DEFAULT_LEDGER
-from tune.study import Interval
+from tune.ledger.file import DEFAULT_LEDGER
+from tune.spec.study import Interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ def variance(
 ) -> None:
     """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
     from analysis.variance import study_variance
-    from tune.study import load_study, with_interval
+    from tune.spec.study import load_study, with_interval
 
     result = study_variance(ledger, with_interval(load_study(study), interval))
     if as_json:
@@ -41,7 +41,7 @@ def variance(
 
 def _print(result: "VarianceStudy") -> None:
     from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING
-    from tune.console import table_console
+    from tune.commands.console import table_console
 
     console = table_console()
     for family in result.families:

@@ -2,7 +2,7 @@
 
 A field that is added later carries `metadata={"neutral": value}`: the value at which it computes what
 was computed before it existed. Identity leaves a neutral field out, so old trial ids stay (see
-`tune.identity`). Settings that do not act in a config are left out by `active_settings`.
+`tune.spec.identity`). Settings that do not act in a config are left out by `active_settings`.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """What a run executes: a study's open jobs as tasks, and what workers say about them as ledger records.
 
-Artefacts lie at `<ledger's folder>/artifacts/<trial_id>/attempt-N/`, or in a store (`tune.storage`).
+Artefacts lie at `<ledger's folder>/artifacts/<trial_id>/attempt-N/`, or in an object store.
 """
 
 import functools
@@ -11,18 +11,18 @@ from typing import Any
 
 from lai_net.config import EntitySource
 from lai_net.errors import InputError
-from tune.artefacts import FOLDER as ARTEFACTS
-from tune.artefacts import Storage, attempt_name
+from tune.artefacts.port import FOLDER as ARTEFACTS
+from tune.artefacts.port import Storage, attempt_name
+from tune.artefacts.storage import storage_of
 from tune.engine import Message, Placement, Task, is_out_of_memory
 from tune.fault_points import reach
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, ProbeRow
+from tune.ledger.ledger import EvaluationRow, Ledger, ProbeRow
 from tune.packing.shape import shape_id
-from tune.plan import SPLITS, EvaluationJob, Job, Jobs
-from tune.retention import NOT_KEPT, STUDY, Retention, joined
-from tune.storage import storage_of
+from tune.planning.plan import SPLITS, EvaluationJob, Job, Jobs
+from tune.planning.retention import NOT_KEPT, STUDY, Retention, joined
+from tune.planning.trained_model import model_place
+from tune.spec.identity import evaluation_id
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, TrainSpec, spec_to_json
-from tune.trained_model import model_place
 
 _DIED_EARLY: dict[str, Any] = {"device": None, "commit": None}
 """Provenance of an attempt whose worker died before it could say anything."""

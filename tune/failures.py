@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tune.engine import FailureKind
-from tune.ledger_rows import AttemptRow
+from tune.ledger.rows import AttemptRow
 
 _WORDS: dict[FailureKind, str] = {
     "config": "config failure",

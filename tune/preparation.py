@@ -10,9 +10,9 @@ from lai_net.corpora.loading import load_corpus, num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.plan import Contents, Jobs, Plan, TrialKey, make_plan
+from tune.planning.plan import Contents, Jobs, Plan, TrialKey, make_plan
 from tune.search.plan import SearchPlan, plan_search
-from tune.study import Study, load_study
+from tune.spec.study import Study, load_study
 from tune.task_spec import CorpusSource
 
 

@@ -32,7 +32,7 @@ class TrainSpec:
     """One try at one training.
 
     Attributes:
-        artifacts: folder or URI of all trials' files, as `tune.storage.storage_at` takes it.
+        artifacts: folder or URI of all trials' files, as `tune.artefacts.storage.storage_at` takes it.
         encoder_id: content of the encoder that was planned with.
         upstream_dir: selected model of the trial that `training.selection_entities` names; None where that is
             gold.

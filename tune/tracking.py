@@ -19,7 +19,7 @@ from lai_net.config import active_settings
 from lai_net.errors import InputError
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training
-from tune.explanation import flat
+from tune.planning.explanation import flat
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback

@@ -21,10 +21,10 @@ from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.artefacts import Attempt
+from tune.artefacts.port import Attempt
+from tune.artefacts.storage import model_folder, storage_at
 from tune.engine import Message
 from tune.provenance import provenance
-from tune.storage import model_folder, storage_at
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, Spec, TrainSpec, spec_from_json
 
 if TYPE_CHECKING:

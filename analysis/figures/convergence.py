@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.drawing import TWO_COLUMNS, look, panels, style
 from analysis.statistics.convergence import Step, converge
 from lai_net.metrics.scoring import TASKS
-from tune.study import Interval
+from tune.spec.study import Interval
 
 FEWEST_SEEDS = 5
 """With fewer the useful part of the picture is a point or two."""

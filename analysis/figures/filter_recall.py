@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, style
-from tune.curves import Curves
+from tune.results.curves import Curves
 
 
 @dataclass(frozen=True, slots=True)

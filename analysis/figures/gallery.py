@@ -23,7 +23,7 @@ from analysis.figures.speed import compute_speed, draw_speed
 from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
 from analysis.levelling import RULE, ConfigCurves
 from analysis.tables.rows import Row
-from tune.curves import Curves
+from tune.results.curves import Curves
 from tune.search.state import Search
 
 

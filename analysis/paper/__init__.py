@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from tune.results import SCORES
+from tune.results.table import SCORES
 
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
 _FACTOR_COLUMNS = {"table1.csv": "model", "table4.csv": "method", "table5.csv": "mask"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lai_net.errors import InputError
-from tune.results import SCORES
+from tune.results.table import SCORES
 
 _SETTINGS = "settings.csv"
 _SETTING_FACTORS = ("gcn_layers", "gcn_heads")

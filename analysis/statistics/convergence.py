@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.statistics.summary import summarise, t_interval
-from tune.study import Interval
+from tune.spec.study import Interval
 
 _SUBSETS = 500
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tune.study import Interval
+from tune.spec.study import Interval
 
 RESAMPLES = 2000
 BCA_NEEDS = 20

@@ -12,8 +12,8 @@ from analysis.paper import VERSION, published_encoders
 from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, Row
-from tune.results import SCORES
-from tune.summary import SIGNIFICANCE, smallest_p
+from tune.forecast.summary import SIGNIFICANCE, smallest_p
+from tune.results.table import SCORES
 
 _INTERVALS = {"t": "Student-t", "bca": "BCa bootstrap"}
 _NOT_SAID = "not said by imported rows"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
 from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
-from tune.results import SCORES
+from tune.results.table import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
 NAMES = {

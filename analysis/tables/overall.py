@@ -13,8 +13,8 @@ from analysis.paper import VERSION, baselines, published_values
 from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
 from lai_net.metrics.scoring import TASKS
-from tune.baseline import as_pl_marker
-from tune.results import SCORES
+from tune.results.table import SCORES
+from tune.spec.baseline import as_pl_marker
 
 NUMBER = "1"
 MODELS = ("LAI-Net", "PL-Marker")

@@ -12,8 +12,8 @@ from analysis.paper import published_values
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
 from analysis.statistics.summary import Summary, summarise
-from tune.results import SCORES
-from tune.summary import SIGNIFICANCE
+from tune.forecast.summary import SIGNIFICANCE
+from tune.results.table import SCORES
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
 PUBLISHED = "published"

@@ -23,7 +23,7 @@ from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
 from lai_net.training.re_task import ReTask
 from tests.benchmarks.padded import PL_MARKER, PaddedFirstRound
-from tune.baseline import as_pl_marker
+from tune.spec.baseline import as_pl_marker
 
 SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
 _SHAPES: dict[str, dict[str, Any]] = {  # random weights: time does not depend on what is in them

@@ -22,10 +22,10 @@ from pathlib import Path
 from tests.benchmarks.page import Bar, processor, slug
 from tune.engine import Executor, Message, Sink, Task
 from tune.execution import Execution, Training, open_jobs
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.preparation import Prepared, prepare
 from tune.schedule import Schedule
-from tune.study import load_study
+from tune.spec.study import load_study
 
 _SLEEP_S, _SLEEPERS, _SLOTS = 5.0, 60, 2
 _STUDY = """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tune.engine import Message, Node, Placement, Sink, Source, Task, deliver, failure
-from tune.ledger_rows import ProbeRow
+from tune.ledger.rows import ProbeRow
 from tune.packing.shares import UNITS
 
 CAPACITY = 1_000_000

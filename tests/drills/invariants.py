@@ -10,9 +10,9 @@ from analysis.frame import read_results
 from analysis.tables.render import to_csv
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
-from tune.ledger import Ledger
-from tune.storage import SharedFolder, model_folder, storage_of
-from tune.trained_model import model_place
+from tune.artefacts.storage import SharedFolder, model_folder, storage_of
+from tune.ledger.ledger import Ledger
+from tune.planning.trained_model import model_place
 
 _TIMES = {"cpu_s", "wall_s"}
 

@@ -18,7 +18,7 @@ from lai_net.errors import InputError
 from tests.drills.invariants import differences, finished, num_epochs, violations
 from tests.drills.schedule import Call, Kill, Schedule
 from tune.fault_points import VARIABLE
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.provenance import _process_start as process_start
 
 DRIVER = Path(__file__).parents[1] / "integration" / "drill.py"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 KILLS = 5
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

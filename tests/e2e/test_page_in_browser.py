@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from analysis.report import write_report
-from tune.ledger import Ledger
-from tune.result_import import import_csv
+from tune.ledger.ledger import Ledger
+from tune.results.importing import import_csv
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REPORT = Path(__file__).parents[2] / "reports" / "scierc-first"

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tune import run_command, trainable
+from tune import trainable
+from tune.commands import run as run_command
 from tune.engine import Message, SerialEngine
 from tune.provenance import provenance
-from tune.results import SCORES, TASKS
-from tune.study import Study
+from tune.results.table import SCORES, TASKS
+from tune.spec.study import Study
 from tune.task_spec import ProbeSpec, TrainSpec, spec_from_json
 
 EPOCHS = 5

@@ -8,13 +8,13 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from lai_net.errors import InputError
-from tune.cli import app
+from tune.commands.cli import app
+from tune.commands.run import execute_study
 from tune.engine import SerialEngine
-from tune.ledger import Ledger, SearchEvent
+from tune.ledger.ledger import Ledger, SearchEvent
 from tune.preparation import prepare
-from tune.run_command import execute_study
 from tune.search.plan import plan_search
-from tune.study import load_study
+from tune.spec.study import load_study
 
 DRILL = Path(__file__).with_name("drill.py")
 _spec = importlib.util.spec_from_file_location("drill", DRILL)

@@ -15,18 +15,19 @@ import pytest
 from tests.drills.invariants import content, differences, finished, left_behind, num_epochs, violations
 from tests.drills.playing import DRIVER, start_driver
 from tests.drills.study import study_text
-from tune import fault_points, run_command
+from tune import fault_points
+from tune.commands import run as run_command
+from tune.commands.run import INTERRUPTED, execute_study
+from tune.commands.standing import best_trials
 from tune.engine import SerialEngine
 from tune.fault_points import POINTS, VARIABLE
-from tune.ledger import Ledger
-from tune.plan import make_plan
+from tune.ledger.ledger import Ledger
+from tune.planning.plan import make_plan
 from tune.preparation import Prepared, prepare
-from tune.result_import import import_csv
-from tune.results import long_table, to_csv
-from tune.run_command import INTERRUPTED, execute_study
+from tune.results.importing import import_csv
+from tune.results.table import long_table, to_csv
 from tune.schedule import Schedule
-from tune.standing import best_trials
-from tune.study import load_study
+from tune.spec.study import load_study
 
 STUDY = study_text([1])
 SEARCH = """

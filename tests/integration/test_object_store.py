@@ -8,8 +8,8 @@ import pytest
 
 from lai_net.errors import InputError
 from tests.integration.object_store import S3
-from tune.object_store import ObjectStore
-from tune.storage import model_folder, storage_of, store_in
+from tune.artefacts.object_store import ObjectStore
+from tune.artefacts.storage import model_folder, storage_of, store_in
 
 
 @pytest.fixture(autouse=True)

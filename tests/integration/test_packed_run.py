@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
+from tune.commands.run import execute_study, prepare
 from tune.engine import Message, Node, SerialEngine
-from tune.ledger import Ledger
-from tune.run_command import execute_study, prepare
-from tune.study import load_study
+from tune.ledger.ledger import Ledger
+from tune.spec.study import load_study
 
 STUDY = """
 name = "small"

@@ -16,7 +16,7 @@ from tests.drills.invariants import differences, finished, num_epochs, violation
 from tests.drills.playing import start_driver
 from tests.integration.test_run_cluster import STORE_BYTES, kill_session, wait_for, write_corpus
 from tests.integration.test_run_on_s3 import STUDY
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 PORT = 6379
 HEALTH = {

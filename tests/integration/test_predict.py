@@ -11,7 +11,7 @@ from lai_net.config import Phase
 from lai_net.extraction import Extraction
 from tests.integration.conftest import Run
 from tests.integration.untrained import TEXTS
-from tune.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger, TrialRow
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
-from tune.result_import import import_csv
-from tune.results import SCORES, TASKS
-from tune.study import load_study
+from tune.results.importing import import_csv
+from tune.results.table import SCORES, TASKS
+from tune.spec.study import load_study
 
 pytestmark = pytest.mark.slow
 

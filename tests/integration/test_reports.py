@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis.report import write_report
-from tune.ledger import Ledger
-from tune.result_import import import_csv
+from tune.ledger.ledger import Ledger
+from tune.results.importing import import_csv
 
 REPORTS = Path(__file__).parents[2] / "reports"
 BENCHMARKS = REPORTS.parent / "docs" / "benchmarks"

@@ -20,7 +20,7 @@ import pytest
 from lai_net.corpora.embedded import generate_splits
 from lai_net.schema import Document, Entity
 from tests.drills.invariants import num_epochs
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 REPOSITORY = Path(__file__).parents[2]
 STORE_BYTES = 80 * 10**6

@@ -6,12 +6,12 @@ import pytest
 import typer
 
 from lai_net.errors import InputError
+from tune.commands.run import Prepared, execute_study, prepare
+from tune.commands.verify import _Repeated, compare, verify
 from tune.engine import Message, Task
 from tune.execution import Execution, Training
-from tune.ledger import Ledger
-from tune.run_command import Prepared, execute_study, prepare
+from tune.ledger.ledger import Ledger
 from tune.task_spec import spec_from_json
-from tune.verify_command import _Repeated, compare, verify
 
 STUDY = """
 name = "small"

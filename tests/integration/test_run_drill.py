@@ -15,7 +15,7 @@ import pytest
 from tests.drills.invariants import content, num_epochs, table
 from tests.drills.playing import start_driver
 from tests.drills.study import study_text
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 

@@ -21,9 +21,9 @@ from tests.integration.test_run_cluster import (  # noqa: F401
     wait_for,
     write_corpus,
 )
-from tune import run_command
-from tune.ledger import Ledger
-from tune.storage import store_in
+from tune.artefacts.storage import store_in
+from tune.commands import run as run_command
+from tune.ledger.ledger import Ledger
 
 STUDY = """
 name = "stored"

@@ -10,7 +10,7 @@ from analysis.frame import load
 from lai_net.errors import InputError
 from tests.integration.searching import GRID, HEAD, RE, attempts, drill, events, lai, run
 from tune.engine import Message
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
 from tune.task_spec import TrainSpec, spec_from_json
 

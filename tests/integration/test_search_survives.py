@@ -15,10 +15,10 @@ import pytest
 
 from lai_net.errors import InputError
 from tests.integration.searching import DRILL, HEAD, SEARCH, attempts, drill, events, folder, lai, run
+from tune.commands.run import execute_study
 from tune.engine import SerialEngine
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
-from tune.run_command import execute_study
 from tune.search.log import DecisionLog
 
 pytestmark = pytest.mark.usefixtures("fast_search")

@@ -11,8 +11,8 @@ import pytest
 from analysis.frame import read_results
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.table import compute_tables
-from tune.ledger import Ledger
-from tune.result_import import import_csv
+from tune.ledger.ledger import Ledger
+from tune.results.importing import import_csv
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis.frame import load
-from tune.ledger import Ledger
-from tune.result_import import import_csv
+from tune.ledger.ledger import Ledger
+from tune.results.importing import import_csv
 
 BASE = {
     "dataset": "SciERC", "phase": "NER", "task": "NER", "split": "test", "seed": 1, "gcn_layers": 1,

@@ -22,15 +22,15 @@ from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.preset import load_preset
 from lai_net.settings import with_settings
-from tune.baseline import PL_MARKER, as_pl_marker, model_of
-from tune.cells import with_representation
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
-from tune.result_import import import_csv
-from tune.results import long_table
-from tune.results import to_csv as long_to_csv
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import make_plan
+from tune.results.importing import import_csv
+from tune.results.table import long_table
+from tune.results.table import to_csv as long_to_csv
+from tune.spec.baseline import PL_MARKER, as_pl_marker, model_of
+from tune.spec.cells import with_representation
+from tune.spec.identity import evaluation_id
+from tune.spec.study import load_study
 
 BASE = load_preset("demo-ner")
 NO_GRAPH = with_settings(BASE, {"graph.layers": 0})

@@ -12,11 +12,11 @@ from analysis.findings import progress
 from analysis.frame import load, read_results
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
-from tune.cells import expand
-from tune.identity import evaluation_id, spec_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import PlannedTrial, make_plan
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import PlannedTrial, make_plan
+from tune.spec.cells import expand
+from tune.spec.identity import evaluation_id, spec_id
+from tune.spec.study import load_study
 
 STUDY = """
 name = "s"

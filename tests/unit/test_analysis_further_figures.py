@@ -25,8 +25,8 @@ from analysis.figures.speed import compute_speed
 from analysis.tables.rows import Row
 from analysis.tables.table import compute_tables
 from lai_net.errors import InputError
-from tune.curves import Epoch
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
+from tune.results.curves import Epoch
 from tune.search.candidate import Rules
 from tune.search.plan import SearchPlan
 from tune.search.state import Search

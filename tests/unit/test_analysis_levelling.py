@@ -13,8 +13,8 @@ from analysis.figures.drawing import ONE_COLUMN
 from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
 from analysis.frame import read_results
 from analysis.levelling import ConfigCurves, config_curves, levelling
-from tune.ledger import Ledger
-from tune.result_import import import_csv
+from tune.ledger.ledger import Ledger
+from tune.results.importing import import_csv
 
 STUDY = """
 name = "s"

@@ -22,11 +22,11 @@ from analysis.report import compose_report
 from analysis.retrain import train_command
 from analysis.tables.layout import Entry, Grid, Line
 from lai_net.config import active_settings
-from tune.cells import expand
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import make_plan
+from tune.spec.cells import expand
+from tune.spec.identity import evaluation_id
+from tune.spec.study import load_study
 
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&"
 STUDY = """

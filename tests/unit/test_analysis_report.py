@@ -19,7 +19,7 @@ import analysis
 from analysis.__main__ import app, main
 from analysis.report import write_report
 from lai_net.errors import InputError
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 STUDY = """
 name = "small"

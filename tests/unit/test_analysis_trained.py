@@ -6,7 +6,7 @@ import pytest
 
 from analysis.page import Page, render_page
 from analysis.trained import Value, description, trained
-from tune.study import Study, load_study
+from tune.spec.study import Study, load_study
 
 STUDY = """
 # What it is for: <b>bold</b>,

@@ -12,9 +12,9 @@ from lai_net.schema import Corpus
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.cases import Case, Workload, bucket, preset_cases, speed_cases, strata
 from tests.benchmarks.page import Bar, slug
-from tune.baseline import as_pl_marker
-from tune.cells import expand
-from tune.study import load_study
+from tune.spec.baseline import as_pl_marker
+from tune.spec.cells import expand
+from tune.spec.study import load_study
 
 
 @pytest.fixture(scope="module")

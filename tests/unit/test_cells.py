@@ -7,9 +7,9 @@ import pytest
 from lai_net.config import Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
-from tune.baseline import as_pl_marker, model_of
-from tune.cells import Cell, expand
-from tune.study import Study, load_study
+from tune.spec.baseline import as_pl_marker, model_of
+from tune.spec.cells import Cell, expand
+from tune.spec.study import Study, load_study
 
 HEAD = """
 name = "s"

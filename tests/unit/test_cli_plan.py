@@ -10,12 +10,12 @@ from typer.testing import CliRunner, Result
 
 from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
-from tune.cli import app
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import Contents, make_plan
-from tune.results import LONG_COLUMNS
-from tune.study import load_study
+from tune.commands.cli import app
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import Contents, make_plan
+from tune.results.table import LONG_COLUMNS
+from tune.spec.identity import evaluation_id
+from tune.spec.study import load_study
 
 
 def lai(*words: str | Path) -> Result:
@@ -177,7 +177,7 @@ def test_why_says_that_an_unfinished_trial_is_not_reused(path: Path, rows: list[
 def test_why_says_when_the_semantics_were_raised(
     path: Path, rows: list[TrialRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("tune.identity").identity.SEMANTICS, "NER", 2)
+    monkeypatch.setitem(__import__("tune.spec.identity").identity.SEMANTICS, "NER", 2)
     assert "what NER computes has changed" in lai("why", rows[0].trial_id, "--ledger", path).stdout
 
 
@@ -238,7 +238,7 @@ def test_plan_on_a_cluster_that_is_not_there_is_one_line() -> None:
 
 def test_plan_loads_neither_torch_nor_ray_nor_pandas() -> None:
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom tune.cli import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom tune.commands.cli import app\n"
         "assert CliRunner().invoke(app, ['plan', 'paper-ade', '--json']).exit_code == 0\n"
         "print([name for name in ('torch', 'ray', 'pandas', 'pyarrow', 'optuna') if name in sys.modules])"
     )

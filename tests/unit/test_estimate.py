@@ -8,12 +8,12 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.engine import Node
-from tune.estimate import Estimate, estimate, estimate_lines
-from tune.identity import spec_id
-from tune.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
+from tune.forecast.estimate import Estimate, estimate, estimate_lines
+from tune.ledger.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
 from tune.packing.shape import shape_id
-from tune.plan import PlannedTrial
-from tune.study import Resources
+from tune.planning.plan import PlannedTrial
+from tune.spec.identity import spec_id
+from tune.spec.study import Resources
 
 CONFIG = with_settings(TrialConfig(phase="NER"), {"training.epochs": 4})
 

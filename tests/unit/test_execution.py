@@ -9,9 +9,9 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, failure
 from tune.execution import Evaluating, Execution, Training, open_jobs
-from tune.identity import SEMANTICS, evaluation_id
-from tune.ledger import Ledger, TrialRow
-from tune.plan import EvaluationJob, Job, Jobs
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.plan import EvaluationJob, Job, Jobs
+from tune.spec.identity import SEMANTICS, evaluation_id
 from tune.task_spec import CorpusSource, spec_from_json
 
 

@@ -22,8 +22,8 @@ from lai_net.config import (
 )
 from lai_net.schema import Labels
 from lai_net.settings import with_settings
-from tune import identity
-from tune.identity import config_id, evaluation_id, settings_id, spec_id, trial_id
+from tune.spec import identity
+from tune.spec.identity import config_id, evaluation_id, settings_id, spec_id, trial_id
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "identity.json"
 NER = TrialConfig(

@@ -13,17 +13,17 @@ from analysis.__main__ import app
 from analysis.frame import read_results
 from analysis.report import write_report
 from lai_net.errors import InputError
-from tune.curves import CURVE_COLUMNS, curves_to_csv, read_curves
-from tune.imported import imported_trials, lines_on_imported
-from tune.ledger import EvaluationRow, Ledger
-from tune.plan import Jobs, Plan, make_plan
+from tune.commands.verify import verify
+from tune.forecast.summary import summarize
+from tune.ledger.ledger import EvaluationRow, Ledger
+from tune.planning.plan import Jobs, Plan, make_plan
+from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
-from tune.result_import import import_csv
-from tune.results import SCORES, TASKS, long_table, to_csv
-from tune.study import Study, load_study
-from tune.summary import summarize
-from tune.trained_model import trained_model_folder
-from tune.verify_command import verify
+from tune.results.curves import CURVE_COLUMNS, curves_to_csv, read_curves
+from tune.results.imported import imported_trials, lines_on_imported
+from tune.results.importing import import_csv
+from tune.results.table import SCORES, TASKS, long_table, to_csv
+from tune.spec.study import Study, load_study
 
 STUDY = """
 name = "grown"

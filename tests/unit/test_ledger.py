@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tune.ledger import EvaluationRow, Ledger, SearchEvent, TrialRow
-from tune.ledger_file import is_being_written
+from tune.ledger.file import is_being_written
+from tune.ledger.ledger import EvaluationRow, Ledger, SearchEvent, TrialRow
 
 TRIAL = TrialRow(
     trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", phase="NER", fold=None, seed=1,
@@ -195,7 +195,7 @@ def test_second_writer_gets_one_clear_line_and_leaves_the_first_alone(ledger: Le
 def test_lock_is_free_after_close_and_after_a_kill(path: Path) -> None:
     Ledger.open(path).close()
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom tune.ledger import Ledger\n"
+        "import sys, time\nfrom pathlib import Path\nfrom tune.ledger.ledger import Ledger\n"
         "ledger = Ledger.open(Path(sys.argv[1]))\nledger.record_imported({'k': {'a': 1}})\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )

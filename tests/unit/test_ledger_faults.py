@@ -10,12 +10,12 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
-from tune import ledger_file
 from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution, Training
-from tune.ledger import Ledger, TrialRow
-from tune.ledger_file import is_on_network
-from tune.plan import Job
+from tune.ledger import file as ledger_file
+from tune.ledger.file import is_on_network
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.plan import Job
 from tune.task_spec import CorpusSource
 
 ASSETS = Path(__file__).parents[1] / "assets"

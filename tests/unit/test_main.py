@@ -13,7 +13,7 @@ import typer
 import analysis.__main__ as command
 from lai_net import __version__
 from lai_net.errors import InputError
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 
 
 def sqlite_defect() -> sqlite3.Error:

@@ -14,7 +14,7 @@ from lai_net.settings import with_settings
 from tests.benchmarks.packing import fewest_fills, outcome, pack, random_mix
 from tests.benchmarks.simulated import Maker, Rows, SimulatedEngine, Trial, probe_row
 from tune.engine import Message, Node, Placement, SerialEngine, Task, failure, is_out_of_memory
-from tune.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import AttemptRow, Ledger
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool, best_fill
 from tune.packing.shape import shape_id

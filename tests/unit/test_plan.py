@@ -8,11 +8,11 @@ import pytest
 
 from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import Contents, Jobs, Plan, make_plan
-from tune.study import load_study
-from tune.summary import summarize
+from tune.forecast.summary import summarize
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import Contents, Jobs, Plan, make_plan
+from tune.spec.identity import evaluation_id
+from tune.spec.study import load_study
 
 STUDY = """
 name = "s"

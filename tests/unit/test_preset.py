@@ -11,7 +11,7 @@ from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
 from lai_net.settings import doubts, with_settings
-from tune.baseline import as_pl_marker, model_of
+from tune.spec.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
     "frozen-ner"

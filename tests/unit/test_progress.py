@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 
 from lai_net.config import TrialConfig
+from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.execution import Training
-from tune.ledger import TrialRow
-from tune.plan import Job
-from tune.progress import ProgressSink
+from tune.ledger.ledger import TrialRow
+from tune.planning.plan import Job
 
 
 class Silent:

@@ -9,10 +9,10 @@ from lai_net.config import InputConfig, Phase, Representation, active_settings
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tests.unit.representing import FAMILIES, PHASES, config_of
-from tune.cells import Cell, expand
-from tune.identity import spec_id
-from tune.plan import make_plan
-from tune.study import load_study
+from tune.planning.plan import make_plan
+from tune.spec.cells import Cell, expand
+from tune.spec.identity import spec_id
+from tune.spec.study import load_study
 
 # --- identity --------------------------------------------------------------------------------------------
 

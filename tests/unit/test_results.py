@@ -10,12 +10,12 @@ import pytest
 
 from lai_net.config import TrialConfig, active_settings
 from lai_net.settings import with_settings
-from tune.baseline import as_pl_marker
-from tune.identity import SEMANTICS, evaluation_id, spec_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
-from tune.results import LONG_COLUMNS, ResultRow, long_table, to_csv, to_json, write_parquet
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import make_plan
+from tune.results.table import LONG_COLUMNS, ResultRow, long_table, to_csv, to_json, write_parquet
+from tune.spec.baseline import as_pl_marker
+from tune.spec.identity import SEMANTICS, evaluation_id, spec_id
+from tune.spec.study import load_study
 
 CONTRACT = (
     "trial_id, config_id, dataset, phase, task, split, seed, gcn_layers, gcn_heads, entity_filter, "

@@ -7,12 +7,12 @@ import pytest
 
 from lai_net.config import active_settings
 from lai_net.errors import InputError
-from tune.identity import evaluation_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
-from tune.result_import import import_csv
-from tune.results import LONG_COLUMNS, SCORES, long_table, to_csv
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import make_plan
+from tune.results.importing import import_csv
+from tune.results.table import LONG_COLUMNS, SCORES, long_table, to_csv
+from tune.spec.identity import evaluation_id
+from tune.spec.study import load_study
 
 HEADER = (
     "dataset,phase,task,split,seed,gcn_layers,gcn_heads,entity_filter,attention_mask,annotations,"

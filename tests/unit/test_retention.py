@@ -9,11 +9,11 @@ import pytest
 
 from analysis.__main__ import main
 from lai_net.errors import InputError
+from tune.commands.run import execute_study
 from tune.engine import Executor, Message, SerialEngine
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
+from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
-from tune.run_command import execute_study
-from tune.trained_model import trained_model_folder
 
 STUDY = """
 name = "{name}"

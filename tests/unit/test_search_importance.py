@@ -6,7 +6,7 @@ from lai_net.errors import InputError
 from tune.search.optuna_view import importances
 from tune.search.plan import plan_search
 from tune.search.state import Search
-from tune.study import load_study
+from tune.spec.study import load_study
 
 STUDY = """
 name = "s"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tune.cells import expand
 from tune.search.plan import SearchPlan, plan_search
-from tune.study import load_study
+from tune.spec.cells import expand
+from tune.spec.study import load_study
 
 STUDY = """
 name = "s"

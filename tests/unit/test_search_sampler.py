@@ -13,7 +13,7 @@ from lai_net.config import TrialConfig
 from tune.search.candidate import Told, combination
 from tune.search.sampler import SAMPLERS, Sampler
 from tune.search.space import make_space
-from tune.search_section import Domain
+from tune.spec.search import Domain
 
 FINITE = {
     "graph.layers": {"int": (0, 3)},

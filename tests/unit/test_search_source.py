@@ -8,18 +8,18 @@ import pytest
 from rich.console import Console
 
 from lai_net.config import TrialConfig
+from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.execution import Execution, Training
-from tune.ledger import Ledger, TrialRow
-from tune.plan import Job
-from tune.progress import ProgressSink
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.plan import Job
 from tune.schedule import Schedule
 from tune.search.candidate import Suggestion
 from tune.search.known import ledger_spread, selected_score
 from tune.search.plan import plan_search
 from tune.search.report import search_warnings
 from tune.search.source import SearchSource
-from tune.study import load_study
+from tune.spec.study import load_study
 from tune.task_spec import CorpusSource
 
 STUDY = """

@@ -11,7 +11,7 @@ from lai_net.errors import InputError
 from lai_net.settings import setting_names, with_settings
 from tune.search.sampler import distribution
 from tune.search.space import GATES, Space, make_space
-from tune.search_section import Domain
+from tune.spec.search import Domain
 
 BASE = TrialConfig(phase="NER")
 

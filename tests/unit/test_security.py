@@ -14,12 +14,12 @@ import pytest
 from analysis.__main__ import main
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from tune.artefacts import is_inside, is_one_name
+from tune.artefacts.port import is_inside, is_one_name
+from tune.artefacts.storage import check_storage, store_in
 from tune.execution import Execution
-from tune.ledger import Ledger, TrialRow
-from tune.storage import check_storage, store_in
-from tune.study import load_study
-from tune.trained_model import trained_model_folder
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.trained_model import trained_model_folder
+from tune.spec.study import load_study
 
 REPOSITORY = Path(__file__).parents[2]
 MODULES = [path for name in ("lai_net", "tune", "analysis") for path in (REPOSITORY / name).rglob("*.py")]
@@ -238,7 +238,7 @@ def test_secrets_of_the_environment_are_stored_nowhere(
     """A run that trains, one that fails, and the report on them."""
     import contextlib
 
-    from tune import run_command
+    from tune.commands import run as run_command
     from tune.engine import SerialEngine
     from tune.trainable import execute
 

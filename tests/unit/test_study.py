@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tune.study import load_study, study_names
+from tune.spec.study import load_study, study_names
 
 MINIMAL = 'name = "s"\nseeds = [3, 1]\n[[datasets]]\nname = "d"\n[datasets.ner]\npreset = "demo-ner"\n'
 

@@ -9,8 +9,8 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, Task, failure
 from tune.execution import Evaluating, Training
-from tune.ledger import TrialRow
-from tune.plan import Job
+from tune.ledger.ledger import TrialRow
+from tune.planning.plan import Job
 from tune.tracking import TrackingSink, callbacks_of, parse_trackers, tracking
 
 EPOCH = Message("epoch", {"epoch": 1, "loss": 0.5, "dev": {"f1": 0.25, "precision": 0.5, "recall": 0.125}})

@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 
 from lai_net.errors import InputError
-from tune.ledger import Ledger, TrialRow
-from tune.trained_model import trained_model_folder
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.trained_model import trained_model_folder
 
 
 def trial(trial_id: str) -> TrialRow:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-import tune.run_command
+import tune.commands.run
 from analysis.__main__ import main
 from analysis.decisions import decide_study
 from lai_net.errors import InputError
-from tune.cells import expand
 from tune.engine import Message, SerialEngine
-from tune.identity import spec_id
-from tune.ledger import Ledger
-from tune.results import long_table
-from tune.study import load_study
+from tune.forecast.until_decided import growing, look_counts, needed_trials
+from tune.ledger.ledger import Ledger
+from tune.results.table import long_table
+from tune.spec.cells import expand
+from tune.spec.identity import spec_id
+from tune.spec.study import load_study
 from tune.task_spec import TrainSpec, spec_from_json
-from tune.until_decided import growing, look_counts, needed_trials
 
 STUDY = """
 name = "grow"
@@ -132,7 +132,7 @@ def test_run_adds_seeds_to_what_is_open_alone_and_ends(
         engines.append(SerialEngine(execute))
         return contextlib.nullcontext(engines[-1])
 
-    monkeypatch.setattr(tune.run_command, "_ray_engine", engine)
+    monkeypatch.setattr(tune.commands.run, "_ray_engine", engine)
     ledger = tmp_path / "ledger.sqlite"
     words = ["run", str(study), "--ledger", str(ledger), "--until-decided"]
     for expected in (3, 3):  # the second call finds everything done
@@ -162,7 +162,7 @@ def test_the_studys_hours_are_for_all_rounds_together(
         hours.append(arguments[4])  # type: ignore[arg-type]
         return 0
 
-    monkeypatch.setattr(tune.run_command, "execute_study", execute_study)
+    monkeypatch.setattr(tune.commands.run, "execute_study", execute_study)
     study.write_text(STUDY + DECIDE + "[budget]\nhours = 1\n")
     with pytest.raises(SystemExit):
         main(["run", str(study), "--ledger", str(tmp_path / "l.sqlite"), "--until-decided"])
@@ -180,7 +180,7 @@ def test_a_bound_beyond_reason_is_refused(study: Path, capsys: pytest.CaptureFix
 def test_without_the_whole_command_it_is_refused(study: Path) -> None:
     from typer.testing import CliRunner
 
-    from tune.cli import app
+    from tune.commands.cli import app
 
     with pytest.raises(InputError, match="needs the statistics of the whole"):
         CliRunner().invoke(app, ["plan", str(study), "--until-decided"], catch_exceptions=False)

@@ -17,11 +17,11 @@ from analysis.tables.table import compute_table
 from analysis.variance import study_variance
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
-from tune.identity import evaluation_id, spec_id
-from tune.ledger import EvaluationRow, Ledger, TrialRow
-from tune.plan import make_plan
-from tune.results import long_table
-from tune.study import load_study
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import make_plan
+from tune.results.table import long_table
+from tune.spec.identity import evaluation_id, spec_id
+from tune.spec.study import load_study
 
 STUDY = """
 name = "s"

@@ -45,10 +45,10 @@ def check(
     ship_code: ShipOption = False,
 ) -> None:
     """Wait for the nodes of a cluster and look at each as `lai run` does; exit 2 if one is no good."""
+    from tune.artefacts.storage import storage_at
     from tune.cluster.connection import cluster
     from tune.cluster.gate import Needs, check_nodes, wait_for_nodes
     from tune.code_identity import code_identity
-    from tune.storage import storage_at
 
     with cluster(address, insecure=insecure_cluster, ship_code=ship_code):
         wait_for_nodes(nodes, patience_s=60 * wait_minutes)

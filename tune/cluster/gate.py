@@ -13,9 +13,9 @@ from typing import Any
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from tune import ray_environment  # noqa: F401 - ray reads it at its import
-from tune.artefacts import Storage
+from tune.artefacts.port import Storage
+from tune.artefacts.storage import reason, storage_at
 from tune.code_identity import code_identity
-from tune.storage import reason, storage_at
 
 # isort: split
 import ray

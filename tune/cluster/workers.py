@@ -13,7 +13,7 @@ import ray
 
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.artefacts import Storage
+from tune.artefacts.port import Storage
 from tune.cluster.connection import cluster
 from tune.cluster.features import ObjectStoreCarrier
 from tune.cluster.gate import Needs, check_nodes

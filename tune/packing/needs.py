@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tune.engine import Placement, is_out_of_memory
-from tune.ledger_rows import AttemptRow, ProbeRow
+from tune.ledger.rows import AttemptRow, ProbeRow
 from tune.packing.shares import UNITS, choose_sizes, needed_units, next_larger
 
 Place = tuple[str, str]

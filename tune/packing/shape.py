@@ -3,7 +3,7 @@
 from typing import Any
 
 from lai_net.config import TrialConfig, active_settings
-from tune.identity import digest
+from tune.spec.identity import digest
 
 _NO_MEMORY = {
     "training": (

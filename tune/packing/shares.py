@@ -8,7 +8,7 @@ hand need (docs/decisions/0015-packing.md).
 import math
 from collections.abc import Iterable, Sequence
 
-from tune.ledger_rows import ProbeRow
+from tune.ledger.rows import ProbeRow
 
 UNITS = 1000
 """Of one device."""

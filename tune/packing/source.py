@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tune.engine import Message, Placement, Source, Task, failure, is_out_of_memory
-from tune.ledger_rows import ProbeRow
+from tune.ledger.rows import ProbeRow
 from tune.packing.needs import Needs, too_large
 from tune.packing.pool import Pool
 from tune.packing.shares import UNITS

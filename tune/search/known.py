@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from lai_net.config import TrialConfig
-from tune.ledger import Ledger
-from tune.plan import Job
+from tune.ledger.ledger import Ledger
+from tune.planning.plan import Job
 from tune.search.candidate import Facts
 from tune.search.plan import SearchPlan
 from tune.search.rungs import pooled

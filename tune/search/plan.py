@@ -7,14 +7,14 @@ from typing import Any
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
-from tune.cells import base_config
-from tune.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
-from tune.plan import PlannedTrial
+from tune.planning.plan import PlannedTrial
 from tune.search.candidate import Rules
 from tune.search.rungs import bracket_weights, rung_epochs
 from tune.search.space import SELECTION_ENTITIES, Space, make_space
-from tune.search_section import SearchSpec
-from tune.study import DatasetSpec, Study
+from tune.spec.cells import base_config
+from tune.spec.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
+from tune.spec.search import SearchSpec
+from tune.spec.study import DatasetSpec, Study
 
 DECISIONS = 2
 """Raised by hand when a change of code decides or suggests otherwise, so that old logs are left alone."""

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from tune.ledger import AttemptRow, Ledger
-from tune.plan import Contents, Job, PlannedTrial, TrialKey
+from tune.ledger.ledger import AttemptRow, Ledger
+from tune.planning.plan import Contents, Job, PlannedTrial, TrialKey
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan

@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune.search.candidate import Suggestion, Told, combination
 from tune.search.space import Dimension, Params, Space
-from tune.search_section import Value
+from tune.spec.search import Value
 
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),

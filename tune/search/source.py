@@ -13,8 +13,8 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, Task
 from tune.execution import Evaluating, Execution, Training
-from tune.ledger import Ledger
-from tune.plan import Job
+from tune.ledger.ledger import Ledger
+from tune.planning.plan import Job
 from tune.schedule import Schedule
 from tune.search.candidate import Candidate
 from tune.search.known import known_result, ledger_spread, selected_score

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
-from tune.search_section import Domain, Value
+from tune.spec.search import Domain, Value
 
 GATES = (
     "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations", "input.attention_mask",

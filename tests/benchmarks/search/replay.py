@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.benchmarks.search.truth import Key, Truth
-from tune.identity import spec_id
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.rungs import pooled
 from tune.search.sampler import Sampler
 from tune.search.state import Search
-from tune.study import Study
+from tune.spec.identity import spec_id
+from tune.spec.study import Study
 
 SLOTS = 4
 

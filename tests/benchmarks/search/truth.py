@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tune.commands.run import execute_study
 from tune.engine import SerialEngine
-from tune.ledger import Ledger
+from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
-from tune.run_command import execute_study
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.report import read_search
-from tune.study import Study, load_study
+from tune.spec.study import Study, load_study
 
 STUDY = Path(__file__).with_name("truth.toml")
 NOISE_SEED, NUM_NOISY = 2, 30

@@ -1,0 +1,1 @@
+"""Checkpoints, models and features: in a shared folder or an object store."""

@@ -1,0 +1,177 @@
+"""Where a ledger's artefacts lie: `artifacts` beside it is a folder, a link to one, or names a store.
+
+A folder is shared by all who train or read, and is written to directly. An object store has neither renames
+nor locks (`tune.artefacts.object_store`); its URI is then the content of a file `artifacts`.
+"""
+
+import contextlib
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lai_net.errors import InputError
+from tune.artefacts.port import FEATURES, FOLDER, Attempt, Storage, attempt_name
+from tune.budget import size_gib
+
+_OWNER = "ledger.txt"
+
+
+@dataclass(frozen=True)
+class SharedFolder:
+    """A folder that all who train or read see under the same path: a `Storage`."""
+
+    root: Path
+
+    @property
+    def features(self) -> Path:
+        """See `Storage`."""
+        return self.root / FEATURES
+
+    def place(self, name: str = "") -> str:
+        """See `Storage`."""
+        return str(self.root / name)
+
+    @contextlib.contextmanager
+    def attempt(self, trial_id: str, number: int) -> Iterator[Attempt]:
+        """See `Storage`."""
+        folder, *earlier = (self.root / attempt_name(trial_id, n) for n in (number, *range(1, number)))
+        shutil.rmtree(folder, ignore_errors=True)  # left by a ledger that is gone: this number is ours
+        folder.mkdir(parents=True)
+        yield Attempt(folder, [path for path in earlier if path.exists()])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """See `Storage`."""
+        for name in names:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def size_gib(self) -> float:
+        """See `Storage`."""
+        return size_gib(self.root)
+
+    def read(self, name: str) -> str:
+        """See `Storage`."""
+        return (self.root / name).read_text(encoding="utf-8")
+
+    def write(self, name: str, text: str) -> None:
+        """See `Storage`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text, encoding="utf-8")
+
+    def remove(self, name: str) -> None:
+        """See `Storage`."""
+        (self.root / name).unlink(missing_ok=True)
+
+
+def storage_at(place: str) -> Storage:
+    """The storage at a path or a URI.
+
+    Raises:
+        InputError: a URI that nothing here can open.
+    """
+    if "://" not in place:
+        return SharedFolder(Path(place).resolve())
+    from tune.artefacts.object_store import ObjectStore
+
+    return ObjectStore(place)
+
+
+def model_folder(place: str) -> Path:
+    """A trained model's folder on this machine, to read; fetched where it lies in an object store.
+
+    Args:
+        place: ends in the names of a trial, an attempt and a folder below it.
+
+    Raises:
+        InputError: it is not in the store, or damaged.
+        OSError: the store cannot be reached.
+    """
+    if "://" not in place:
+        return Path(place)
+    from tune.artefacts.object_store import fetch_model
+
+    return fetch_model(place)
+
+
+def storage_of(ledger_folder: Path) -> Storage:
+    """Where the artefacts of a ledger lie.
+
+    Raises:
+        InputError: the file that names a store names none.
+    """
+    named = ledger_folder / FOLDER
+    return storage_at(named.read_text(encoding="utf-8").strip() if named.is_file() else str(named))
+
+
+def check_storage(ledger_folder: Path) -> None:
+    """Refuse a storage that is not there, before anything is trained.
+
+    Raises:
+        InputError: a link leads nowhere, or a store does not answer.
+    """
+    named = ledger_folder / FOLDER
+    if named.is_symlink() and not named.exists():
+        raise InputError(f"{named}: links to {named.readlink()}, which is not there; mount it, or remove it")
+    if named.is_file():
+        try:
+            storage_of(ledger_folder).read(_OWNER)
+        except OSError as error:
+            raise InputError(
+                f"{named}: names a store that does not answer ({reason(error)}); see to it and call again"
+            ) from error
+
+
+def store_in(place: str, ledger_folder: Path) -> None:
+    """Make `artifacts` in the ledger's folder lead to a storage, once and for all.
+
+    Args:
+        place: a folder that every node sees under the same path, or the URI of an object store. Each ledger
+            needs its own.
+        ledger_folder: rows of the ledger name artefacts relative to it.
+
+    Raises:
+        InputError: it cannot be written, is another ledger's, or there are artefacts elsewhere already.
+    """
+    named = ledger_folder / FOLDER
+    storage, held = storage_at(place), storage_of(ledger_folder)
+    target = SharedFolder(storage.root / FOLDER) if isinstance(storage, SharedFolder) else storage
+    if held == target and named.exists():
+        return
+    if named.exists() or named.is_symlink():
+        is_folder = isinstance(target, SharedFolder)
+        move = f"move them to {target.place('')} and make {named} a link to it"
+        raise InputError(
+            f"--storage {place}: the artefacts lie in {held.place('')} already; leave --storage out, or "
+            f"{move if is_folder else 'name another ledger'}"
+        )
+    try:
+        _claim(storage, place, f"{socket.gethostname()}:{ledger_folder.resolve()}\n")
+        ledger_folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(target, SharedFolder):
+            target.root.mkdir(exist_ok=True)
+            named.symlink_to(target.root, target_is_directory=True)
+        else:
+            named.write_text(f"{target.place('')}\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"--storage {place}: cannot be used ({reason(error)}); name another place"
+        ) from error
+
+
+def _claim(storage: Storage, place: str, owner: str) -> None:
+    """Leave the ledger's name in a storage: two ledgers would delete each other's attempts."""
+    try:
+        held = storage.read(_OWNER)
+    except FileNotFoundError:
+        held = owner
+    if held != owner:
+        raise InputError(
+            f"--storage {place}: is another ledger's, as {_OWNER} there says; name another place"
+        )
+    storage.write(_OWNER, owner)
+
+
+def reason(error: OSError) -> str:
+    """What the system, or a store's client at more length, says in one line."""
+    return error.strerror or next(iter(str(error).splitlines()), type(error).__name__)

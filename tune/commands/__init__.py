@@ -1,0 +1,1 @@
+"""What `lai` offers of this package."""

@@ -1,0 +1,86 @@
+"""How far a study is: its trials and end-to-end evaluations by state, and its best trials."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tune.failures import failure_lines, headline
+from tune.ledger.ledger import Ledger
+from tune.planning.plan import Plan
+from tune.results.imported import imported_trials
+from tune.results.table import current_evaluations
+from tune.spec.identity import evaluation_id
+
+STATES = ("planned", "running", "completed", "imported", "failed", "pruned")
+
+
+def state_word(state: str, *, is_running: bool) -> str:
+    """A state for people; what runs though nobody writes the ledger was interrupted."""
+    return "interrupted" if state == "running" and not is_running else state
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Counts by state.
+
+    Attributes:
+        trials: by dataset and phase.
+        evaluations: end to end: made, failed, to make.
+        failed: lines about what failed, and why.
+    """
+
+    trials: dict[tuple[str, str], Counter[str]]
+    evaluations: Counter[str]
+    failed: list[str]
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The trial with the highest F1 on dev (micro-averaged, protocol pure; RE between gold entities)."""
+
+    dataset: str
+    phase: str
+    trial_id: str
+    seed: int
+    f1: float
+
+
+def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
+    """Of each dataset and phase the best of a plan's trials, the first planned among equals."""
+    ids = {row.key: row.trial_id for row in ledger.trials()}
+    evaluations = current_evaluations(ledger)
+    best: dict[tuple[str, str], BestTrial] = {}
+    for trial in plan.trials:
+        trial_id, place = ids.get(trial.key, ""), (trial.dataset, trial.phase)
+        for row in evaluations.get(trial_id, ()):
+            f1 = row.dev_f1(trial.phase)
+            if f1 is not None and (place not in best or f1 > best[place].f1):
+                best[place] = BestTrial(*place, trial_id, trial.seed, f1)
+    return list(best.values())
+
+
+def take_stock(plan: Plan, ledger: Ledger) -> Standing:
+    """Count a plan's trials and evaluations against a ledger; matched by dataset, fold, seed and spec_id."""
+    attempts = ledger.all_attempts()
+    ids = {row.key: row.trial_id for row in ledger.trials()}
+    trials: dict[tuple[str, str], Counter[str]] = {}
+    imported = imported_trials(plan, ledger)
+    for trial in plan.trials:
+        own = attempts.get(ids.get(trial.key, ""))
+        state = own[-1].status if own else "imported" if trial.key in imported else "planned"
+        trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
+    planned = [attempts[name] for item in plan.trials if (name := ids.get(item.key, "")) in attempts]
+    failed = failure_lines(planned)
+    made = {row.evaluation_id: row for row in ledger.evaluations()}
+    evaluations: Counter[str] = Counter()
+    for item in plan.evaluations:
+        if item.upstream is None:
+            continue
+        pair = (ids.get(item.trial, ""), ids.get(item.upstream, ""))
+        row = made.get(evaluation_id(*pair, item.split, item.entities))
+        if row is None and {item.trial, item.upstream} & imported:
+            evaluations["imported"] += 1
+            continue
+        evaluations["to make" if row is None else "made" if row.error is None else "failed"] += 1
+        if row is not None and row.error is not None:
+            failed.append(f"failed: {pair[0]}+{pair[1]} ({item.split}) {headline(row.error, row.failure)}")
+    return Standing(trials, evaluations, failed)

@@ -1,0 +1,197 @@
+"""More seeds for the cells that are not decided, and for those alone.
+
+What is decided is statistics, which this package may not import: the composition root of `lai` hands a
+`Decider` to the commands. Here its verdicts become trials: of each open cell and its base, and for
+end-to-end relations of the NER trials they need.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lai_net.errors import InputError
+from tune.forecast.estimate import Estimate
+from tune.forecast.summary import SIGNIFICANCE, smallest_p, summarize
+from tune.ledger.ledger import Ledger, TrialKey
+from tune.planning.plan import Plan, make_plan
+from tune.spec.cells import Cell, expand
+from tune.spec.identity import spec_id
+from tune.spec.study import MAX_SEEDS, Decide, Study, with_all_seeds
+
+DECIDER = "lai.decider"
+"""Under this the composition root hands over the `Decider` in a command's context."""
+UntilDecidedOption = Annotated[
+    bool, typer.Option("--until-decided", help="Add seeds to the cells that cannot be told from their base.")
+]
+MaxSeedsOption = Annotated[
+    int | None,
+    typer.Option(min=2, max=MAX_SEEDS, help="Seeds of a cell at most; default: the study's [decide]."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Where a level's comparison with its base stands; scores in percent points of F1.
+
+    Attributes:
+        looks: seeds at each look that is planned.
+        state: different, equivalent, open (more seeds will be added) or exhausted (undecided at the end).
+        look: how many looks were made at it.
+        n: pairs of seeds at the last of them.
+        delta, ci_low, ci_high, p_adjusted: at that look; None before the first.
+        missing: seeds that the cell lacks for the next look.
+        base_missing: seeds that its base lacks.
+    """
+
+    dataset: str
+    phase: str
+    task: str
+    factor: str
+    level: str
+    base_level: str
+    looks: tuple[int, ...]
+    state: Literal["different", "equivalent", "open", "exhausted"]
+    look: int
+    n: int
+    delta: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_adjusted: float | None
+    missing: tuple[int, ...]
+    base_missing: tuple[int, ...]
+
+
+Decider = Callable[[Path, Study], Sequence[Decision]]
+"""Of a ledger's file and a study with `[decide]`; a file that is not there is an empty ledger."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What `lai plan --until-decided` says; `to_run` counts the trials that the next look waits for."""
+
+    max_seeds: int
+    step: int
+    min_effect: float
+    alpha: float
+    decisions: tuple[Decision, ...]
+    to_run: int
+    estimate: Estimate
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def decider_of(context: typer.Context) -> Decider:
+    """The decider that the composition root put into a command's context.
+
+    Raises:
+        InputError: the command runs without it.
+    """
+    if DECIDER not in context.meta:
+        raise InputError("--until-decided needs the statistics of the whole `lai` command; call `lai`")
+    decider: Decider = context.meta[DECIDER]
+    return decider
+
+
+def growing(study: Study, max_seeds: int | None, *, until_decided: bool) -> Study | None:
+    """The study with its `[decide]`, bounded by `max_seeds` where that is given; None where it does not grow.
+
+    Raises:
+        InputError: there is no bound, it is below the study's seeds, it bounds nothing, or the study is a
+            search.
+    """
+    if not until_decided:
+        if max_seeds is not None:
+            raise InputError("--max-seeds bounds what --until-decided adds; add that, or leave it out")
+        return None
+    if study.search is not None:
+        raise InputError(f"{study.file}: a search adds no seeds; `--until-decided` is for tables")
+    if max_seeds is None:
+        if study.decide is None:
+            raise InputError(
+                f"{study.file}: how many seeds at most? add --max-seeds N, or [decide] with max_seeds"
+            )
+        return study
+    if max_seeds < len(study.seeds):
+        raise InputError(f"--max-seeds must be at least the study's {len(study.seeds)}, but is {max_seeds}")
+    other = {} if study.decide is None else study.decide.model_dump()
+    return study.model_copy(update={"decide": Decide(**{**other, "max_seeds": max_seeds})})
+
+
+def look_counts(study: Study, comparisons: int) -> tuple[int, ...]:
+    """Seeds at each look: the study's own, then `step` more each time, the last look at `max_seeds`.
+
+    Early looks at which so few seeds could mark nothing are left out, since each look makes all others
+    stricter.
+    """
+    decide = _decide(study)
+    looks = (*range(len(study.seeds), decide.max_seeds, decide.step), decide.max_seeds)
+    while len(looks) > 1 and smallest_p(looks[0], comparisons * len(looks)) >= SIGNIFICANCE:
+        looks = looks[1:]
+    return looks
+
+
+def needed_trials(study: Study, decisions: Iterable[Decision]) -> set[TrialKey]:
+    """The trials that the open decisions wait for, done or not."""
+    cells = {(cell.dataset, cell.phase, cell.factor, cell.level): cell for cell in expand(study)}
+    keys: set[TrialKey] = set()
+    for item in decisions:
+        place = (item.dataset, item.phase, item.factor)
+        keys |= _keys(study, cells[*place, item.level], item.missing)  # type: ignore[index]
+        keys |= _keys(study, cells[*place, item.base_level], item.base_missing)  # type: ignore[index]
+    return keys
+
+
+def grow(study: Study, ledger: Ledger, decisions: Sequence[Decision]) -> Growth:
+    """What the next look costs; `study` has its `[decide]`."""
+    decide = _decide(study)
+    plan = _only(make_plan(with_all_seeds(study)), needed_trials(study, decisions))
+    summary = summarize(plan, ledger)
+    return Growth(
+        max_seeds=decide.max_seeds,
+        step=decide.step,
+        min_effect=decide.min_effect,
+        alpha=SIGNIFICANCE,
+        decisions=tuple(decisions),
+        to_run=summary.to_run,
+        estimate=summary.estimate,
+        warnings=tuple(_warnings(decisions)),
+    )
+
+
+def _keys(study: Study, cell: Cell, seeds: Sequence[int]) -> set[TrialKey]:
+    (folds,) = (dataset.fold_numbers for dataset in study.datasets if dataset.name == cell.dataset)
+    configs = [config for config in (cell.config, cell.upstream) if config is not None]
+    return {
+        (cell.dataset, fold, seed, spec_id(config)) for config in configs for seed in seeds for fold in folds
+    }
+
+
+def _only(plan: Plan, keys: set[TrialKey]) -> Plan:
+    evaluations = (item for item in plan.evaluations if {item.trial, item.upstream} <= keys | {None})
+    trials = (trial for trial in plan.trials if trial.key in keys)
+    return replace(plan, trials=tuple(trials), evaluations=tuple(evaluations))
+
+
+def _decide(study: Study) -> Decide:
+    if study.decide is None:
+        raise ValueError("a study without [decide]")
+    return study.decide
+
+
+def _warnings(decisions: Iterable[Decision]) -> Iterator[str]:
+    """Where even all the seeds could mark nothing."""
+    families = Counter((item.dataset, item.task, item.factor, item.looks) for item in decisions)
+    for (dataset, task, factor, looks), comparisons in families.items():
+        best_p = smallest_p(looks[-1], comparisons * len(looks))
+        if best_p >= SIGNIFICANCE:
+            yield (
+                f"{dataset} {task}, {factor}: {looks[-1]} seeds cannot show a difference: with {comparisons} "
+                f"comparisons the smallest p after Holm is {best_p:.3g}; raise max_seeds"
+            )

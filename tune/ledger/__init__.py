@@ -1,0 +1,1 @@
+"""The durable record of trials, attempts, epochs, evaluations and artefacts."""

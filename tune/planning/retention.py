@@ -1,0 +1,111 @@
+"""Which trained models of a study stay on disk, and when another may go: `budget.keep_models`."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import Job, Jobs
+from tune.spec.study import KeepModels
+
+STUDY, NOT_KEPT = "study", "not_kept"
+"""Keys of an attempt's provenance: the study whose run it is, and why its model is gone."""
+
+
+@dataclass
+class Retention:
+    """Tells which models nothing needs any more. What another study's run trained is never among them.
+
+    Attributes:
+        study: its name.
+        level: its `budget.keep_models`.
+        jobs: all trials and evaluations that it plans, done or not.
+        pinned: further trials whose models stay at every level: a search's RE takes entities from one.
+        fresh_seeds: of a search's confirmations, whose models "needed" keeps.
+    """
+
+    study: str
+    level: KeepModels
+    jobs: Jobs
+    pinned: frozenset[str] = frozenset()
+    fresh_seeds: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._open: dict[str, set[str]] = defaultdict(set)
+        self._own: dict[str, TrialRow] = {}
+        self.num_released = 0
+        self._best: dict[tuple[str, str], tuple[float, int, str]] = {}
+        self._order = {job.row.trial_id: number for number, job in enumerate(self.jobs.trials)}
+        self._upstream = {item.upstream_trial_id for item in self.jobs.evaluations}
+
+    @property
+    def why(self) -> str:
+        """What the ledger notes of a model that went."""
+        return f'budget.keep_models = "{self.level}" of study {self.study}'
+
+    def take_stock(self, ledger: Ledger) -> Iterator[str]:
+        """The trials whose models may go now, by what the ledger holds; called once, at the start."""
+        if self.level == "all":
+            return
+        for item in self.jobs.remaining(ledger).evaluations:
+            for trial_id in joined(item.trial_id, item.upstream_trial_id):
+                self._open[trial_id].add(item.evaluation_id)
+        newest = ledger.newest_attempts()
+        rows = {job.row.trial_id: job.row for job in self.jobs.trials}
+        for evaluation in ledger.each_evaluation():
+            self._rank(rows.get(evaluation.trial_id), evaluation)
+        for trial_id, row in rows.items():
+            if trial_id in newest and self._is_ours(newest[trial_id]):
+                self._own[trial_id] = row
+        yield from self._released(list(self._own))
+
+    def completed(self, job: Job, evaluations: Iterable[EvaluationRow]) -> Iterator[str]:
+        """The trials whose models may go once this one is trained, itself among them."""
+        if self.level == "all":
+            return
+        trial_id, place = job.row.trial_id, (job.row.dataset, job.row.phase)
+        _, _, before = self._best.get(place, (0.0, 0, trial_id))
+        self._own[trial_id] = job.row
+        for row in evaluations:
+            self._rank(job.row, row)
+            self._open[trial_id].discard(row.evaluation_id)
+        yield from self._released({before, trial_id})
+
+    def evaluated(self, row: EvaluationRow) -> Iterator[str]:
+        """The trials whose models may go after an evaluation; one that failed is still to be made."""
+        if self.level == "all" or row.error is not None:
+            return
+        trials = joined(row.trial_id, row.upstream_trial_id)
+        for trial_id in trials:
+            self._open[trial_id].discard(row.evaluation_id)
+        yield from self._released(trials)
+
+    def _released(self, trial_ids: Iterable[str]) -> Iterator[str]:
+        for trial_id in trial_ids:
+            if trial_id in self._own and not self._is_needed(self._own[trial_id]):
+                del self._own[trial_id]
+                self.num_released += 1
+                yield trial_id
+
+    def _is_needed(self, row: TrialRow) -> bool:
+        if self._open[row.trial_id] or row.trial_id in self.pinned:
+            return True
+        if self.level == "none":
+            return False
+        is_best = row.trial_id in self._best.get((row.dataset, row.phase), ())
+        return is_best or row.trial_id in self._upstream or row.seed in self.fresh_seeds
+
+    def _is_ours(self, attempt: AttemptRow) -> bool:
+        is_there = attempt.status == "completed" and NOT_KEPT not in attempt.provenance
+        return is_there and attempt.provenance.get(STUDY) == self.study
+
+    def _rank(self, row: TrialRow | None, evaluation: EvaluationRow) -> None:
+        """Note the best on dev of each dataset and phase; among equals the first planned, as `lai status`."""
+        if row is not None and (f1 := evaluation.dev_f1(row.phase)) is not None:
+            place, number = (row.dataset, row.phase), -self._order.get(row.trial_id, 0)
+            self._best[place] = max(self._best.get(place, (-1.0, 0, "")), (f1, number, row.trial_id))
+
+
+def joined(trial_id: str, upstream: str | None) -> tuple[str, ...]:
+    """The trials whose models an evaluation takes."""
+    return (trial_id,) if upstream is None else (trial_id, upstream)

@@ -1,0 +1,51 @@
+"""The model folder of a trial in a ledger, for `lai predict` and whoever else has a TRIAL_ID."""
+
+from pathlib import Path
+
+from lai_net.errors import InputError
+from tune.artefacts.port import FOLDER, Storage
+from tune.artefacts.storage import model_folder, reason, storage_of
+from tune.ledger.ledger import AttemptRow, Ledger
+from tune.planning.explanation import find_trial, state_of
+from tune.planning.retention import NOT_KEPT
+
+
+def trained_model_folder(trial_id: str, ledger: Path) -> Path:
+    """Where the best model of a trial lies.
+
+    Args:
+        trial_id: its id, or how that alone begins.
+        ledger: the ledger's file; artefacts lie in its folder, or are fetched.
+
+    Raises:
+        InputError: no such trial, one that is not completed, or one whose model is gone.
+    """
+    with Ledger.open(ledger, read_only=True) as opened:
+        row = find_trial(opened, trial_id)
+        attempts, state = opened.attempts(row.trial_id), state_of(opened, row)
+    if state != "completed":
+        raise InputError(
+            f"trial {row.trial_id} of {ledger} is {state} and has no trained model; name a completed one"
+        )
+    place = model_place(attempts[-1], storage_of(ledger.resolve().parent))
+    try:
+        folder = model_folder(place)
+    except OSError as error:
+        raise InputError(f"trial {row.trial_id}: {place} cannot be fetched ({reason(error)})") from error
+    if not (folder / "config.json").is_file():
+        raise InputError(f"trial {row.trial_id}: its model is no longer at {folder}; restore that folder")
+    return folder
+
+
+def model_place(attempt: AttemptRow, storage: Storage) -> str:
+    """Where the model of a completed attempt lies, for `tune.artefacts.storage.model_folder`.
+
+    Raises:
+        InputError: it was not kept.
+    """
+    if NOT_KEPT in attempt.provenance:
+        raise InputError(
+            f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
+            "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
+        )
+    return storage.place(attempt.artefacts["best"].removeprefix(f"{FOLDER}/"))

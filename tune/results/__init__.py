@@ -1,0 +1,1 @@
+"""The ledger's scores as tables, and tables from elsewhere as rows of a ledger."""

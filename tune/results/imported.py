@@ -1,0 +1,103 @@
+"""What imported results spare a study: the trials that it need not train.
+
+A run knows its trials by id, and so what was imported of them. A plan has no ids: there a row is known by
+what it says, unless the ledger has met its config. An import brings no model, so a trial that an evaluation
+still needs is trained all the same.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+from lai_net.config import active_settings
+from tune.ledger.ledger import Ledger, TrialKey
+from tune.planning.plan import Jobs, Plan, PlannedTrial, imported_ids
+from tune.results.table import config_values, representation_of
+
+_SAID = (
+    "dataset", "fold", "seed", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask",
+    "annotations", "model",
+)  # fmt: skip
+"""What every imported row says of its trial."""
+_OPEN = ("encoder", "selection", "epochs")
+"""What it may leave open."""
+
+
+def imported_trials(plan: Plan, ledger: Ledger) -> set[TrialKey]:
+    """The trials of a plan that count as done because of imported results alone."""
+    rows = list(_completed_rows(ledger))
+    if not rows:
+        return set()
+    keys = _keys_of(rows, plan, ledger)
+    made = {
+        (keys.get(row["trial_id"]), keys.get(row["upstream_trial_id"]), row["split"], row["entities"])
+        for row in rows
+    }
+    needed = {
+        key
+        for item in plan.evaluations
+        if (item.trial, item.upstream, item.split, item.entities) not in made
+        for key in (item.trial, item.upstream)
+    }
+    there = {keys[row["trial_id"]] for row in rows if row["trial_id"] in keys}
+    return (there & {trial.key for trial in plan.trials}) - needed
+
+
+def _keys_of(rows: list[dict[str, Any]], plan: Plan, ledger: Ledger) -> dict[str, TrialKey]:
+    """By trial_id the trial: as the ledger knows it, else the planned one of which the row may speak."""
+    known = ledger.trials()
+    keys = {row.trial_id: row.key for row in known}
+    taken = {row.key for row in known}
+    configs = {(row.dataset, row.fold, row.spec_id): row.config_id for row in known}
+    planned = {_said(values): (trial, values) for trial, values in _values_of(plan)}
+    for row in rows:
+        trial, values = planned.get(_said(row), (None, {}))
+        if trial is None or row["trial_id"] in keys or trial.key in taken:
+            continue
+        config = configs.get((trial.dataset, trial.fold, trial.spec_id))
+        is_it = config is None or row["config_id"] in (None, config)
+        if is_it and all(row[name] in (None, values[name]) for name in _OPEN):
+            keys[row["trial_id"]] = trial.key
+    return keys
+
+
+def _completed_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    return (row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed")
+
+
+def _values_of(plan: Plan) -> Iterator[tuple[PlannedTrial, dict[str, Any]]]:
+    by_config: dict[str, dict[str, Any]] = {}
+    for trial in plan.trials:
+        if trial.spec_id not in by_config:
+            epochs = {"epochs": trial.config.training.epochs}
+            by_config[trial.spec_id] = config_values(active_settings(trial.config)) | epochs
+        place = {"dataset": trial.dataset, "fold": trial.fold, "seed": trial.seed, "phase": trial.phase}
+        yield trial, by_config[trial.spec_id] | place
+
+
+def _said(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*(values[name] for name in _SAID), representation_of(values))
+
+
+def lines_on_imported(jobs: Jobs, training: Set[str], alike: Set[TrialKey], ledger: Ledger) -> Iterator[str]:
+    """What a run says of imported trials.
+
+    Args:
+        jobs: of the study.
+        training: ids of the trials that will be trained.
+        alike: the trials that a plan counted as done, by what imported rows say.
+        ledger: with the imported rows.
+    """
+    imported = imported_ids(ledger).trials
+    ran = {name for name, attempt in ledger.newest_attempts().items() if attempt.status == "completed"}
+    rows = [job.row for job in jobs.trials]
+    done = sum(row.trial_id in imported - training - ran for row in rows)
+    again = sum(row.trial_id in imported & training for row in rows)
+    others = sum(row.key in alike and row.trial_id in training - imported for row in rows)
+    if done:
+        yield f"imported trials that count as done: {done}"
+    if again:
+        why = "since evaluations need their models and an import brings none"
+        yield f"imported trials that are trained, {why}: {again}"
+    if others:
+        why = "corpus, encoder, a setting or what the code computes has changed"
+        yield f"trials that look like imported ones but have other ids ({why}), so they are trained: {others}"

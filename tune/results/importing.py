@@ -1,0 +1,184 @@
+"""Import of long tables from runs made elsewhere: every value checked, duplicates idempotent."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lai_net.errors import InputError
+from tune.ledger.ledger import AttemptRow, Ledger
+from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
+from tune.results.curves import curve_reports
+from tune.results.table import LONG_COLUMNS, SCORES, TASKS, representation_of
+
+_REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
+_DATASETS = {name.lower(): name for name in ("SciERC", "ADE", "ACE05", "CoNLL04")}
+_OUTCOME = (*SCORES, "status", "epochs", "wall_s", "device", "commit")
+"""What a run gives; everything else says which run it is."""
+_EVALUATED = ("task", "split", "entities", "protocol", "averaging", "upstream_trial_id")
+"""What tells the rows of one run apart."""
+_NOT_THE_CELL = (
+    *_OUTCOME, "trial_id", "config_id", "upstream_trial_id", "selection", "encoder", "representation",
+    "origin",
+)  # fmt: skip
+"""What tells rows of one cell and seed apart."""
+
+
+def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
+    """Store the rows of a long table (CSV) as imported; returns how many were new or newly completed.
+
+    `curves` is a file with learning curves of its trials (see `tune.results.curves`).
+
+    What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, micro
+    averages. In ADE the averaging stays open, since studies differ: such a row joins either. A factor that
+    does not exist is emptied: heads with 0 layers, the filter in RE; Vis. without annotations is inv. Trials
+    that the ledger itself completed are left out. A run that is not completed gives way once it is.
+
+    Raises:
+        InputError: `file:line` and what is wrong there; nothing is stored then.
+    """
+    rows = ledger.imported()
+    own = ledger.newest_attempts()
+    completed: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows.values():
+        if row["status"] == "completed":
+            completed[_values_but(row, _NOT_THE_CELL)].append(row)
+    for line, cells in read_csv(path, LONG_COLUMNS, _REQUIRED):
+        try:
+            row = _normalized(_checked(cells))
+            key = _values_but(row, _OUTCOME)
+            if _is_outdone(row, own.get(row["trial_id"])) or (key in rows and not _is_newer(row, rows[key])):
+                continue
+            if row["status"] == "completed":
+                _add(completed[_values_but(row, _NOT_THE_CELL)], row)
+            rows[key] = row
+        except InputError as error:
+            raise InputError(f"{path}:{line}: {error}") from error
+    outdated = _outdated(rows)
+    rows = {key: row for key, row in rows.items() if key not in outdated}
+    reports = [] if curves is None else curve_reports(curves, ledger, rows.values())
+    return ledger.record_imported(rows, outdated, reports)
+
+
+def _outdated(rows: Mapping[str, dict[str, Any]]) -> set[str]:
+    """Keys of rows that are not completed, though the same run has a completed row with all that they say."""
+    completed: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows.values():
+        if row["status"] == "completed":
+            completed[_values_but(row, _OUTCOME + _EVALUATED)].append(row)
+    return {
+        key
+        for key, row in rows.items()
+        if row["status"] != "completed"
+        and any(
+            all(row[name] in (None, other[name]) for name in _EVALUATED)
+            for other in completed[_values_but(row, _OUTCOME + _EVALUATED)]
+        )
+    }
+
+
+def _is_outdone(row: Mapping[str, Any], own: AttemptRow | None) -> bool:
+    """Whether the ledger knows as much of this trial by itself."""
+    return own is not None and (own.status == "completed" or row["status"] != "completed")
+
+
+def _is_newer(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a row replaces another of the same run.
+
+    Raises:
+        InputError: both are completed, and differ.
+    """
+    if other["status"] != "completed":
+        return True
+    names = [name for name in _OUTCOME if other[name] != row[name]]
+    if names and row["status"] == "completed":
+        raise InputError(f"the same run as another row, but with other {', '.join(names)}; keep one of them")
+    return False
+
+
+def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
+    """Add a row to those of its cell and seed.
+
+    Raises:
+        InputError: another one has other scores, so that no table could say which holds.
+    """
+    for other in others:
+        fits = representation_of(row) == representation_of(other) and all(
+            row[name] == other[name] or None in (row[name], other[name]) for name in ("encoder", "selection")
+        )
+        names = [name for name in SCORES if row[name] != other[name]]
+        if fits and names:
+            raise InputError(
+                f"the same cell and seed as another row (trial {other['trial_id'] or 'without id'}), but "
+                f"with other {', '.join(names)}; keep one of them, or two ledgers"
+            )
+    others.append(row)
+
+
+def _values_but(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    return json.dumps([row[name] for name in LONG_COLUMNS if name not in names])
+
+
+def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
+    row = parse_fields(cells, LONG_COLUMNS, _PARSERS)
+    is_completed = row["status"] in (None, "completed")
+    for name in ("dataset", "phase", "task", "seed", *(("split",) if is_completed else ())):
+        if row[name] is None:
+            raise InputError(f"{name} is empty; every row needs it")
+    if row["task"] not in TASKS[row["phase"]]:
+        raise InputError(f"task {row['task']} is not one of phase {row['phase']}")
+    if row["f1"] is None and is_completed:
+        raise InputError("f1 is empty; only a row whose status is not completed may lack it")
+    return row
+
+
+def _normalized(row: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {"status": "completed", "model": "LAI-Net"}
+    if row["f1"] is not None:
+        defaults |= {"entities": "predicted", "protocol": "pure"}
+        defaults |= {} if row["dataset"] == "ADE" else {"averaging": "micro"}
+    filled = {name: defaults.get(name) if value is None else value for name, value in row.items()}
+    filled["origin"] = "imported"
+    if filled["gcn_layers"] == 0:
+        filled["gcn_heads"] = None
+    if filled["phase"] == "RE":
+        filled["entity_filter"] = None
+    if filled["annotations"] is False and filled["attention_mask"] == "vis":
+        filled["attention_mask"] = "inv"
+    return filled
+
+
+def _dataset(text: str) -> str:
+    spelled = _DATASETS.get(text.lower(), text)
+    if text != spelled:
+        raise ValueError(f"spelled {spelled}")
+    return text
+
+
+_PARSERS: Parsers = {
+    "dataset": _dataset,
+    "phase": one_of("NER", "RE"),
+    "task": one_of("NER", "RE", "RE+"),
+    "split": one_of("dev", "test"),
+    "seed": whole(0),
+    "gcn_layers": whole(0),
+    "gcn_heads": whole(1),
+    "entity_filter": truth,
+    "attention_mask": one_of("inv", "vis", "full"),
+    "annotations": truth,
+    "precision": number(1),
+    "recall": number(1),
+    "f1": number(1),
+    "status": one_of("running", "completed", "failed", "pruned"),
+    "epochs": whole(0),
+    "wall_s": number(math.inf),
+    "fold": whole(0),
+    "entities": one_of("predicted", "gold", "gold_typed_by_model"),
+    "protocol": one_of("pure", "plmarker"),
+    "averaging": one_of("micro", "macro"),
+    "selection": one_of("dev", "test"),
+    "model": one_of("LAI-Net", "PL-Marker"),
+    "origin": one_of("run", "imported"),
+}

@@ -1,0 +1,302 @@
+"""The long results table: one row per evaluation and task, and what was imported from elsewhere."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from itertools import groupby, starmap
+from operator import attrgetter
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from lai_net.config import InputConfig
+from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
+from tune.planning.plan import SPLITS, TrialKey, make_plan
+from tune.search.plan import plan_search
+from tune.search.report import trial_keys
+from tune.spec.baseline import model_of_settings
+from tune.spec.identity import evaluation_id
+from tune.spec.study import Study, with_all_seeds
+
+LONG_COLUMNS = (
+    "trial_id", "config_id", "dataset", "phase", "task", "split", "seed", "gcn_layers", "gcn_heads",
+    "entity_filter", "attention_mask", "annotations", "precision", "recall", "f1", "status", "epochs",
+    "wall_s", "device", "commit", "fold", "entities", "protocol", "averaging", "selection", "encoder",
+    "model", "representation", "upstream_trial_id", "origin",
+)  # fmt: skip
+
+
+SCORES = ("precision", "recall", "f1")
+TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
+"""What is scored in a phase."""
+
+
+_SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
+"""In these the rows of one evaluation may differ."""
+_SHARED_COLUMNS = tuple(column for column in LONG_COLUMNS if column not in _SCORE_COLUMNS)
+_PLACES = {column: place for place, column in enumerate(_SHARED_COLUMNS + _SCORE_COLUMNS)}
+
+
+class ResultRow(Mapping[str, Any]):
+    """One row by `LONG_COLUMNS`; a value that does not exist is None.
+
+    `spec_id` and `upstream_spec_id` join it with the cells of a study; an imported row has them where a run
+    has planned its very trial here. A large table has hundreds of thousands: one takes a seventh of a
+    dictionary, since those of an evaluation share what they have in common.
+    """
+
+    __slots__ = ("_score", "_shared", "spec_id", "upstream_spec_id")
+
+    def __init__(
+        self, values: Mapping[str, Any], *, spec_id: str | None = None, upstream_spec_id: str | None = None
+    ) -> None:
+        self._shared = tuple(map(values.get, _SHARED_COLUMNS))
+        self._score = tuple(map(values.get, _SCORE_COLUMNS))
+        self.spec_id = spec_id
+        self.upstream_spec_id = upstream_spec_id
+
+    def scored(self, score: Mapping[str, Any]) -> "ResultRow":
+        """The same with what a score says: task, precision, recall, F1, protocol, averaging, status."""
+        row = copy(self)
+        row._score = tuple(starmap(score.get, zip(_SCORE_COLUMNS, self._score, strict=True)))
+        return row
+
+    def __getitem__(self, column: str) -> Any:
+        place = _PLACES[column] - len(_SHARED_COLUMNS)
+        return self._shared[place] if place < 0 else self._score[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LONG_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(LONG_COLUMNS)
+
+
+def representation_of(row: Mapping[str, Any]) -> Any:
+    """A row's representation; one that says none means annotated or, without annotations, enumerated."""
+    return row["representation"] or ("annotate" if row["annotations"] else "enumerate")
+
+
+def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
+    """All results in a fixed order, or those that a study plans.
+
+    A started trial without an evaluation has a row without scores, as an evaluation that failed has one a
+    task; evaluations by other semantics are left out. Of imported rows a study takes all that name one of
+    its datasets.
+    """
+    trials = {row.trial_id: row for row in ledger.trials()}
+    attempts = ledger.all_attempts()
+    epochs = ledger.epoch_counts()
+    seconds = ledger.epoch_times()
+    planned = None if study is None else _Planned(study, ledger)
+    rows: list[ResultRow] = []
+    # A trial's evaluations at a time: parsed, all of a large ledger's take more room than its rows.
+    for name, evaluations in _evaluations_by_trial(ledger, trials):
+        trial = trials[name]
+        if name not in attempts or (planned is not None and trial.key not in planned.trials):
+            continue
+        common = _trial_values(trial) | _run_values(attempts[name])
+        common |= {"epochs": epochs.get(name, 0), "wall_s": seconds.get(name)}
+        joined = [
+            (item, None if item.upstream_trial_id is None else trials[item.upstream_trial_id])
+            for item in evaluations
+        ]
+        if planned is not None:
+            joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
+        for item, upstream in joined:
+            rows.extend(_evaluation_rows(common, item, trial, upstream))
+        if not joined:
+            rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
+    names = None if study is None else {dataset.name for dataset in study.datasets}
+    specs: dict[str | None, str] = {name: trial.spec_id for name, trial in trials.items()}
+    rows += [
+        ResultRow(
+            row,
+            spec_id=specs.get(row.get("trial_id")),
+            upstream_spec_id=specs.get(row.get("upstream_trial_id")),
+        )
+        for row in _not_run_here(ledger.imported().values(), rows)
+        if names is None or row["dataset"] in names
+    ]
+    rows.sort(key=_Order())
+    return rows
+
+
+def _not_run_here(
+    imported: Iterable[Mapping[str, Any]], rows: Iterable[ResultRow]
+) -> Iterator[Mapping[str, Any]]:
+    """Imported rows without those of evaluations that the ledger made itself since."""
+    names = ("trial_id", "upstream_trial_id", "split", "entities")
+    imported = list(imported)
+    trials = {row.get("trial_id") for row in imported} - {None}
+    made = {tuple(map(row.get, names)) for row in rows if row["trial_id"] in trials and row["f1"] is not None}
+    return (row for row in imported if tuple(map(row.get, names)) not in made)
+
+
+def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
+    """By trial, the evaluations that today's code would make likewise."""
+    evaluations: dict[str, list[EvaluationRow]] = {}
+    for item in ledger.each_evaluation():
+        if _is_current(item):
+            evaluations.setdefault(item.trial_id, []).append(item)
+    return evaluations
+
+
+def _evaluations_by_trial(
+    ledger: Ledger, trials: Iterable[str]
+) -> Iterator[tuple[str, Sequence[EvaluationRow]]]:
+    """Every trial with its current evaluations (see `current_evaluations`), those without any last."""
+    rest = dict.fromkeys(trials)
+    current = filter(_is_current, ledger.each_evaluation(by_trial=True))
+    for name, group in groupby(current, key=attrgetter("trial_id")):
+        del rest[name]
+        yield name, tuple(group)
+    yield from ((name, ()) for name in rest)
+
+
+def _is_current(item: EvaluationRow) -> bool:
+    expected = evaluation_id(item.trial_id, item.upstream_trial_id, item.split, item.entities)
+    return item.evaluation_id == expected
+
+
+class _Planned:
+    """What a study plans, or a search has tried, by the keys that a ledger without its corpora knows."""
+
+    def __init__(self, study: Study, ledger: Ledger) -> None:
+        if study.search is not None:
+            self.trials = trial_keys(plan_search(study), ledger)
+            self._evaluations: set[tuple[TrialKey, TrialKey | None, str, str]] = {
+                (key, None, split, entities)
+                for key in self.trials
+                for split in SPLITS
+                for entities in ("predicted", "gold")  # NER's, RE's
+            }
+            return
+        plan = make_plan(with_all_seeds(study))
+        self.trials = {trial.key for trial in plan.trials}
+        self._evaluations = {
+            (item.trial, item.upstream, item.split, item.entities) for item in plan.evaluations
+        }
+
+    def has(self, trial: TrialRow, upstream: TrialRow | None, item: EvaluationRow) -> bool:
+        joined = None if upstream is None else upstream.key
+        return (trial.key, joined, item.split, item.entities) in self._evaluations
+
+
+def _run_values(attempts: Sequence[AttemptRow]) -> dict[str, Any]:
+    """How a trial ended, and where and by what code its attempts ran; uncommitted changes are `-dirty`."""
+    provenances = [attempt.provenance for attempt in attempts]
+    devices = [item.get("device") for item in provenances]
+    commits = [f"{item['commit']}-dirty" if item.get("dirty") else item.get("commit") for item in provenances]
+    return {
+        "status": attempts[-1].status,
+        "device": " + ".join(dict.fromkeys(filter(None, devices))) or None,
+        "commit": " + ".join(dict.fromkeys(filter(None, commits))) or None,
+    }
+
+
+def _trial_values(trial: TrialRow) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "config_id": trial.config_id,
+        "dataset": trial.dataset,
+        "phase": trial.phase,
+        "seed": trial.seed,
+        "fold": trial.fold,
+        "origin": "run",
+        **config_values(trial.config),
+    }
+
+
+def config_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the long table says of a config's active settings."""
+    inputs = InputConfig(**settings["input"])
+    return {
+        "gcn_layers": settings["graph"]["layers"],
+        "gcn_heads": settings["graph"].get("heads"),
+        "entity_filter": settings["filter"]["enabled"] if settings["phase"] == "NER" else None,
+        "attention_mask": settings["input"]["attention_mask"],
+        "annotations": inputs.is_annotated,
+        "selection": settings["training"]["selection"],
+        "encoder": settings["encoder"]["name"],
+        "model": model_of_settings(settings),
+        "representation": inputs.family,
+    }
+
+
+def _evaluation_rows(
+    common: Mapping[str, Any], item: EvaluationRow, trial: TrialRow, upstream: TrialRow | None
+) -> Iterator[ResultRow]:
+    values = {
+        **common,
+        "split": item.split,
+        "entities": item.entities,
+        "upstream_trial_id": item.upstream_trial_id,
+    }
+    plain = ResultRow(
+        values, spec_id=trial.spec_id, upstream_spec_id=None if upstream is None else upstream.spec_id
+    )
+    failed = [{"task": task, "status": "failed"} for task in TASKS[trial.phase]]
+    for score in item.scores if item.error is None else failed:
+        # Each parsed text is an object of its own: tens of megabytes in a large table.
+        yield plain.scored(
+            {name: intern(value) if isinstance(value, str) else value for name, value in score.items()}
+        )
+
+
+class _Order:
+    """Sorts by dataset, phase and factors, then by run; None sorts first.
+
+    Of rows that agree in all but the evaluation the keys share their first part: many rows, few trials.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str | float, ...], tuple[str | float, ...]] = {}
+
+    def __call__(self, row: ResultRow) -> tuple[Any, ...]:
+        texts = ("dataset", "phase", "model")
+        numbers = ("gcn_layers", "gcn_heads", "entity_filter")
+        rest = ("attention_mask", "annotations", "origin", "config_id")
+        last = ("split", "entities", "upstream_trial_id", "task", "protocol", "averaging", "trial_id")
+        run = (
+            *(str(row[name]) for name in texts),
+            *(-1 if row[name] is None else float(row[name]) for name in numbers),
+            *(str(row[name] or "") for name in rest),
+            *(-1 if row[name] is None else int(row[name]) for name in ("fold", "seed")),
+        )
+        return (self._runs.setdefault(run, run), *(str(row[name] or "") for name in last))
+
+
+def to_csv(rows: Sequence[ResultRow]) -> bytes:
+    """CSV as UTF-8; booleans as true and false, None empty."""
+    out = io.BytesIO()
+    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(LONG_COLUMNS)
+        for row in rows:
+            values = row.values()
+            writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+        text.flush()
+        return out.getvalue()
+
+
+def to_json(rows: Sequence[ResultRow]) -> bytes:
+    """A JSON list of objects; None is null."""
+    return json.dumps(list(map(dict, rows)), indent=1, allow_nan=False).encode() + b"\n"
+
+
+def write_parquet(rows: Sequence[ResultRow], path: Path) -> None:
+    """Write a Parquet file whose column types do not depend on which values are missing."""
+    import pyarrow as pa  # heavy, so only here
+    from pyarrow import parquet
+
+    kinds = {
+        **dict.fromkeys(LONG_COLUMNS, pa.string()),
+        **dict.fromkeys(("seed", "gcn_layers", "gcn_heads", "epochs", "fold"), pa.int64()),
+        **dict.fromkeys(("entity_filter", "annotations"), pa.bool_()),
+        **dict.fromkeys((*SCORES, "wall_s"), pa.float64()),
+    }
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(kinds.items()))
+    parquet.write_table(table, path)
