@@ -14,7 +14,7 @@ from tune.commands.cli import app
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import Contents, make_plan
 from tune.results.table import LONG_COLUMNS
-from tune.spec.identity import evaluation_id
+from tune.spec.identity import SEMANTICS, evaluation_id
 from tune.spec.study import load_study
 
 
@@ -177,7 +177,7 @@ def test_why_says_that_an_unfinished_trial_is_not_reused(path: Path, rows: list[
 def test_why_says_when_the_semantics_were_raised(
     path: Path, rows: list[TrialRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("tune.spec.identity").identity.SEMANTICS, "NER", 2)
+    monkeypatch.setitem(SEMANTICS, "NER", 2)
     assert "what NER computes has changed" in lai("why", rows[0].trial_id, "--ledger", path).stdout
 
 
