@@ -106,10 +106,10 @@ def _by_seed(cell: CellResults, curves: Curves, num_epochs: int) -> Iterator[tup
 
 
 def _whole(row: Mapping[str, object], curves: Curves, num_epochs: int) -> tuple[float, ...]:
-    """A trial's dev F1 after each epoch; empty where one is missing."""
+    """A trial's dev F1 after each epoch; empty where one is missing, or it was trained for others."""
     f1 = {epoch.epoch: epoch.f1 for epoch in curves.get(str(row["trial_id"]), ())}
     whole = [100 * value for number in range(1, num_epochs + 1) if (value := f1.get(number)) is not None]
-    return tuple(whole) if len(whole) == num_epochs else ()
+    return tuple(whole) if len(whole) == len(f1) == num_epochs else ()
 
 
 def levelling(configs: Sequence[ConfigCurves]) -> list[Levelling]:

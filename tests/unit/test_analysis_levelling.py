@@ -44,12 +44,15 @@ def with_curves(imported: Any, rows: list[dict[str, Any]], curves: Curves, folds
 
 
 def test_a_config_has_the_whole_curves_of_its_completed_trials_once(imported: Any, result_row: Any) -> None:
-    rows = [result_row(0.6, seed=seed, trial_id=f"b{seed}") for seed in (1, 2, 3)]
+    rows = [result_row(0.6, seed=seed, trial_id=f"b{seed}") for seed in (1, 2, 3, 4)]
     rows += [result_row(0.5, seed=1, trial_id="l", gcn_layers=0, gcn_heads="")]
-    curves = {"b1": (0.1, 0.2, 0.3), "b2": (0.2, 0.3, 0.5), "b3": (0.2, 0.3), "l": (0.1, 0.1, 0.4)}
+    curves = {"b1": (0.1, 0.2, 0.3), "b2": (0.2, 0.3, 0.5), "b3": (0.2, 0.3), "l": (0.1, 0.1, 0.4),
+              "b4": (0.1, 0.2, 0.3, 0.4)}  # fmt: skip
     other, base = config_curves(with_curves(imported, rows, curves))
     assert (base.dataset, base.phase, base.is_base, other.is_base) == ("SciERC", "NER", True, False)
-    assert base.by_seed == {1: pytest.approx((10, 20, 30)), 2: pytest.approx((20, 30, 50))}, "b3 lacks one"
+    assert base.by_seed == {1: pytest.approx((10, 20, 30)), 2: pytest.approx((20, 30, 50))}, (
+        "b3 lacks one, b4 has more"
+    )
     assert other.by_seed == {1: pytest.approx((10, 10, 40))}
 
 
