@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -110,6 +111,20 @@ def test_a_model_is_fetched_once_and_known_by_its_content(
     assert own_copies.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_kill_while_an_old_model_is_removed_leaves_none_that_is_half_there(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, best__model="one")
+    folder = model_folder(store.place("t/attempt-1/best"))
+    os.utime(folder.parent, (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            model_folder(store.place("t/attempt-1/best"))
+    assert not folder.parent.exists()
+    assert (model_folder(store.place("t/attempt-1/best")) / "model").read_text() == "one"
+
+
 @pytest.mark.parametrize("num_others", [0, 20])
 def test_deleting_leaves_the_rest(store: ObjectStore, num_others: int) -> None:
     publish(store, best__model="one")
@@ -130,6 +145,9 @@ def test_a_ledger_names_its_store_and_no_other_takes_it(s3: S3, tmp_path: Path) 
     assert storage_of(tmp_path / "a") == ObjectStore(s3.uri)
     with pytest.raises(InputError, match="another ledger's"):
         store_in(s3.uri, tmp_path / "b")
+    (tmp_path / "b" / "artifacts").touch()
+    with pytest.raises(InputError, match=r"artifacts: names no store; write its URI there"):
+        storage_of(tmp_path / "b")
     with pytest.raises(InputError, match=r"lie in s3://.*/study already"):
         store_in(str(tmp_path / "c"), tmp_path / "a")
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -253,9 +252,12 @@ def _own_folder(name: str) -> Path:
 def _remove_old(folder: Path) -> None:
     """Remove what killed processes left, and models that nobody has asked for of late."""
     for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
+        with contextlib.suppress(OSError):  # another process was faster
             if time.time() - path.stat().st_mtime > _KEPT_S:
-                shutil.rmtree(path, ignore_errors=True)
+                with _temporary_folder(
+                    folder
+                ) as going:  # under its own name whole or gone, also after a kill
+                    path.rename(going / path.name)
 
 
 @contextlib.contextmanager

@@ -101,7 +101,12 @@ def storage_of(ledger_folder: Path) -> Storage:
         InputError: the file that names a store names none.
     """
     named = ledger_folder / FOLDER
-    return storage_at(named.read_text(encoding="utf-8").strip() if named.is_file() else str(named))
+    if not named.is_file():
+        return storage_at(str(named))
+    place = named.read_text(encoding="utf-8", errors="replace").strip()
+    if "://" not in place:  # a kill while it was written leaves it empty
+        raise InputError(f"{named}: names no store; write its URI there, or remove it and give --storage")
+    return storage_at(place)
 
 
 def check_storage(ledger_folder: Path) -> None:
