@@ -164,6 +164,20 @@ def test_a_new_re_level_trains_the_base_whose_entities_it_takes(place: Place) ->
     )
 
 
+def test_a_table_cut_down_to_one_task_leaves_the_relations_to_make(place: Place) -> None:
+    table = pd.read_csv(place.long)
+    part = place.folder / "part.csv"
+    table[table["task"] != "RE+"].to_csv(part, index=False)
+    place.ledger = place.folder / "part.sqlite"
+    with Ledger.open(place.ledger) as ledger:
+        import_csv(part, ledger)
+    study = place.study()
+    planned = place.planned(study)
+    trained, _ = place.to_train(study)
+    assert sum(" RE " in name for name in trained) == 6
+    assert planned == (12 - len(trained), len(trained))
+
+
 def test_another_setting_is_known_by_its_id(place: Place) -> None:
     study = place.study('preset = "demo-re"', 'preset = "demo-re"\nset = { "training.head_lr" = 0.5 }')
     assert place.planned(study) == (12, 0), "rows do not say the learning rate"

@@ -11,7 +11,7 @@ from analysis.__main__ import main
 from lai_net.errors import InputError
 from tune.commands.run import execute_study
 from tune.engine import Executor, Message, SerialEngine
-from tune.ledger.ledger import Ledger
+from tune.ledger.ledger import EvaluationRow, Ledger
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
 
@@ -141,6 +141,19 @@ def test_none_stays_and_what_needs_one_says_so(place: Place, capsys: pytest.Capt
 
 def test_a_setting_made_later_holds_for_what_the_study_trained_before(place: Place) -> None:
     place.run("all", layers=(0, 1))
+    assert place.run("needed") == 0
+    assert place.kept() == {("NER", 1, 0), ("NER", 2, 0), ("RE", 1, 0)}
+
+
+def test_the_best_is_not_the_best_of_what_earlier_code_computed(place: Place) -> None:
+    place.run("all")
+    outdated = EvaluationRow(
+        evaluation_id="by earlier semantics", trial_id=place.trial_id("NER", 0), upstream_trial_id=None,
+        split="dev", entities="predicted",
+        scores=[{"task": "NER", "protocol": "pure", "averaging": "micro", "f1": 0.99}],
+    )  # fmt: skip
+    with Ledger.open(place.ledger) as ledger:
+        ledger.record_evaluation(outdated)
     assert place.run("needed") == 0
     assert place.kept() == {("NER", 1, 0), ("NER", 2, 0), ("RE", 1, 0)}
 

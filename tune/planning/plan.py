@@ -8,20 +8,23 @@ RE with the base first (end-to-end evaluations wait for it), and the folds of on
 that trials of equal shape follow each other.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lai_net.config import EntitySource, Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.ledger.ledger import TrialKey as TrialKey
 from tune.spec.cells import Cell, expand
 from tune.spec.identity import config_id, evaluation_id, spec_id, trial_id
 from tune.spec.study import Study
 
 SPLITS = ("dev", "test")
+TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
+"""What is scored in a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +115,29 @@ class ImportedIds(NamedTuple):
     evaluations: frozenset[str]
 
 
-def imported_ids(ledger: Ledger) -> ImportedIds:
-    """What is imported, as far as its rows have ids."""
+def is_current(row: EvaluationRow) -> bool:
+    """Whether today's code would make an evaluation likewise."""
+    return row.evaluation_id == evaluation_id(row.trial_id, row.upstream_trial_id, row.split, row.entities)
+
+
+def imported_rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """Completed imported rows that have ids; without those of an evaluation that lacks one of its tasks."""
     rows = [row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed"]
+    tasks: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        tasks[_evaluation_of(row)].add(row["task"])
+    return [row for row in rows if tasks[_evaluation_of(row)].issuperset(TASKS[row["phase"]])]
+
+
+def imported_ids(ledger: Ledger) -> ImportedIds:
+    """The ids in `imported_rows`."""
+    rows = imported_rows(ledger)
+    return ImportedIds(frozenset(row["trial_id"] for row in rows), frozenset(map(_evaluation_of, rows)))
+
+
+def _evaluation_of(row: Mapping[str, Any]) -> str:
     names = ("trial_id", "upstream_trial_id", "split", "entities")
-    return ImportedIds(
-        frozenset(row["trial_id"] for row in rows),
-        frozenset(evaluation_id(*(row[name] for name in names)) for row in rows),
-    )
+    return evaluation_id(*(row[name] for name in names))
 
 
 @dataclass(frozen=True)

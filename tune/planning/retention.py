@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
-from tune.planning.plan import Job, Jobs
+from tune.planning.plan import Job, Jobs, is_current
 from tune.spec.study import KeepModels
 
 STUDY, NOT_KEPT = "study", "not_kept"
@@ -52,7 +52,7 @@ class Retention:
                 self._open[trial_id].add(item.evaluation_id)
         newest = ledger.newest_attempts()
         rows = {job.row.trial_id: job.row for job in self.jobs.trials}
-        for evaluation in ledger.each_evaluation():
+        for evaluation in filter(is_current, ledger.each_evaluation()):
             self._rank(rows.get(evaluation.trial_id), evaluation)
         for trial_id, row in rows.items():
             if trial_id in newest and self._is_ours(newest[trial_id]):

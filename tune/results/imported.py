@@ -10,7 +10,7 @@ from typing import Any
 
 from lai_net.config import active_settings
 from tune.ledger.ledger import Ledger, TrialKey
-from tune.planning.plan import Jobs, Plan, PlannedTrial, imported_ids
+from tune.planning.plan import Jobs, Plan, PlannedTrial, imported_ids, imported_rows
 from tune.results.table import config_values, representation_of
 
 _SAID = (
@@ -24,7 +24,7 @@ _OPEN = ("encoder", "selection", "epochs")
 
 def imported_trials(plan: Plan, ledger: Ledger) -> set[TrialKey]:
     """The trials of a plan that count as done because of imported results alone."""
-    rows = list(_completed_rows(ledger))
+    rows = imported_rows(ledger)
     if not rows:
         return set()
     keys = _keys_of(rows, plan, ledger)
@@ -58,10 +58,6 @@ def _keys_of(rows: list[dict[str, Any]], plan: Plan, ledger: Ledger) -> dict[str
         if is_it and all(row[name] in (None, values[name]) for name in _OPEN):
             keys[row["trial_id"]] = trial.key
     return keys
-
-
-def _completed_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    return (row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed")
 
 
 def _values_of(plan: Plan) -> Iterator[tuple[PlannedTrial, dict[str, Any]]]:

@@ -13,11 +13,11 @@ from typing import Any
 
 from lai_net.config import InputConfig
 from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
-from tune.planning.plan import SPLITS, TrialKey, make_plan
+from tune.planning.plan import SPLITS, TrialKey, is_current, make_plan
+from tune.planning.plan import TASKS as TASKS
 from tune.search.plan import plan_search
 from tune.search.report import trial_keys
 from tune.spec.baseline import model_of_settings
-from tune.spec.identity import evaluation_id
 from tune.spec.study import Study, with_all_seeds
 
 LONG_COLUMNS = (
@@ -29,8 +29,6 @@ LONG_COLUMNS = (
 
 
 SCORES = ("precision", "recall", "f1")
-TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
-"""What is scored in a phase."""
 
 
 _SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
@@ -139,7 +137,7 @@ def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
     """By trial, the evaluations that today's code would make likewise."""
     evaluations: dict[str, list[EvaluationRow]] = {}
     for item in ledger.each_evaluation():
-        if _is_current(item):
+        if is_current(item):
             evaluations.setdefault(item.trial_id, []).append(item)
     return evaluations
 
@@ -149,16 +147,11 @@ def _evaluations_by_trial(
 ) -> Iterator[tuple[str, Sequence[EvaluationRow]]]:
     """Every trial with its current evaluations (see `current_evaluations`), those without any last."""
     rest = dict.fromkeys(trials)
-    current = filter(_is_current, ledger.each_evaluation(by_trial=True))
+    current = filter(is_current, ledger.each_evaluation(by_trial=True))
     for name, group in groupby(current, key=attrgetter("trial_id")):
         del rest[name]
         yield name, tuple(group)
     yield from ((name, ()) for name in rest)
-
-
-def _is_current(item: EvaluationRow) -> bool:
-    expected = evaluation_id(item.trial_id, item.upstream_trial_id, item.split, item.entities)
-    return item.evaluation_id == expected
 
 
 class _Planned:
