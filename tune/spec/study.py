@@ -211,7 +211,7 @@ class Budget(Section):
             dataset and phase, those whose entities RE takes, and a search's confirmations; or "none", for a
             study that will not grow. A model goes once all evaluations are recorded that the study plans with
             it, also where this study's run trained it before this was set; never that of another study's run,
-            nor of one that did not note its study (ledgers before version 6).
+            nor of one older than this setting.
         stall_minutes: without a word from a running trial, after which its worker is killed and the trial is
             tried again. It must be longer than an epoch or an evaluation takes.
     """
