@@ -21,6 +21,8 @@ _ANY_MODEL = ("dataset", "phase")
 """The factor columns that PL-Marker has, too: it has no graph, filter, mask or annotations to compare."""
 VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
 """These must be as shown, or left open by an imported row."""
+_TRAINED = ("encoder", "model", "selection")
+"""Those of them that a config settles, under whatever path it had its encoder."""
 
 
 def places(study: Study) -> Iterator["Place"]:
@@ -86,7 +88,8 @@ class Place:
         upstream = {self.upstream} if row["status"] == "completed" else {self.upstream, None}
         if row.spec_id is not None and row.upstream_spec_id not in upstream:
             return False
-        return all(self.agrees(row, name) for name in VIEW_COLUMNS)
+        columns = (name for name in VIEW_COLUMNS if row.spec_id is None or name not in _TRAINED)
+        return all(self.agrees(row, name) for name in columns)
 
     def agrees(self, row: ResultRow, column: str) -> bool:
         """Whether a column of a row is as here. A trial without scores stands for all tasks of its phase."""

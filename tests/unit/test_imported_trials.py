@@ -20,9 +20,10 @@ from tune.planning.plan import Jobs, Plan, make_plan
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
 from tune.results.curves import CURVE_COLUMNS, curves_to_csv, read_curves
-from tune.results.imported import imported_trials, lines_on_imported
+from tune.results.imported import imported_results, lines_on_imported
 from tune.results.importing import import_csv
 from tune.results.table import SCORES, TASKS, long_table, to_csv
+from tune.spec.identity import SEMANTICS
 from tune.spec.study import Study, load_study
 
 STUDY = """
@@ -66,11 +67,11 @@ class Place:
         """What `lai run` would train, in words, and what it says of the imported trials."""
         plan, jobs = make_plan(study), prepare(study, []).jobs
         with Ledger.open(self.ledger) as ledger:
-            alike = imported_trials(plan, ledger)
+            found = imported_results(plan, ledger)
             ledger.register_trials(job.row for job in jobs.trials)
             left = jobs.remaining(ledger)
             training = {job.row.trial_id for job in left.trials}
-            return list(map(str, left.trials)), list(lines_on_imported(jobs, training, alike, ledger))
+            return list(map(str, left.trials)), list(lines_on_imported(jobs, training, found, ledger))
 
     def planned(self, study: Study, *, by_ids: bool = False) -> tuple[int, int]:
         """`done` and `to_run` of `lai plan`, which says whether it knows the trials by their ids."""
@@ -178,6 +179,64 @@ def test_a_table_cut_down_to_one_task_leaves_the_relations_to_make(place: Place)
     assert planned == (12 - len(trained), len(trained))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "setting"),
+    [
+        ("protocol", "plmarker", '[report]\nprotocol = "plmarker"'),
+        ("averaging", "macro", 'averaging = "macro"'),
+    ],
+)
+def test_only_scores_that_the_tables_show_count(place: Place, column: str, value: str, setting: str) -> None:
+    file = place.folder / "other.csv"
+    pd.read_csv(place.long).assign(**{column: value}).to_csv(file, index=False)
+    place.ledger = place.folder / "other.sqlite"
+    with Ledger.open(place.ledger) as ledger:
+        import_csv(file, ledger)
+    why = "since the study's tables would not show their scores (dataset, protocol, averaging or code differ)"
+    study = place.study()
+    with Ledger.open(place.ledger, read_only=True) as ledger:
+        summary = summarize(make_plan(study), ledger)
+    assert (summary.done, summary.to_run) == (0, 12)
+    assert f"12 imported trials do not count as done, {why}" in summary.warnings
+    trained, said = place.to_train(study)
+    assert len(trained) == 12
+    assert said == [f"imported trials that are trained, {why}: 12"]
+    showing = (
+        place.study("[factors]", f"{setting}\n[factors]")
+        if column == "protocol"
+        else place.study('corpus = "embedded"', f'corpus = "embedded"\n{setting}')
+    )
+    assert place.planned(showing, by_ids=True) == (12, 0)
+    assert place.to_train(showing) == ([], ["imported trials that count as done: 12"])
+
+
+@pytest.mark.parametrize("raised", ["NER", "RE", "evaluation"])
+def test_what_was_imported_before_the_code_changed_does_not_count(
+    place: Place, raised: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = place.study()
+    monkeypatch.setitem(SEMANTICS, raised, SEMANTICS[raised] + 1)
+    with Ledger.open(place.ledger, read_only=True) as ledger:
+        summary = summarize(make_plan(study), ledger)
+    trained, _ = place.to_train(study)
+    phases = {"NER": ("NER", "RE"), "RE": ("RE",), "evaluation": ("NER", "RE")}[raised]
+    assert summary.to_run == len(trained)
+    assert {name.split()[1] for name in trained} >= set(phases)
+    (warning,) = (text for text in summary.warnings if "do not count as done" in text)
+    assert warning.startswith({"NER": "12 ", "RE": "6 ", "evaluation": "12 "}[raised])
+
+
+def test_an_encoder_that_lay_elsewhere_is_known_by_its_content(place: Place) -> None:
+    file = place.folder / "elsewhere.csv"
+    pd.read_csv(place.long).assign(encoder="/elsewhere/bert").to_csv(file, index=False)
+    place.ledger = place.folder / "elsewhere.sqlite"
+    with Ledger.open(place.ledger) as ledger:
+        import_csv(file, ledger)
+    study = place.study()
+    assert place.to_train(study) == ([], ["imported trials that count as done: 12"])
+    assert set(read_results(place.ledger, study.file).cells["state"]) == {"completed"}
+
+
 def test_another_setting_is_known_by_its_id(place: Place) -> None:
     study = place.study('preset = "demo-re"', 'preset = "demo-re"\nset = { "training.head_lr" = 0.5 }')
     assert place.planned(study) == (12, 0), "rows do not say the learning rate"
@@ -199,7 +258,7 @@ def test_another_setting_is_known_by_its_id(place: Place) -> None:
 def test_a_plan_counts_no_row_that_says_otherwise(place: Place, old: str, new: str) -> None:
     plan: Plan = make_plan(place.study(old, new))
     with Ledger.open(place.ledger, read_only=True) as ledger:
-        assert {key[3] for key in imported_trials(plan, ledger)} <= {
+        assert {key[3] for key in imported_results(plan, ledger).trials} <= {
             trial.spec_id for trial in plan.trials if trial.phase == "RE"
         }
 

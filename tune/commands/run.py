@@ -43,7 +43,7 @@ from tune.planning.plan import make_plan
 from tune.planning.retention import Retention
 from tune.preparation import Prepared, prepare
 from tune.provenance import wait_for_orphans
-from tune.results.imported import imported_trials, lines_on_imported
+from tune.results.imported import imported_results, lines_on_imported
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
 from tune.search.report import asked_jobs, result_lines, search_warnings
@@ -187,7 +187,7 @@ def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
 
 def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
     execution, ledger = runner.execution, runner.execution.ledger
-    alike = imported_trials(make_plan(prepared.study), ledger)
+    found = imported_results(make_plan(prepared.study), ledger)
     asked = prepared.jobs if prepared.keys is None else prepared.jobs.only(prepared.keys)
     ledger.register_trials([job.row for job in asked.trials])
     jobs = open_jobs(asked, ledger)
@@ -197,7 +197,7 @@ def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
         f"{prepared.study.name}: {len(training)} of {len(asked.trials)} trials to train, "
         f"{len(jobs) - len(training)} evaluations to make"
     )
-    for line in lines_on_imported(asked, training, alike, ledger):
+    for line in lines_on_imported(asked, training, found, ledger):
         typer.echo(line)
     schedule = Schedule(
         jobs,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Plan
-from tune.results.imported import imported_trials
+from tune.results.imported import imported_results
 from tune.results.table import current_evaluations
 from tune.spec.identity import evaluation_id
 
@@ -63,7 +63,7 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     attempts = ledger.all_attempts()
     ids = {row.key: row.trial_id for row in ledger.trials()}
     trials: dict[tuple[str, str], Counter[str]] = {}
-    imported = imported_trials(plan, ledger)
+    imported = imported_results(plan, ledger).trials
     for trial in plan.trials:
         own = attempts.get(ids.get(trial.key, ""))
         state = own[-1].status if own else "imported" if trial.key in imported else "planned"

@@ -11,7 +11,7 @@ from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
 from tune.ledger.ledger import AttemptRow, Ledger, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
-from tune.results.imported import imported_trials
+from tune.results.imported import UNLIKE, imported_results
 
 SIGNIFICANCE = 0.05
 
@@ -44,7 +44,8 @@ def summarize(
     runs = sum(folds[cell.dataset] for cell in cells) * seeds
     finished = finished_trials(ledger)
     ran = {row.key for row, _ in finished}
-    imported = imported_trials(plan, ledger) - ran
+    found = imported_results(plan, ledger)
+    imported = found.trials - ran
     done, known = ran | imported, {row.key for row in ledger.trials()}
     remaining = [trial for trial in plan.trials if trial.key not in done]
     kept = _kept(plan, remaining)
@@ -58,7 +59,7 @@ def summarize(
         done=len(plan.trials) - len(remaining),
         to_run=len(remaining),
         estimate=cost,
-        warnings=tuple(_warnings(plan, unmeasured, len(imported - known))),
+        warnings=tuple(_warnings(plan, unmeasured, len(imported - known), len(found.unlike - done))),
     )
 
 
@@ -102,7 +103,7 @@ def _without_ner(plan: Plan) -> Iterator[str]:
             )
 
 
-def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int) -> list[str]:
+def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: int) -> list[str]:
     warnings = []
     num_seeds = len(plan.study.seeds)
     comparisons: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -124,6 +125,8 @@ def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int) -> list[str]
         warnings.append(
             f"{num_said} trials are done by imported results, as far as these say; `lai run` compares ids"
         )
+    if num_unlike:
+        warnings.append(f"{num_unlike} imported trials do not count as done, {UNLIKE}")
     if unmeasured:
         warnings.append(
             f"no estimate: the ledger has no finished trial like those of {', '.join(unmeasured)}"

@@ -19,7 +19,7 @@ from lai_net.schema import Corpus
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.ledger.ledger import TrialKey as TrialKey
 from tune.spec.cells import Cell, expand
-from tune.spec.identity import config_id, evaluation_id, spec_id, trial_id
+from tune.spec.identity import config_id, evaluation_id, semantics_of, spec_id, trial_id
 from tune.spec.study import Study
 
 SPLITS = ("dev", "test")
@@ -81,31 +81,37 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Unique trials and evaluations, in the order in which they should run."""
+    """Unique trials and evaluations, in the order in which they should run, and the study that asks for them.
+
+    Without a study every imported result counts.
+    """
 
     trials: tuple[Job, ...]
     evaluations: tuple[EvaluationJob, ...]
+    study: Study | None = None
 
     def remaining(self, ledger: Ledger) -> "Jobs":
         """What the ledger lacks: trials that are not completed, evaluations that are not recorded.
 
-        What is imported is not lacking, but a trial whose model one of the evaluations needs.
+        What is imported (see `imported_rows`) is not lacking, but a trial whose model one of the evaluations
+        needs.
         """
-        newest, imported = ledger.newest_attempts(), imported_ids(ledger)
+        newest, imported = ledger.newest_attempts(), imported_ids(ledger, self.study)
         completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
         recorded = {row.evaluation_id for row in ledger.evaluations() if row.error is None}
         made = recorded | imported.evaluations
         evaluations = tuple(job for job in self.evaluations if job.evaluation_id not in made)
         needed = {name for job in evaluations for name in (job.trial_id, job.upstream_trial_id)}
         done = completed | (imported.trials - needed)
-        return Jobs(tuple(job for job in self.trials if job.row.trial_id not in done), evaluations)
+        trials = tuple(job for job in self.trials if job.row.trial_id not in done)
+        return replace(self, trials=trials, evaluations=evaluations)
 
     def only(self, keys: Set[TrialKey]) -> "Jobs":
         """The trials with these keys, and the evaluations that need no other."""
         trials = tuple(job for job in self.trials if job.row.key in keys)
         ids = {job.row.trial_id for job in trials} | {None}
         evaluations = (job for job in self.evaluations if {job.trial_id, job.upstream_trial_id} <= ids)
-        return Jobs(trials, tuple(evaluations))
+        return replace(self, trials=trials, evaluations=tuple(evaluations))
 
 
 class ImportedIds(NamedTuple):
@@ -120,18 +126,35 @@ def is_current(row: EvaluationRow) -> bool:
     return row.evaluation_id == evaluation_id(row.trial_id, row.upstream_trial_id, row.split, row.entities)
 
 
-def imported_rows(ledger: Ledger) -> list[dict[str, Any]]:
-    """Completed imported rows that have ids; without those of an evaluation that lacks one of its tasks."""
+def imported_rows(ledger: Ledger, study: Study | None = None) -> list[dict[str, Any]]:
+    """Completed imported rows that have ids; without those of an evaluation that lacks one of its tasks.
+
+    For a study only what could stand in its tables counts: rows of its datasets by the protocol and
+    averaging that it shows (an averaging may be left open), imported when the code computed what it does now.
+    """
     rows = [row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed"]
+    if study is not None:
+        averagings = {dataset.name: dataset.averaging for dataset in study.datasets}
+        rows = [row for row in rows if _counts(row, study.report.protocol, averagings)]
     tasks: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         tasks[_evaluation_of(row)].add(row["task"])
     return [row for row in rows if tasks[_evaluation_of(row)].issuperset(TASKS[row["phase"]])]
 
 
-def imported_ids(ledger: Ledger) -> ImportedIds:
+def _counts(row: Mapping[str, Any], protocol: str, averagings: Mapping[str, str]) -> bool:
+    is_shown = (
+        row["dataset"] in averagings
+        and row["protocol"] == protocol
+        and row["averaging"] in (None, averagings[row["dataset"]])
+    )
+    today = semantics_of(row)
+    return is_shown and row.get("semantics", [1] * len(today)) == today  # the first rows did not say theirs
+
+
+def imported_ids(ledger: Ledger, study: Study | None = None) -> ImportedIds:
     """The ids in `imported_rows`."""
-    rows = imported_rows(ledger)
+    rows = imported_rows(ledger, study)
     return ImportedIds(frozenset(row["trial_id"] for row in rows), frozenset(map(_evaluation_of, rows)))
 
 
@@ -205,7 +228,8 @@ class Plan:
             trial.key: replace(contents.job(trial), cells=cells.get((trial.dataset, trial.spec_id), ""))
             for trial in self.trials
         }
-        return Jobs(tuple(jobs.values()), tuple(_evaluation_job(item, jobs) for item in self.evaluations))
+        evaluations = tuple(_evaluation_job(item, jobs) for item in self.evaluations)
+        return Jobs(tuple(jobs.values()), evaluations, self.study)
 
 
 def _cell_names(cells: Sequence[Cell]) -> dict[tuple[str, str], str]:

@@ -5,12 +5,12 @@ what it says, unless the ledger has met its config. An import brings no model, s
 still needs is trained all the same.
 """
 
-from collections.abc import Iterator, Mapping, Set
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any, NamedTuple
 
 from lai_net.config import active_settings
 from tune.ledger.ledger import Ledger, TrialKey
-from tune.planning.plan import Jobs, Plan, PlannedTrial, imported_ids, imported_rows
+from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial, imported_ids, imported_rows
 from tune.results.table import config_values, representation_of
 
 _SAID = (
@@ -20,26 +20,47 @@ _SAID = (
 """What every imported row says of its trial."""
 _OPEN = ("encoder", "selection", "epochs")
 """What it may leave open."""
+UNLIKE = "since the study's tables would not show their scores (dataset, protocol, averaging or code differ)"
+"""Why imported results do not count for a study."""
 
 
-def imported_trials(plan: Plan, ledger: Ledger) -> set[TrialKey]:
-    """The trials of a plan that count as done because of imported results alone."""
+class Imported(NamedTuple):
+    """What imported results spare a plan.
+
+    Attributes:
+        trials: count as done.
+        evaluations: count as made.
+        unlike: have results that do not count (see `tune.planning.plan.imported_rows`).
+    """
+
+    trials: Set[TrialKey]
+    evaluations: Set[PlannedEvaluation]
+    unlike: Set[TrialKey]
+
+
+def imported_results(plan: Plan, ledger: Ledger) -> Imported:
+    """Of a plan's trials and evaluations those that were imported."""
     rows = imported_rows(ledger)
     if not rows:
-        return set()
+        return Imported(set(), set(), set())
     keys = _keys_of(rows, plan, ledger)
-    made = {
-        (keys.get(row["trial_id"]), keys.get(row["upstream_trial_id"]), row["split"], row["entities"])
-        for row in rows
-    }
-    needed = {
-        key
-        for item in plan.evaluations
-        if (item.trial, item.upstream, item.split, item.entities) not in made
-        for key in (item.trial, item.upstream)
-    }
+    planned = frozenset(plan.evaluations)
+    made = planned.intersection(_evaluations(imported_rows(ledger, plan.study), keys))
     there = {keys[row["trial_id"]] for row in rows if row["trial_id"] in keys}
-    return (there & {trial.key for trial in plan.trials}) - needed
+    there &= {trial.key for trial in plan.trials}
+    needed = {key for item in planned - made for key in (item.trial, item.upstream)}
+    unlike = {item.trial for item in planned.intersection(_evaluations(rows, keys)) - made}
+    return Imported(there - needed, made, there & unlike)
+
+
+def _evaluations(
+    rows: Iterable[Mapping[str, Any]], keys: Mapping[str, TrialKey]
+) -> Iterator[PlannedEvaluation]:
+    for row in rows:
+        trial, upstream = row["trial_id"], row["upstream_trial_id"]
+        if trial in keys and (upstream is None or upstream in keys):
+            joined = None if upstream is None else keys[upstream]
+            yield PlannedEvaluation(keys[trial], joined, row["split"], row["entities"])
 
 
 def _keys_of(rows: list[dict[str, Any]], plan: Plan, ledger: Ledger) -> dict[str, TrialKey]:
@@ -74,23 +95,26 @@ def _said(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*(values[name] for name in _SAID), representation_of(values))
 
 
-def lines_on_imported(jobs: Jobs, training: Set[str], alike: Set[TrialKey], ledger: Ledger) -> Iterator[str]:
+def lines_on_imported(jobs: Jobs, training: Set[str], found: Imported, ledger: Ledger) -> Iterator[str]:
     """What a run says of imported trials.
 
     Args:
         jobs: of the study.
         training: ids of the trials that will be trained.
-        alike: the trials that a plan counted as done, by what imported rows say.
+        found: by the plan, before the ledger knew its ids.
         ledger: with the imported rows.
     """
     imported = imported_ids(ledger).trials
     ran = {name for name, attempt in ledger.newest_attempts().items() if attempt.status == "completed"}
     rows = [job.row for job in jobs.trials]
     done = sum(row.trial_id in imported - training - ran for row in rows)
-    again = sum(row.trial_id in imported & training for row in rows)
-    others = sum(row.key in alike and row.trial_id in training - imported for row in rows)
+    unlike = sum(row.key in found.unlike and row.trial_id in training for row in rows)
+    again = sum(row.key not in found.unlike and row.trial_id in imported & training for row in rows)
+    others = sum(row.key in found.trials and row.trial_id in training - imported for row in rows)
     if done:
         yield f"imported trials that count as done: {done}"
+    if unlike:
+        yield f"imported trials that are trained, {UNLIKE}: {unlike}"
     if again:
         why = "since evaluations need their models and an import brings none"
         yield f"imported trials that are trained, {why}: {again}"

@@ -12,6 +12,7 @@ from tune.ledger.ledger import AttemptRow, Ledger
 from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
 from tune.results.table import LONG_COLUMNS, SCORES, TASKS, representation_of
+from tune.spec.identity import semantics_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
 _DATASETS = {name.lower(): name for name in ("SciERC", "ADE", "ACE05", "CoNLL04")}
@@ -34,7 +35,8 @@ def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, micro
     averages. In ADE the averaging stays open, since studies differ: such a row joins either. A factor that
     does not exist is emptied: heads with 0 layers, the filter in RE; Vis. without annotations is inv. Trials
-    that the ledger itself completed are left out. A run that is not completed gives way once it is.
+    that the ledger itself completed are left out. A run that is not completed gives way once it is. A row
+    is taken to be of today's semantics, since a table does not say, and is noted with them.
 
     Raises:
         InputError: `file:line` and what is wrong there; nothing is stored then.
@@ -140,7 +142,7 @@ def _normalized(row: Mapping[str, Any]) -> dict[str, Any]:
         defaults |= {"entities": "predicted", "protocol": "pure"}
         defaults |= {} if row["dataset"] == "ADE" else {"averaging": "micro"}
     filled = {name: defaults.get(name) if value is None else value for name, value in row.items()}
-    filled["origin"] = "imported"
+    filled |= {"origin": "imported", "semantics": semantics_of(row)}
     if filled["gcn_layers"] == 0:
         filled["gcn_heads"] = None
     if filled["phase"] == "RE":

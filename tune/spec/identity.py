@@ -22,6 +22,12 @@ SEMANTICS = {"NER": 1, "RE": 1, "evaluation": 1}
 """Raised by hand when a change of code changes what a phase, or the scoring, computes."""
 
 
+def semantics_of(row: Mapping[str, Any]) -> list[int]:
+    """The versions of what makes a row of the long table: training, scoring, and the NER it goes by."""
+    upstream = ["NER"] if row["upstream_trial_id"] else []
+    return [SEMANTICS[name] for name in (row["phase"], "evaluation", *upstream)]
+
+
 def spec_id(config: TrialConfig) -> str:
     """A config by its active settings, the encoder by name: known without corpus and encoder at hand."""
     return settings_id(active_settings(config))
