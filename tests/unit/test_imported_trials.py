@@ -1,5 +1,6 @@
 """Growing a study from its committed tables: what was imported is not trained again, and loses nothing."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from analysis.__main__ import app
 from analysis.frame import read_results
 from analysis.report import write_report
 from lai_net.errors import InputError
+from tune.commands.standing import take_stock
 from tune.commands.verify import verify
 from tune.forecast.summary import summarize
 from tune.ledger.ledger import EvaluationRow, Ledger
@@ -294,6 +296,45 @@ def test_status_and_why_say_imported(place: Place) -> None:
     shown = lai("why", name, "--ledger", place.ledger)
     assert ": imported" in shown
     assert "not trained again by any study that plans it, unless an evaluation needs its model" in shown
+
+
+def test_status_counts_the_splits_that_a_run_would_make(place: Place) -> None:
+    table = pd.read_csv(place.long)
+    table[(table["split"] == "dev") | table["upstream_trial_id"].isna()].to_csv(
+        place.folder / "dev.csv", index=False
+    )
+    place.ledger = place.folder / "dev.sqlite"
+    with Ledger.open(place.ledger) as ledger:
+        import_csv(place.folder / "dev.csv", ledger)
+    study = place.study()
+    for _ in range(2):  # by what rows say, then by ids
+        shown = lai("status", study.file, "--ledger", place.ledger)
+        assert "end-to-end evaluations: 6 imported, 6 to make" in shown
+        jobs = prepare(study, []).jobs
+        with Ledger.open(place.ledger) as ledger:
+            ledger.register_trials(job.row for job in jobs.trials)
+            left = jobs.remaining(ledger).evaluations
+        assert {item.split for item in left if item.upstream_trial_id} == {"test"}
+        assert len(left) == 6
+
+
+def test_a_failed_try_at_what_is_imported_leaves_it_imported(place: Place) -> None:
+    study = place.study()
+    jobs = prepare(study, []).jobs
+    name = jobs.trials[0].row.trial_id
+    with Ledger.open(place.ledger) as ledger:
+        ledger.register_trials(job.row for job in jobs.trials)
+        ledger.start_attempt(name, 1, {})
+        ledger.finish_attempt(name, 1, "failed", error="died")
+        item = next(item for item in jobs.evaluations if item.upstream_trial_id == name)
+        ledger.record_evaluation(
+            EvaluationRow(evaluation_id=item.evaluation_id, trial_id=item.trial_id, upstream_trial_id=name,
+                          split=item.split, entities=item.entities, scores=[], error="died")
+        )  # fmt: skip
+        standing = take_stock(make_plan(study), ledger)
+        assert jobs.remaining(ledger) == dataclasses.replace(jobs, trials=(), evaluations=())
+    assert standing.trials["toy", "NER"] == {"imported": 6}
+    assert standing.evaluations == {"imported": 12}
 
 
 def test_what_needs_a_model_says_that_there_is_none(place: Place) -> None:

@@ -63,10 +63,12 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     attempts = ledger.all_attempts()
     ids = {row.key: row.trial_id for row in ledger.trials()}
     trials: dict[tuple[str, str], Counter[str]] = {}
-    imported = imported_results(plan, ledger).trials
+    imported = imported_results(plan, ledger)
     for trial in plan.trials:
         own = attempts.get(ids.get(trial.key, ""))
-        state = own[-1].status if own else "imported" if trial.key in imported else "planned"
+        state: str = own[-1].status if own else "planned"
+        if state != "completed" and trial.key in imported.trials:
+            state = "imported"
         trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
     planned = [attempts[name] for item in plan.trials if (name := ids.get(item.key, "")) in attempts]
     failed = failure_lines(planned)
@@ -77,7 +79,7 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
             continue
         pair = (ids.get(item.trial, ""), ids.get(item.upstream, ""))
         row = made.get(evaluation_id(*pair, item.split, item.entities))
-        if row is None and {item.trial, item.upstream} & imported:
+        if item in imported.evaluations and (row is None or row.error is not None):
             evaluations["imported"] += 1
             continue
         evaluations["to make" if row is None else "made" if row.error is None else "failed"] += 1
