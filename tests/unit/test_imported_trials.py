@@ -444,19 +444,36 @@ def test_a_bad_header_likewise(place: Place, header: str, said: str) -> None:
         import_csv(place.long, ledger, file)
 
 
-def test_curves_are_taken_once_and_a_runs_own_stand(place: Place) -> None:
+@pytest.mark.parametrize("comes_first", ["the run", "the import"])
+def test_of_two_curves_that_which_reaches_further_stands_unmixed(
+    place: Place, tmp_path: Path, comes_first: str
+) -> None:
     first = prepare(place.study(), []).jobs.trials[0].row
     with Ledger.open(place.ledger) as ledger:
         before = read_curves(ledger)
         import_csv(place.long, ledger, place.curves)
         assert read_curves(ledger) == before
+    path = place.ledger if comes_first == "the import" else tmp_path / "run.sqlite"
+    with Ledger.open(path) as ledger:
         ledger.register_trials([first])
         ledger.start_attempt(first.trial_id, 1, {})
-        ledger.record_epoch(first.trial_id, 1, 1, {"epoch": 1, "dev": {"f1": 0.123}})
-        import_csv(place.long, ledger, place.curves)
-        curves = read_curves(ledger)
-    assert [epoch.f1 for epoch in curves.pop(first.trial_id)] == [0.123]
+        for epoch in (1, 2, 3):
+            ledger.record_epoch(first.trial_id, 1, epoch, {"epoch": epoch, "dev": {"f1": epoch / 8}})
+            if comes_first == "the run":
+                import_csv(place.long, ledger, place.curves)
+            curves = read_curves(ledger)
+            if epoch < 3:
+                assert curves == before, "a run that was interrupted takes nothing away"
+    assert [epoch.f1 for epoch in curves.pop(first.trial_id)] == [0.125, 0.25, 0.375]
     assert curves == {name: curve for name, curve in before.items() if name != first.trial_id}
+
+
+def test_a_ledgers_own_curves_come_back_to_it_without_a_word(made: Place) -> None:
+    with Ledger.open(made.first) as ledger:
+        before = read_curves(ledger)
+        assert import_csv(made.long, ledger, made.curves) == 0
+        assert read_curves(ledger) == before
+        assert read_curves(ledger, imported=True) == {}
 
 
 def test_a_table_without_curves_may_get_them_later(made: Place, tmp_path: Path) -> None:

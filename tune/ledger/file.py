@@ -82,10 +82,14 @@ COMMIT;
 
 
 EVERY_EPOCH = """
-SELECT trial_id, epoch, report FROM epoch UNION ALL
-SELECT trial_id, epoch, report FROM imported_epoch WHERE trial_id NOT IN (SELECT trial_id FROM epoch)
+WITH further AS (
+  SELECT trial_id FROM imported_epoch AS other GROUP BY trial_id HAVING max(epoch) >
+    (SELECT coalesce(max(epoch), 0) FROM epoch WHERE epoch.trial_id = other.trial_id)
+)
+SELECT trial_id, epoch, report FROM epoch WHERE trial_id NOT IN further UNION ALL
+SELECT trial_id, epoch, report FROM imported_epoch WHERE trial_id IN further
 """
-"""Imported ones stand for trials that have none of their own."""
+"""Of each trial its run's epochs or the imported ones, whichever reach further; never a mixture."""
 
 MOUNTS = Path("/proc/mounts")
 _NETWORK_FILE_SYSTEMS = {

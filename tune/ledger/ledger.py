@@ -293,9 +293,10 @@ class Ledger:
         query = "SELECT trial_id, sum(json_extract(report, '$.wall_s')) AS s FROM epoch GROUP BY trial_id"
         return {row["trial_id"]: row["s"] for row in self._each(query)}
 
-    def epoch_values(self, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    def epoch_values(self, names: Sequence[str], *, imported: bool = False) -> Iterator[tuple[Any, ...]]:
         """By trial and epoch (trial_id, epoch, value …): numbers of reports, such as `dev.f1`, or None."""
-        source = "epoch" if version_of(self._connection) < 6 else f"({EVERY_EPOCH})"
+        source = "imported_epoch" if imported else f"({EVERY_EPOCH})"
+        source = "epoch" if version_of(self._connection) < 6 else source
         values = "".join(", json_extract(report, '$.' || ?)" for _ in names)
         query = f"SELECT trial_id, epoch{values} FROM {source} ORDER BY trial_id, epoch"
         return map(tuple, self._each(query, *names))

@@ -71,9 +71,12 @@ _PARSERS: Parsers = {
 }
 
 
-def read_curves(ledger: Ledger) -> dict[str, Curve]:
-    """The curves of all trials; of one that was imported and run here, those of the run."""
-    rows = ledger.epoch_values(_REPORTED)
+def read_curves(ledger: Ledger, *, imported: bool = False) -> dict[str, Curve]:
+    """The curves of all trials, or those that were imported.
+
+    Of a trial that was imported and run here that which reaches further, the run's among equals.
+    """
+    rows = ledger.epoch_values(_REPORTED, imported=imported)
     by_trial = groupby(rows, key=itemgetter(0))
     return {name: Curve(b"".join(_pack(*values) for _, *values in own)) for name, own in by_trial}
 
@@ -100,24 +103,26 @@ def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[EpochReport]:
-    """Epoch reports from a file such as `curves_to_csv` makes; those of trials that ran here are left out.
+    """Epoch reports from a file such as `curves_to_csv` makes.
 
     Args:
         path: a CSV file; it may omit what is not required.
         ledger: which has the curves so far.
-        rows: all imported rows of the long table, one of which every curve needs.
+        rows: all imported rows of the long table, one of which every curve needs; without one, curves of
+            trials that were started here are left out.
 
     Raises:
         InputError: `file:line` and what is wrong there.
     """
     trials = {row["trial_id"]: row for row in rows}
-    ran = ledger.epoch_counts()
-    known = {(name, epoch.epoch): epoch for name, curve in read_curves(ledger).items() for epoch in curve}
+    own = ledger.newest_attempts().keys() - trials.keys()
+    curves = read_curves(ledger, imported=True)
+    known = {(name, epoch.epoch): epoch for name, curve in curves.items() for epoch in curve}
     reports: list[EpochReport] = []
     for line, cells in read_csv(path, CURVE_COLUMNS, _REQUIRED):
         try:
             row = parse_fields(cells, CURVE_COLUMNS, _PARSERS)
-            if row["trial_id"] in ran:
+            if row["trial_id"] in own:
                 continue
             _check(row, trials)
             epoch = Epoch(*(row[name] for name in Epoch._fields))
