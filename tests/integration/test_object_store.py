@@ -10,7 +10,7 @@ import pytest
 from lai_net.errors import InputError
 from tests.integration.object_store import S3
 from tune.artefacts.object_store import ObjectStore
-from tune.artefacts.storage import model_folder, storage_of, store_in
+from tune.artefacts.storage import check_storage, model_folder, storage_of, store_in
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +150,24 @@ def test_a_ledger_names_its_store_and_no_other_takes_it(s3: S3, tmp_path: Path) 
         storage_of(tmp_path / "b")
     with pytest.raises(InputError, match=r"lie in s3://.*/study already"):
         store_in(str(tmp_path / "c"), tmp_path / "a")
+
+
+def test_a_copied_ledger_or_an_emptied_store_is_one_line(s3: S3, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    store_in(s3.uri, tmp_path / "a")
+    check_storage(tmp_path / "a")
+    (tmp_path / "b" / "artifacts").write_text((tmp_path / "a" / "artifacts").read_text())
+    with pytest.raises(InputError, match=r"leads to s3://.*, which is another ledger's \(.*/a\)"):
+        check_storage(tmp_path / "b")
+    ObjectStore(s3.uri).remove("ledger.txt")
+    with pytest.raises(InputError, match=r"names s3://.*, which holds no ledger.txt.*give --storage"):
+        check_storage(tmp_path / "a")
+    (tmp_path / "a" / "artifacts").write_text("s3://no-such-bucket/study\n")
+    with pytest.raises(
+        InputError, match=r"s3://no-such-bucket/study, which holds no ledger.txt|NO_SUCH_BUCKET"
+    ):
+        check_storage(tmp_path / "a")
 
 
 def test_the_query_of_a_uri_stays_its_query() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,49 @@ def test_storage_of_another_ledger_is_refused(tmp_path: Path) -> None:
         store_in(str(tmp_path / "shared"), tmp_path / "b")
     with pytest.raises(InputError, match=r"lie in .* already"):
         store_in(str(tmp_path / "other"), tmp_path / "a")
+
+
+def test_a_copied_ledger_does_not_share_the_storage(tmp_path: Path) -> None:
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    own.mkdir()
+    store_in(str(shared), own)
+    check_storage(own)
+    shutil.copytree(own, tmp_path / "copy", symlinks=True)
+    with pytest.raises(InputError, match=r"is another ledger's \(.*/own\).*If this is a copy, remove"):
+        check_storage(tmp_path / "copy")
+    moved = own.rename(tmp_path / "moved")
+    check_storage(moved)
+    assert f":{moved}\n" in (shared / "ledger.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "number", "is_ours"),
+    [
+        ("{host}", "{path}", "", True),  # as earlier versions wrote it
+        ("{host}", "{path}", "1", True),  # restored
+        ("elsewhere", "{path}", "{number}", True),  # mounted by another host
+        ("elsewhere", "{path}", "1", False),  # copied to another host
+        ("elsewhere", "{path}", "", False),
+        ("{host}", "/other", "", False),
+    ],
+)
+def test_two_of_three_signs_tell_a_ledger_again(
+    tmp_path: Path, host: str, path: str, number: str, is_ours: bool
+) -> None:
+    own, note = tmp_path / "own", tmp_path / "shared" / "ledger.txt"
+    own.mkdir()
+    store_in(str(tmp_path / "shared"), own)
+    signs = {"host": socket.gethostname(), "path": own, "number": own.stat().st_ino}
+    before = note.read_text()
+    note.write_text(f"{host}:{path}\n{number}\n".format(**signs))
+    if is_ours:
+        check_storage(own)
+        assert note.read_text() == before
+    else:
+        with pytest.raises(InputError, match=f"write {signs['host']}:{own} into ledger.txt there"):
+            check_storage(own)
+        note.write_text(f"{signs['host']}:{own}\n")
+        check_storage(own)
 
 
 def test_secrets_of_the_environment_are_stored_nowhere(

@@ -19,6 +19,40 @@ _OWNER = "ledger.txt"
 
 
 @dataclass(frozen=True)
+class _Owner:
+    """Whose a storage is: the folder of a ledger, by host, path and number in its file system.
+
+    Two of the three tell it again: a folder may be moved, mounted by another host, or restored from a copy.
+    A copy beside the original has only one of them.
+    """
+
+    host: str
+    path: str
+    number: str
+
+    @classmethod
+    def of(cls, ledger_folder: Path) -> "_Owner":
+        real = ledger_folder.resolve()
+        return cls(socket.gethostname(), str(real), str(real.stat().st_ino))
+
+    @classmethod
+    def parse(cls, text: str) -> "_Owner":
+        where, _, number = text.strip().partition("\n")
+        host, _, path = where.partition(":")
+        return cls(host, path, number)
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.where}\n{self.number}\n"
+
+    def is_same(self, other: "_Owner") -> bool:
+        return (self.host == other.host) + (self.path == other.path) + (self.number == other.number) >= 2
+
+
+@dataclass(frozen=True)
 class SharedFolder:
     """A folder that all who train or read see under the same path: a `Storage`."""
 
@@ -110,21 +144,47 @@ def storage_of(ledger_folder: Path) -> Storage:
 
 
 def check_storage(ledger_folder: Path) -> None:
-    """Refuse a storage that is not there, before anything is trained.
+    """Refuse a storage that is not there or is another ledger's, before anything is trained.
 
     Raises:
-        InputError: a link leads nowhere, or a store does not answer.
+        InputError: a link leads nowhere, or a store does not answer; or the ledger is a copy.
     """
     named = ledger_folder / FOLDER
     if named.is_symlink() and not named.exists():
         raise InputError(f"{named}: links to {named.readlink()}, which is not there; mount it, or remove it")
-    if named.is_file():
-        try:
-            storage_of(ledger_folder).read(_OWNER)
-        except OSError as error:
-            raise InputError(
-                f"{named}: names a store that does not answer ({reason(error)}); see to it and call again"
-            ) from error
+    try:
+        if named.is_file():
+            _check_owner(storage_of(ledger_folder), ledger_folder)
+        elif named.is_symlink():
+            with contextlib.suppress(FileNotFoundError):  # a link that somebody made by hand
+                _check_owner(SharedFolder((ledger_folder / named.readlink()).parent), ledger_folder)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{named}: names {storage_of(ledger_folder).place('')}, which holds no {_OWNER}: the artefacts "
+            f"were not put there, or are gone; bring them back, or remove {named} and give --storage"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{named}: names a store that does not answer ({reason(error)}); see to it and call again"
+        ) from error
+
+
+def _check_owner(storage: Storage, ledger_folder: Path) -> None:
+    """Refuse a storage that is another ledger's; what has changed of this one's place is noted there.
+
+    Raises:
+        FileNotFoundError: it is nobody's.
+    """
+    held, own = storage.read(_OWNER), _Owner.of(ledger_folder)
+    if not own.is_same(_Owner.parse(held)):
+        named, place = ledger_folder / FOLDER, storage.place("")
+        raise InputError(
+            f"{named}: leads to {place}, which is another ledger's ({_Owner.parse(held).where}); two would "
+            f"delete each other's attempts. If this is a copy, remove {named} and give --storage; if the "
+            f"ledger was moved here, write {own.where} into {_OWNER} there"
+        )
+    if held != str(own):
+        storage.write(_OWNER, str(own))
 
 
 def store_in(place: str, ledger_folder: Path) -> None:
@@ -151,8 +211,8 @@ def store_in(place: str, ledger_folder: Path) -> None:
             f"{move if is_folder else 'name another ledger'}"
         )
     try:
-        _claim(storage, place, f"{socket.gethostname()}:{ledger_folder.resolve()}\n")
         ledger_folder.mkdir(parents=True, exist_ok=True)
+        _claim(storage, place, _Owner.of(ledger_folder))
         if isinstance(target, SharedFolder):
             target.root.mkdir(exist_ok=True)
             named.symlink_to(target.root, target_is_directory=True)
@@ -164,17 +224,14 @@ def store_in(place: str, ledger_folder: Path) -> None:
         ) from error
 
 
-def _claim(storage: Storage, place: str, owner: str) -> None:
+def _claim(storage: Storage, place: str, owner: _Owner) -> None:
     """Leave the ledger's name in a storage: two ledgers would delete each other's attempts."""
-    try:
-        held = storage.read(_OWNER)
-    except FileNotFoundError:
-        held = owner
-    if held != owner:
-        raise InputError(
-            f"--storage {place}: is another ledger's, as {_OWNER} there says; name another place"
-        )
-    storage.write(_OWNER, owner)
+    with contextlib.suppress(FileNotFoundError):
+        if not owner.is_same(_Owner.parse(storage.read(_OWNER))):
+            raise InputError(
+                f"--storage {place}: is another ledger's, as {_OWNER} there says; name another place"
+            )
+    storage.write(_OWNER, str(owner))
 
 
 def reason(error: OSError) -> str:
