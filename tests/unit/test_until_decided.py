@@ -11,7 +11,7 @@ import tune.commands.run
 from analysis.__main__ import main
 from analysis.decisions import decide_study
 from lai_net.errors import InputError
-from tune.engine import Message, SerialEngine
+from tune.engine import Message, Node, SerialEngine
 from tune.forecast.until_decided import growing, look_counts, needed_trials
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
@@ -151,6 +151,29 @@ def test_run_adds_seeds_to_what_is_open_alone_and_ends(
     with pytest.raises(SystemExit):
         main([*words, "--max-seeds", "9"])
     assert "tables show the added seeds once" in capsys.readouterr().out
+
+
+def test_plan_tells_the_hours_of_the_next_look_on_a_cluster(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        tune.commands.run, "_ray_engine", lambda *_: contextlib.nullcontext(SerialEngine(execute))
+    )
+    monkeypatch.setattr("tune.commands.cli._nodes_of", lambda remote: remote and [Node(4), Node(4)])
+    rest = [str(study), "--ledger", str(tmp_path / "ledger.sqlite")]
+    with pytest.raises(SystemExit):
+        main(["run", *rest])
+    words = ["plan", *rest, "--until-decided", "--address", "head:1"]
+    for more in ([], ["--json"]):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([*words, *more])
+        assert not end.value.code
+        out = capsys.readouterr().out
+        if more:
+            assert json.loads(out)["estimate"]["place"] == "2 nodes: 8 CPUs"
+        else:
+            assert "h on 2 nodes: 8 CPUs" in out
 
 
 def test_the_studys_hours_are_for_all_rounds_together(

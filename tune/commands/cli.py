@@ -68,13 +68,12 @@ def plan(
     Hours are for this machine, or for the cluster at --address.
     """
     loaded = load_study(study)
-    if address is not None and until_decided:
-        raise InputError("--until-decided plans seeds, not hours on a cluster; leave --address out")
+    grown = growing(loaded, max_seeds, until_decided=until_decided)
     nodes = _nodes_of(remote_of(address, insecure=insecure_cluster, ship_code=False))
-    if (grown := growing(loaded, max_seeds, until_decided=until_decided)) is not None:
+    if grown is not None:
         decisions = decider_of(context)(ledger, grown)
         with Ledger.read_or_empty(ledger) as opened:
-            show_growth(grow(grown, opened, decisions), as_json=as_json)
+            show_growth(grow(grown, opened, decisions, nodes), as_json=as_json)
         return
     if loaded.search is not None:
         show_plan(loaded, ledger, nodes, as_json=as_json)

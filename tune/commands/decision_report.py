@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from tune.commands.console import table_console
+from tune.forecast.estimate import estimate_lines
 from tune.forecast.until_decided import Decision, Growth
 
 
@@ -30,6 +31,8 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
     seconds = growth.estimate.wall_s
     time = "" if seconds is None else f", about {seconds / 3600:.1f} h one after another"
     console.print(f"{growth.to_run} trials to run for the next look{time}", soft_wrap=True)
+    for line in estimate_lines(growth.estimate) if growth.to_run else ():
+        console.print(line, soft_wrap=True)
     for warning in growth.warnings:
         typer.echo(f"warning: {warning}", err=True)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lai_net.errors import InputError
+from tune.engine import Node
 from tune.forecast.estimate import Estimate
 from tune.forecast.summary import SIGNIFICANCE, smallest_p, summarize
 from tune.ledger.ledger import Ledger, TrialKey
@@ -148,11 +149,13 @@ def needed_trials(study: Study, decisions: Iterable[Decision]) -> set[TrialKey]:
     return keys
 
 
-def grow(study: Study, ledger: Ledger, decisions: Sequence[Decision]) -> Growth:
-    """What the next look costs; `study` has its `[decide]`."""
+def grow(
+    study: Study, ledger: Ledger, decisions: Sequence[Decision], nodes: Sequence[Node] | None = None
+) -> Growth:
+    """What the next look costs, on a cluster's nodes or this machine; `study` has its `[decide]`."""
     decide = _decide(study)
     plan = _only(make_plan(with_all_seeds(study)), needed_trials(study, decisions))
-    summary = summarize(plan, ledger)
+    summary = summarize(plan, ledger, nodes=nodes)
     return Growth(
         max_seeds=decide.max_seeds,
         step=decide.step,
