@@ -9,7 +9,7 @@ an earlier report lists are overwritten or removed.
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
 from analysis.tables.efficiency import left_out
 from analysis.tables.render import to_csv, to_latex, to_markdown
-from analysis.tables.table import compute_tables
+from analysis.tables.table import Table, compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
 from tune.checkout import code_of
@@ -117,16 +117,7 @@ def compose_report(
     search, shares = _search(results.study, ledger, importances)
     configs = config_curves(results)
     figures = list(draw_all(Material(results.cells, rows, results.curves, configs, search, shares)))
-    files: dict[str, bytes] = {}
-    for table in tables:
-        files[f"{table.slug}.csv"] = to_csv(table).encode()
-        files[f"{table.slug}.md"] = to_markdown(table).encode()
-        files[f"{table.slug}.tex"] = to_latex(table).encode()
-    for figure in figures:
-        files |= {f"{figure.name}.{suffix}": content for suffix, content in figure.files.items()}
-        files[f"{figure.name}-column.pdf"] = figure.column
-    files["long.csv"] = long_to_csv(results.long)
-    files["curves.csv"] = curves_to_csv(results.curves, results.long)
+    files = dict(_data_files(results, tables, figures))
     read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
     facts = _facts(results, ledger, speed) | read
     page_version = _sha256(json.dumps(facts).encode())
@@ -145,6 +136,21 @@ def compose_report(
     manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
     return Report(page.progress, files, page_version)
+
+
+def _data_files(
+    results: Results, tables: Sequence[Table], figures: Sequence[DrawnFigure]
+) -> Iterator[tuple[str, bytes]]:
+    """All but the page and the manifest, by name."""
+    for table in tables:
+        yield f"{table.slug}.csv", to_csv(table).encode()
+        yield f"{table.slug}.md", to_markdown(table).encode()
+        yield f"{table.slug}.tex", to_latex(table).encode()
+    for figure in figures:
+        yield from ((f"{figure.name}.{suffix}", content) for suffix, content in figure.files.items())
+        yield f"{figure.name}-column.pdf", figure.column
+    yield "long.csv", long_to_csv(results.long)
+    yield "curves.csv", curves_to_csv(results.curves, results.long)
 
 
 def _speeds(results: Results, path: Path | None) -> tuple[Speed, ...]:

@@ -159,7 +159,7 @@ def test_plan_tells_the_hours_of_the_next_look_on_a_cluster(
     monkeypatch.setattr(
         tune.commands.run, "_ray_engine", lambda *_: contextlib.nullcontext(SerialEngine(execute))
     )
-    monkeypatch.setattr("tune.commands.cli._nodes_of", lambda remote: remote and [Node(4), Node(4)])
+    monkeypatch.setattr("tune.commands.plan._nodes_of", lambda remote: remote and [Node(4), Node(4)])
     rest = [str(study), "--ledger", str(tmp_path / "ledger.sqlite")]
     with pytest.raises(SystemExit):
         main(["run", *rest])

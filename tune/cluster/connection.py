@@ -60,35 +60,39 @@ def cluster(
             f"RAY_AUTH_MODE={mode} in the environment: whoever reaches this Ray could run programs "
             "in it; unset it"
         )
-    folder = None
-    where: dict[str, Any] = {"address": address}
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    if address is not None:
-        _check_address(address, insecure=insecure)
-    else:
-        _give_own_token()
-        folder = _short_folder()
-        where = {
+    if ship_code:
+        runtime_env["py_modules"] = [str(Path(str(package.__file__)).parent) for package in (lai_net, tune)]
+    with contextlib.ExitStack() as cleaned:
+        if address is not None:
+            _check_address(address, insecure=insecure)
+            where: dict[str, Any] = {"address": address}
+        else:
+            where = cleaned.enter_context(_own_ray(gpus))
+        cleaned.callback(ray.shutdown)
+        _start(where, runtime_env)
+        yield
+
+
+@contextlib.contextmanager
+def _own_ray(gpus: int | None) -> Iterator[dict[str, Any]]:
+    """How to start a Ray of this machine, with a folder that goes at the end."""
+    _give_own_token()
+    folder = _short_folder()
+    try:
+        yield {
             "address": "local",
             "num_gpus": gpus,
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
             "_temp_dir": folder,
         }
-    if ship_code:
-        runtime_env["py_modules"] = [str(Path(str(package.__file__)).parent) for package in (lai_net, tune)]
-    # Failed trials are in our records; Tune's log would only tear the progress bar.
-    try:
-        _start(where, runtime_env)
-        yield
     finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
-    try:
+    try:  # failed trials are in our records; Tune's log would only tear the progress bar
         ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)

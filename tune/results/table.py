@@ -85,11 +85,29 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     its datasets.
     """
     trials = {row.trial_id: row for row in ledger.trials()}
+    rows = list(_run_rows(ledger, trials, None if study is None else _Planned(study, ledger)))
+    names = None if study is None else {dataset.name for dataset in study.datasets}
+    specs: dict[str | None, str] = {name: trial.spec_id for name, trial in trials.items()}
+    rows += [
+        ResultRow(
+            row,
+            spec_id=specs.get(row.get("trial_id")),
+            upstream_spec_id=specs.get(row.get("upstream_trial_id")),
+        )
+        for row in _not_run_here(ledger.imported().values(), rows)
+        if names is None or row["dataset"] in names
+    ]
+    rows.sort(key=_Order())
+    return rows
+
+
+def _run_rows(
+    ledger: Ledger, trials: Mapping[str, TrialRow], planned: "_Planned | None"
+) -> Iterator[ResultRow]:
+    """What was run here, or of that what a study plans."""
     attempts = ledger.all_attempts()
     epochs = ledger.epoch_counts()
     seconds = ledger.epoch_times()
-    planned = None if study is None else _Planned(study, ledger)
-    rows: list[ResultRow] = []
     # A trial's evaluations at a time: parsed, all of a large ledger's take more room than its rows.
     for name, evaluations in _evaluations_by_trial(ledger, trials):
         trial = trials[name]
@@ -104,22 +122,9 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
         if planned is not None:
             joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
         for item, upstream in joined:
-            rows.extend(_evaluation_rows(common, item, trial, upstream))
+            yield from _evaluation_rows(common, item, trial, upstream)
         if not joined:
-            rows.append(ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id))
-    names = None if study is None else {dataset.name for dataset in study.datasets}
-    specs: dict[str | None, str] = {name: trial.spec_id for name, trial in trials.items()}
-    rows += [
-        ResultRow(
-            row,
-            spec_id=specs.get(row.get("trial_id")),
-            upstream_spec_id=specs.get(row.get("upstream_trial_id")),
-        )
-        for row in _not_run_here(ledger.imported().values(), rows)
-        if names is None or row["dataset"] in names
-    ]
-    rows.sort(key=_Order())
-    return rows
+            yield ResultRow(common | {"task": trial.phase}, spec_id=trial.spec_id)
 
 
 def _not_run_here(

@@ -1,0 +1,106 @@
+"""`lai status` and `lai why`: what a ledger says of a study or a trial; both change nothing."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tune.commands.run import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.search import show_status
+from tune.commands.standing import STATES, best_trials, state_word, take_stock
+from tune.ledger.file import is_being_written
+from tune.ledger.ledger import Ledger, TrialRow
+from tune.planning.explanation import (
+    cells_of,
+    find_trial,
+    identity_fields,
+    nearest_in_ledger,
+    nearest_in_plan,
+    state_of,
+)
+from tune.planning.plan import Plan, make_plan
+from tune.spec.identity import settings_id
+from tune.spec.study import load_study
+
+
+def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
+    """Say how far a study is, and which of its trials failed; changes nothing."""
+    loaded = load_study(study)
+    if loaded.search is not None:
+        show_status(loaded, ledger)
+        return
+    planned = make_plan(loaded)
+    with Ledger.read_or_empty(ledger) as opened:
+        standing, best = take_stock(planned, opened), best_trials(planned, opened)
+    is_running = is_being_written(ledger)
+    has_imported = any(count["imported"] for count in standing.trials.values())
+    states = [state for state in STATES if state != "imported" or has_imported]
+    table = Table("dataset", "phase", *(state_word(state, is_running=is_running) for state in states))
+    for place, count in standing.trials.items():
+        table.add_row(*place, *(str(count[state]) for state in states))
+    Console().print(table)
+    if standing.evaluations:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(standing.evaluations.items()))
+        typer.echo(f"end-to-end evaluations: {counts}")
+    for trial in best:
+        name = f"{trial.dataset} {trial.phase}"
+        typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
+    for line in standing.failed:
+        typer.echo(line)
+
+
+def why(
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL_ID", help="Its id, or how it begins.")],
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    study: Annotated[str | None, typer.Option(help="Compare with what this study plans.")] = None,
+) -> None:
+    """Tell field by field why a trial is reused or not."""
+    with Ledger.open(ledger, read_only=True) as opened:
+        row = find_trial(opened, trial_id)
+        state = state_word(state_of(opened, row), is_running=is_being_written(ledger))
+        nearest = nearest_in_ledger(opened, row)
+    typer.echo(f"trial {row.trial_id} (config {row.config_id}, spec {row.spec_id}): {state}")
+    for name, value in identity_fields(row).items():
+        typer.echo(f"  {name} = {_plain(value)}")
+    if state == "imported":
+        typer.echo(
+            "not trained again by any study that plans it, unless an evaluation needs its model, or the "
+            "study's tables show other scores"
+        )
+    elif state != "completed":
+        typer.echo(f"not reused by any study: it is {state}, not completed")
+    elif settings_id(row.config) != row.spec_id:
+        typer.echo(f"not reused by any study: what {row.phase} computes has changed since (semantics)")
+    else:
+        typer.echo("reused by every study that plans these fields with this content")
+    if study is not None:
+        _compare_with_study(make_plan(load_study(study)), row)
+    elif nearest is not None:
+        other, fields = nearest
+        typer.echo(f"nearest other trial in the ledger, {other.trial_id}, differs in:")
+        _show_differences(fields)
+
+
+def _compare_with_study(plan: Plan, row: TrialRow) -> None:
+    fields = nearest_in_plan(plan, row)
+    if fields is None:
+        typer.echo(f"study {plan.study.name} plans no trial: none of its cells exists, or it is a search")
+        return
+    if fields:
+        typer.echo(f"study {plan.study.name} does not plan it; its nearest planned trial (right) differs in:")
+        _show_differences(fields)
+        return
+    typer.echo(f"study {plan.study.name} plans it, if corpus and encoder have the content above:")
+    for cell in cells_of(plan, row) or ["the entities of its RE cells"]:
+        typer.echo(f"  {cell}")
+
+
+def _show_differences(fields: dict[str, tuple[Any, Any]]) -> None:
+    for name, (own, other) in fields.items():
+        typer.echo(f"  {name}: {_plain(own)} | {_plain(other)}")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

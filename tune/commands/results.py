@@ -1,0 +1,63 @@
+"""`lai results` and `lai import`: the long table, out of a ledger and into one."""
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lai_net.errors import InputError
+from tune.commands.run import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.ledger.ledger import Ledger
+from tune.results.curves import read_curves
+from tune.results.importing import import_csv
+from tune.results.table import long_table, to_csv, to_json, write_parquet
+from tune.spec.study import load_study
+
+
+class Format(enum.StrEnum):
+    """How results are written."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def results(
+    study: StudyArgument,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    format_: Annotated[Format, typer.Option("--format", help="Parquet needs --out.")] = Format.CSV,
+    out: Annotated[Path | None, typer.Option(help="Write there and not to stdout.")] = None,
+) -> None:
+    """Write the long results table of a study."""
+    with Ledger.open(ledger, read_only=True) as opened:
+        rows = long_table(opened, load_study(study))
+    try:
+        if format_ is Format.PARQUET:
+            if out is None:
+                raise InputError("--format parquet is not for a terminal; give --out FILE")
+            write_parquet(rows, out)
+            return
+        content = to_csv(rows) if format_ is Format.CSV else to_json(rows)
+        if out is None:
+            typer.echo(content, nl=False)
+        else:
+            out.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another file") from error
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A long results table.")],
+    ledger: Annotated[Path, typer.Option("--ledger", help="The ledger file; made where missing.")],
+    curves: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Learning curves of its trials, as reports have.")
+    ] = None,
+) -> None:
+    """Take in results of runs made elsewhere; a study that plans these very trials does not train them."""
+    with Ledger.open(ledger) as opened:
+        count = import_csv(file, opened, curves)
+        num_curves = len(read_curves(opened))
+    hint = "`lai report STUDY` says which of them fit no cell"
+    also = "" if curves is None else f"; the ledger has the learning curves of {num_curves} trials"
+    typer.echo(f"{count} new rows from {file}; {hint}{also}", err=True)
