@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,10 +95,7 @@ def run(  # noqa: PLR0913 - one for each option
     folder, started_s = ledger.resolve().parent, time.monotonic()
     remote = remote_of(address, insecure=insecure_cluster, ship_code=ship_code)
     trackers = parse_trackers(track or [])
-
-    def watch(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:
-        return tracking(sink, jobs, trackers, loaded.name, folder / TRACKING)
-
+    watch = partial(tracking, trackers=trackers, study=loaded.name, folder=folder / TRACKING)
     all_hours = loaded.budget.hours if budget_hours is None else budget_hours  # of all rounds together
 
     def execute(part: Prepared) -> int:
