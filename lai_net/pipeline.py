@@ -7,6 +7,7 @@ This is all that the driver calls. Everything is a function of its arguments. Tr
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,30 +92,10 @@ def train_trial(
     open_folder(work_dir, description)
     task = _training_task(config, seed, corpus, device)
     claim(work_dir, description)
-    selection = corpus.sentences(config.training.selection)
-    given: Sequence[Sentence] = selection
-    scored: Task = config.phase
-    if config.training.selection_entities != "gold":
-        if upstream_dir is None:
-            raise InputError(
-                "training.selection_entities names an NER trial, but its model was not given; set it to gold"
-            )
-        given = _given_by_ner(upstream_dir, corpus, config.training.selection, "predicted", device)
-        scored = "RE+"
+    given = _given_for_selection(config, corpus, upstream_dir, device)
     _share_features(task, features, None)
     _share_features(task, features, given)
-
-    def evaluate() -> tuple[Scores, float | None]:
-        predictions = task.predict(given)
-        scores = score_predictions(
-            selection,
-            predictions,
-            corpus.labels,
-            protocol="pure",
-            averaging=config.training.selection_averaging,
-        )
-        return scores[scored], _filter_recall(config, predictions)
-
+    evaluate = partial(_selection_scores, task, corpus, given)
     described = description | {"corpus": {**description["corpus"], "train": dict(task.coverage)}}
     yield from train(task, evaluate, work_dir, resume_from=resume_from, description=described)
 
@@ -219,18 +200,25 @@ def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
     """Build a trained model from its folder.
 
     Raises:
-        InputError: no model there, or a damaged one, or its encoder is not the one it was trained with.
+        InputError: no model there, or a damaged one or one of another version, or its encoder is not the one
+            it was trained with.
     """
     stored = load_description(model_dir)
-    config = config_from_dict(stored["config"])
-    labels = _labels_from_dict(stored["labels"])
-    if encoder_id(config.encoder.name) != stored["encoder_id"]:
+    try:
+        config = config_from_dict(stored["config"])
+        labels = _labels_from_dict(stored["labels"])
+        origin = {name: stored[name] for name in ("corpus", "encoder_id", "seed")}
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{model_dir}: config.json is not of this version ({type(error).__name__}: {error}); use the one "
+            "that trained it, or train again"
+        ) from error
+    if encoder_id(config.encoder.name) != origin["encoder_id"]:
         raise InputError(
             f"{model_dir}: encoder {config.encoder.name!r} has changed since the training; restore it"
         )
-    task = _task(config, labels, Streams(stored["seed"], torch.device(device)), device, ())
+    task = _task(config, labels, Streams(origin["seed"], torch.device(device)), device, ())
     load_weights(task.model, model_dir)
-    origin = {name: stored[name] for name in ("corpus", "encoder_id", "seed")}
     return TrainedModel(config, labels, task, origin)
 
 
@@ -277,6 +265,37 @@ def _share_features(
         first_round, texts = task.model.first_round, task.marked_texts(sentences)
         with task.autocast():
             first_round.features.append(features.states(task.config, texts, first_round))
+
+
+def _given_for_selection(
+    config: TrialConfig, corpus: Corpus, upstream_dir: Path | None, device: str
+) -> list[Sentence]:
+    """The split that the best epoch is chosen on, in RE with the entities that are given there."""
+    split = config.training.selection
+    if config.training.selection_entities == "gold":
+        return corpus.sentences(split)
+    if upstream_dir is None:
+        raise InputError(
+            "training.selection_entities names an NER trial, but its model was not given; set it to gold"
+        )
+    return _given_by_ner(upstream_dir, corpus, split, "predicted", device)
+
+
+def _selection_scores(
+    task: NerTask | ReTask, corpus: Corpus, given: Sequence[Sentence]
+) -> tuple[Scores, float | None]:
+    """What an epoch is chosen by, and the filter's recall, on the split of `_given_for_selection`."""
+    config, settings = task.config, task.config.training
+    predictions = task.predict(given)
+    scores = score_predictions(
+        corpus.sentences(settings.selection),
+        predictions,
+        corpus.labels,
+        protocol="pure",
+        averaging=settings.selection_averaging,
+    )
+    scored: Task = config.phase if settings.selection_entities == "gold" else "RE+"
+    return scores[scored], _filter_recall(config, predictions)
 
 
 def _filter_recall(config: TrialConfig, predictions: Predictions) -> float | None:

@@ -53,32 +53,37 @@ def load_description(folder: Path) -> dict[str, Any]:
     """What `save_model` was given beside the model.
 
     Raises:
-        InputError: there is no model, or the file is damaged.
+        InputError: there is no model, or the file is damaged, or of something else.
     """
     try:
-        description: dict[str, Any] = json.loads((folder / _DESCRIPTION).read_text())
+        description: Any = json.loads((folder / _DESCRIPTION).read_text())
     except OSError as error:
         raise InputError(
             f"{folder}: no trained model there ({error.strerror}); give a folder of `lai train`"
         ) from error
     except ValueError as error:
         raise InputError(f"{folder / _DESCRIPTION}: is damaged ({error}); train again") from error
+    if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
+        raise InputError(f"{folder}: no trained model, but something else; give a folder of `lai train`")
     return description
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Read trainable parameters back; names and shapes must agree.
+    """Read trainable parameters back.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, or of another model.
     """
     try:
         stored = load_file(folder / _MODEL)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / _MODEL}: cannot be read ({error}); train again") from error
     own = _trainable(model)
-    if stored.keys() != own.keys():
-        raise ValueError(f"{folder / _MODEL} is of another model: {sorted(stored.keys() ^ own.keys())[:3]}")
+    shapes, expected = ({name: item.shape for name, item in these.items()} for these in (stored, own))
+    if others := sorted(dict(shapes.items() ^ expected.items())):
+        raise InputError(
+            f"{folder / _MODEL}: {others[0]} is not as {_DESCRIPTION} says ({len(others)} such); train again"
+        )
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(stored[name])

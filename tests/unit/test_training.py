@@ -1,5 +1,6 @@
 """Training on a tiny random encoder: determinism, resumption, streams, selection."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lai_net.config import TrialConfig
@@ -71,12 +73,35 @@ def test_one_seed_gives_one_result_and_another_seed_another(
     assert first[0].loss != run(config, corpus, tmp_path / "c", seed=2)[0].loss
 
 
-@pytest.mark.parametrize("phase", ["NER", "RE"])
-@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize(
+    ("phase", "stop_after", "settings"),
+    [
+        ("NER", 1, {}),
+        ("NER", 2, {}),
+        ("RE", 1, {}),
+        ("RE", 2, {}),
+        ("NER", 2, {"filter__stage": "marker", "input__attention_mask": "vis"}),
+        ("NER", 2, {"input__attention_mask": "vis", "training__precision": "bf16"}),
+        ("NER", 2, {"input__attention_mask": "full", "input__max_candidates": 9, "training__negatives": 12}),
+        ("NER", 2, {"input__representation": "vanilla", "encoder__freeze": "all"}),
+        ("NER", 2, {"input__representation": "marker", "graph__direction": "gdpnet"}),
+        ("NER", 2, {"filter__enabled": False, "training__micro_batch_tokens": 200, "graph__layers": 0}),
+        ("RE", 2, {"input__representation": "vanilla", "training__activation_checkpointing": True}),
+        ("RE", 2, {"input__representation": "marker", "graph__normalization": "symmetric"}),
+        ("RE", 2, {"input__annotations": False, "head__kind": "linear", "graph__layers": 0}),
+        ("RE", 2, {"input__marker_marker": "type", "head__object_typing": "loss"}),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_a_resumed_run_equals_an_unbroken_one(
-    phase: str, stop_after: int, tiny_encoder: str, corpus: Corpus, tmp_path: Path
+    phase: str,
+    stop_after: int,
+    settings: dict[str, object],
+    tiny_encoder: str,
+    corpus: Corpus,
+    tmp_path: Path,
 ) -> None:
-    config = small(phase, tiny_encoder)
+    config = small(phase, tiny_encoder, **settings)
     unbroken = run(config, corpus, tmp_path / "unbroken")
     broken: Iterator[EpochReport] = train_trial(config, 1, corpus, tmp_path / "attempt-1")
     list(islice(broken, stop_after))
@@ -272,8 +297,41 @@ def test_a_damaged_model_is_one_clear_line(tiny_encoder: str, corpus: Corpus, tm
     (tmp_path / "best" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(InputError, match=r"model.safetensors: cannot be read .* train again"):
         load_model(tmp_path / "best")
-    (tmp_path / "best" / "config.json").write_text("{")
+    path = tmp_path / "best" / "config.json"
+    described = json.loads(path.read_text())
+    (tmp_path / "best" / "model.safetensors").unlink()
+    for content, message in (
+        (described, r"model.safetensors: cannot be read \(No such file.*train again"),
+        ({"config": described["config"]}, r"config.json is not of this version \(KeyError: 'labels'\)"),
+        (described | {"labels": 3}, "config.json is not of this version"),
+        (
+            described | {"config": {"phase": "NER", "graph": {"loops": 1}}},
+            "version .*'graph.loops'",
+        ),
+        (described | {"config": {"phase": "NER", "graph": 1}}, "not of this version"),
+        ({"model_type": "bert"}, "no trained model, but something else; give a folder of `lai train`"),
+        ([1], "no trained model, but something else"),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=message):
+            load_model(tmp_path / "best")
+    path.write_text("{")
     with pytest.raises(InputError, match=r"config.json: is damaged .* train again"):
+        load_model(tmp_path / "best")
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_weights_of_another_model_are_refused(
+    name: str, is_there: bool, tiny_encoder: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Also where a tensor of another shape could be spread over one of ours."""
+    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
+    path = tmp_path / "best" / "model.safetensors"
+    stored = load_file(path)
+    changed = {name: stored.pop(name)[:1].contiguous()}
+    save_file(stored | changed if is_there else stored, path)
+    with pytest.raises(InputError, match=rf"{name} is not as config.json says \(1 such\); train again"):
         load_model(tmp_path / "best")
 
 
