@@ -1,9 +1,13 @@
-"""Configs of the four representations, for their tests."""
+"""Configs of the four representations, and tasks without dropout."""
 
 from typing import Any
 
+import torch
+
 from lai_net.config import Phase, Representation, TrialConfig
 from lai_net.settings import with_settings
+from lai_net.training.ner_task import NerTask
+from lai_net.training.re_task import ReTask
 
 FAMILIES: tuple[Representation, ...] = ("vanilla", "marker", "enumerate", "annotate")
 PHASES: tuple[Phase, ...] = ("NER", "RE")
@@ -21,3 +25,10 @@ def config_of(phase: Phase, family: Representation, encoder: str = "minilm", **s
     }
     changes = {key.replace("__", "."): value for key, value in settings.items()}
     return with_settings(TrialConfig(phase=phase), common | changes)
+
+
+def without_dropout(task: NerTask | ReTask) -> None:
+    task.model.first_round.encoder.attention_dropout = 0.0
+    for module in task.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0

@@ -220,13 +220,6 @@ def test_one_sentence_alone_equals_itself_in_a_batch(
     torch.testing.assert_close(alone.labels[0], beside.labels[-1], atol=1e-5, rtol=0)
 
 
-def test_the_order_of_candidates_changes_nothing(tiny_encoder: str) -> None:
-    round_one = first_round(encoder_of(tiny_encoder), "inv", dense=False)
-    order = torch.tensor([2, 0, 3, 1])
-    shuffled = read_and_mark(round_one, bounds=BOUNDS[:, order], valid=VALID[:, order])
-    torch.testing.assert_close(shuffled.pairs, read_and_mark(round_one).pairs[:, order], atol=1e-5, rtol=0)
-
-
 def test_encode_equals_transformers(tiny_encoder: str) -> None:
     from transformers import AutoModel
 

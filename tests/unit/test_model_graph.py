@@ -49,12 +49,13 @@ def reference(module: G4CN, nodes: np.ndarray) -> np.ndarray:
                 for j in range(count):
                     a, b = (i, j) if module.direction == "paper" else (j, i)
                     if i != j:
-                        weights[i, j] = (
+                        divergence = (
                             np.log(sigma[b, view] / sigma[a, view])
                             + (sigma[a, view] ** 2 + (mean[a, view] - mean[b, view]) ** 2)
                             / (2 * sigma[b, view] ** 2)
                             - 0.5
                         )
+                        weights[i, j] = min(divergence, 1e4)
             looped = weights + np.eye(count)
             degrees = np.diag(looped.sum(1))
             if module.normalization == "row":
@@ -97,18 +98,23 @@ def test_padding_changes_no_node(normalization: str) -> None:
     torch.testing.assert_close(module(padded, valid)[:, :4], alone, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("direction", ["paper", "gdpnet"])
 @pytest.mark.parametrize("normalization", ["row", "symmetric"])
-@pytest.mark.parametrize("equal", ["", "Gaussians", "nodes"])
+@pytest.mark.parametrize("nature", ["any", "equal Gaussians", "equal nodes", "far apart"])
 @pytest.mark.parametrize("valid", ["1", "0", "1111", "0000", "1011"])
-def test_g4cn_equals_the_equations_at_the_edges(valid: str, equal: str, normalization: str) -> None:
-    """One node, nothing but padding, equal Gaussians; what is padding is a graph of its own."""
-    module = graph(2, 3, normalization=normalization)
+def test_g4cn_equals_the_equations_at_the_edges(
+    valid: str, nature: str, normalization: str, direction: str
+) -> None:
+    """One node, nothing but padding, equal Gaussians, some at the bound; padding is a graph of its own."""
+    module = graph(2, 3, normalization=normalization, direction=direction)
     nodes = torch.randn(1, len(valid), 12, generator=torch.Generator().manual_seed(2))
-    if equal == "Gaussians":
-        with torch.no_grad():
+    with torch.no_grad():
+        if nature == "equal Gaussians":
             for network in (module.mean, module.spread):
                 network[2].weight.zero_()
-    elif equal:
+        elif nature == "far apart":
+            module.mean[2].weight.mul_(400)
+    if nature == "equal nodes":
         nodes = nodes[:, :1].expand_as(nodes)
     is_node = np.array([mark == "1" for mark in valid])
     exact = nodes[0].double().numpy()

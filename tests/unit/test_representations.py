@@ -20,7 +20,7 @@ from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
-from tests.unit.representing import FAMILIES, PHASES, config_of
+from tests.unit.representing import FAMILIES, PHASES, config_of, without_dropout
 
 CPU = torch.device("cpu")
 
@@ -189,28 +189,6 @@ def test_a_prediction_depends_on_its_sentence_alone(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_order_of_candidates_changes_nothing(
-    family: Representation, tiny_encoder: str, corpus: Corpus
-) -> None:
-    for phase in PHASES:
-        round_one = first_round_of(family, phase, tiny_encoder)
-        order = torch.tensor([2, 0, 3, 1])
-        subjects = torch.tensor([[2, 3], [2, 2]])
-        with torch.inference_mode():
-            reading = round_one.read(TEXT, text_first=phase == "NER")
-            if phase == "NER":
-                straight = round_one.mark(reading, BOUNDS, VALID).pairs
-                shuffled = round_one.mark(reading, BOUNDS[:, order], VALID[:, order]).pairs
-            else:
-                straight = round_one.mark_objects(reading, subjects, BOUNDS, VALID).objects
-                again = round_one.mark_objects(reading, subjects, BOUNDS[:, order], VALID[:, order])
-                shuffled = again.objects
-        torch.testing.assert_close(
-            shuffled[VALID[:, order]], straight[:, order][VALID[:, order]], atol=1e-5, rtol=0
-        )
-
-
-@pytest.mark.parametrize("family", FAMILIES)
 def test_a_sentence_without_candidates_is_predicted(
     family: Representation, tiny_encoder: str, corpus: Corpus
 ) -> None:
@@ -221,13 +199,6 @@ def test_a_sentence_without_candidates_is_predicted(
 
 
 # --- that each learns ------------------------------------------------------------------------------------
-
-
-def without_dropout(task: NerTask | ReTask) -> None:
-    task.model.first_round.encoder.attention_dropout = 0.0
-    for module in task.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

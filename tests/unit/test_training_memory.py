@@ -21,6 +21,7 @@ from lai_net.training.loop import training_step
 from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
 from lai_net.training.re_task import ReTask
+from tests.unit.representing import without_dropout
 
 CPU = torch.device("cpu")
 
@@ -40,13 +41,6 @@ def task_of(
     task.model.train()
     task.streams.start_epoch(1)
     return task
-
-
-def without_dropout(task: NerTask | ReTask) -> None:
-    task.model.first_round.encoder.attention_dropout = 0.0
-    for module in task.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
 
 
 def step(task: NerTask | ReTask) -> tuple[list[float], dict[str, torch.Tensor]]:
