@@ -170,8 +170,9 @@ def _open(address: str, start: int) -> HTTPResponse | None:
         error.close()
         if error.code == _BEYOND_THE_END and start:
             return None
+        answer = " ".join(f"{error.code} {error.reason}".split())
         raise InputError(
-            f"{address}: the server answers {error.code} {error.reason}; try later, or get the files by hand"
+            f"{address}: the server answers {answer}; try later, or get the files by hand"
         ) from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)

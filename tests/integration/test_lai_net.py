@@ -32,6 +32,17 @@ def test_offsets_and_words_are_those_of_the_texts(expected: list[Extraction]) ->
     assert expected[3] == expected[4].__class__("", (), (), (), ())
 
 
+def test_offsets_are_of_characters_whatever_their_script(saved: Path) -> None:
+    text = "Zoë met A\u0301d\u200d \U0001f600 in 東京.\r\n\r\nשלום \u202eNaïve\u00a0tu\u200bde’s\tLtd."
+    (found,) = LaiNet.from_pretrained(saved).extract([text])
+    assert len(found.sentences) == 2
+    assert "".join(found.tokens) == "".join(text.split())
+    assert len(found.entities) > 1
+    for entity in found.entities:
+        assert entity.text == text[entity.start_char : entity.end_char]
+        assert "".join(entity.text.split()) == "".join(found.tokens[entity.start : entity.end])
+
+
 def test_a_text_alone_gives_what_it_gives_among_others(model: LaiNet, expected: list[Extraction]) -> None:
     for text, among_others in zip(TEXTS, expected, strict=True):
         (alone,) = model.extract([text])
@@ -114,7 +125,11 @@ def test_what_cannot_be_joined_or_read_is_said(
 
 def test_a_sentence_that_is_too_long_is_said(model: LaiNet) -> None:
     with pytest.warns(UserWarning, match="1 sentences were cut"):
-        model.extract([["word"] * 400, "short"])
+        long, short = model.extract([["word"] * 600, "short"])  # beyond the encoder's positions, too
+    assert len(long.tokens) == 600
+    assert long.entities
+    assert max(entity.end for entity in long.entities) < 150
+    assert short == model.extract(["short"])[0]
 
 
 def test_lai_net_is_imported_without_torch() -> None:

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import analysis.__main__ as command
 import lai_net.corpora.fetch as fetching
 import lai_net.corpora.sources as sources
 from lai_net.cli import app
@@ -28,13 +29,19 @@ INSIDE = "processed_data/json"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `cut` ends an answer after so many bytes; without `resumes` it knows no Range."""
+    """Serves `files`, or sends on to where one has `moved`.
+
+    `cut` ends an answer after so many bytes; without `resumes` it knows no Range; without `says_length` an
+    answer ends with the connection.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.cut: int | None = None
         self.resumes = True
+        self.says_length = True
+        self.moved: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
 
     @property
@@ -48,6 +55,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         name, asked = self.path.removeprefix("/data/"), self.headers["Range"]
         self.server.requests.append((name, asked))
+        if name in self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved[name])
+            self.end_headers()
+            return
         content = self.server.files.get(name)
         if content is None:
             self.send_error(404)
@@ -57,7 +69,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start : self.server.cut])
 
@@ -65,15 +78,24 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def serving():
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield from serving()
+
+
+@pytest.fixture
+def other_server(server):
+    yield from serving()
 
 
 @pytest.fixture
@@ -165,6 +187,51 @@ def test_server_that_cannot_resume_is_read_from_the_start(single, server, tmp_pa
     server.resumes = False
     fetch(single, tmp_path)
     assert (tmp_path / "train.json").read_bytes() == FILES["train.json"]
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_server_that_says_no_length_is_read_to_its_end(kind, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    server.says_length = False
+    first = source.archive or "train.json"
+    (tmp_path / f".{first}.part").write_bytes(server.files[first][:999])
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert (first, "bytes=999-") in server.requests
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_file_that_has_moved_to_another_host_is_resumed_there(kind, request, server, other_server, tmp_path):
+    source = request.getfixturevalue(kind)
+    other_server.files, server.files = server.files, {}
+    server.moved = {name: other_server.address + name for name in other_server.files}
+    other_server.cut = 20_000
+    assert "connection was cut (after 20000 of" in refusal(source, tmp_path)
+    other_server.cut = None
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert (source.archive or "train.json", "bytes=20000-") in other_server.requests
+
+
+def test_page_of_another_host_in_place_of_a_file_is_removed(single, server, other_server, tmp_path):
+    """Such as the one by which a network asks who one is."""
+    other_server.files = {"login": b"<html>Welcome</html>"}
+    server.moved = {"train.json": other_server.address + "login"}
+    assert "train.json from" in refusal(single, tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("target", ["{address}train.json", "file:///etc/passwd"], ids=["itself", "a file"])
+def test_move_that_leads_nowhere_is_one_line(target, single, server, tmp_path):
+    server.moved = {"train.json": target.format(address=server.address)}
+    assert f"{single.address}train.json: the server answers 302" in refusal(single, tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("part", [b"?" * 999, b"?" * 30_001], ids=["shorter", "longer than the file"])
+def test_part_that_is_of_another_file_is_removed_and_the_next_call_starts_anew(part, single, tmp_path):
+    (tmp_path / ".train.json.part").write_bytes(part)
+    assert "train.json from" in refusal(single, tmp_path)
+    assert names(tmp_path) == []
+    assert fetch(single, tmp_path) == tuple(FILES)
 
 
 def test_download_that_was_complete_is_only_checked(single, server, tmp_path):
@@ -296,6 +363,18 @@ def test_command_fetches_and_says_so(single, tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert result.stdout == f"{tmp_path / 'a'}: 3 files, 3 of them new, every SHA-256 as expected\n"
     assert result.stderr == ""
+
+
+def test_command_without_a_network_is_one_line_and_exits_with_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(sources, "SOURCES", {"ade": Source("http://no-such-host.invalid/ade/", SUMS)})
+    with pytest.raises(SystemExit) as end:
+        command.main(["corpus", "fetch", "ade", "--to", str(tmp_path)])
+    assert end.value.code == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert "train.json: cannot be reached (" in shown.err
+    assert shown.err.endswith("check the network and run it again\n")
 
 
 def test_command_refuses_a_corpus_that_it_does_not_know(tmp_path):
