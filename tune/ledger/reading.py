@@ -132,6 +132,11 @@ class LedgerReader:
         rows = self._each("SELECT * FROM imported ORDER BY key")
         return {row["key"]: from_json(row, "row", self._file) for row in rows}
 
+    def each_imported(self) -> Iterator[dict[str, Any]]:
+        """The same rows, one at a time: parsed, they take much room."""
+        for row in self._each("SELECT * FROM imported ORDER BY key"):
+            yield from_json(row, "row", self._file)
+
     def _one(self, query: str, *values: Any) -> Any:
         return self._connection.execute(query, values).fetchone()
 

@@ -6,7 +6,8 @@ from typing import Any
 from lai_net.config import active_settings
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger, TrialRow
-from tune.planning.plan import Plan, imported_ids
+from tune.planning.imported import imported_ids
+from tune.planning.plan import Plan
 from tune.spec.identity import spec_id
 
 Fields = dict[str, Any]

@@ -8,23 +8,20 @@ RE with the base first (end-to-end evaluations wait for it), and the folds of on
 that trials of equal shape follow each other.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
 
 from lai_net.config import EntitySource, Phase, TrialConfig, active_settings
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.ledger.ledger import TrialKey as TrialKey
+from tune.planning.imported import imported_ids
 from tune.spec.cells import Cell, expand
-from tune.spec.identity import config_id, evaluation_id, semantics_of, spec_id, trial_id
+from tune.spec.identity import config_id, evaluation_id, spec_id, trial_id
 from tune.spec.study import Study
 
 SPLITS = ("dev", "test")
-TASKS = {"NER": ("NER",), "RE": ("RE", "RE+")}
-"""What is scored in a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +90,8 @@ class Jobs:
     def remaining(self, ledger: Ledger) -> "Jobs":
         """What the ledger lacks: trials that are not completed, evaluations that are not recorded.
 
-        What is imported (see `imported_rows`) is not lacking, but a trial whose model one of the evaluations
-        needs.
+        What is imported (see `tune.planning.imported`) is not lacking, but a trial whose model one of the
+        evaluations needs.
         """
         newest, imported = ledger.newest_attempts(), imported_ids(ledger, self.study)
         completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
@@ -114,53 +111,9 @@ class Jobs:
         return replace(self, trials=trials, evaluations=tuple(evaluations))
 
 
-class ImportedIds(NamedTuple):
-    """The trials and evaluations of which imported rows bring results."""
-
-    trials: frozenset[str]
-    evaluations: frozenset[str]
-
-
 def is_current(row: EvaluationRow) -> bool:
     """Whether today's code would make an evaluation likewise."""
     return row.evaluation_id == evaluation_id(row.trial_id, row.upstream_trial_id, row.split, row.entities)
-
-
-def imported_rows(ledger: Ledger, study: Study | None = None) -> list[dict[str, Any]]:
-    """Completed imported rows that have ids; without those of an evaluation that lacks one of its tasks.
-
-    For a study only what could stand in its tables counts: rows of its datasets by the protocol and
-    averaging that it shows (an averaging may be left open), imported when the code computed what it does now.
-    """
-    rows = [row for row in ledger.imported().values() if row.get("trial_id") and row["status"] == "completed"]
-    if study is not None:
-        averagings = {dataset.name: dataset.averaging for dataset in study.datasets}
-        rows = [row for row in rows if _counts(row, study.report.protocol, averagings)]
-    tasks: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        tasks[_evaluation_of(row)].add(row["task"])
-    return [row for row in rows if tasks[_evaluation_of(row)].issuperset(TASKS[row["phase"]])]
-
-
-def _counts(row: Mapping[str, Any], protocol: str, averagings: Mapping[str, str]) -> bool:
-    is_shown = (
-        row["dataset"] in averagings
-        and row["protocol"] == protocol
-        and row["averaging"] in (None, averagings[row["dataset"]])
-    )
-    today = semantics_of(row)
-    return is_shown and row.get("semantics", [1] * len(today)) == today  # the first rows did not say theirs
-
-
-def imported_ids(ledger: Ledger, study: Study | None = None) -> ImportedIds:
-    """The ids in `imported_rows`."""
-    rows = imported_rows(ledger, study)
-    return ImportedIds(frozenset(row["trial_id"] for row in rows), frozenset(map(_evaluation_of, rows)))
-
-
-def _evaluation_of(row: Mapping[str, Any]) -> str:
-    names = ("trial_id", "upstream_trial_id", "split", "entities")
-    return evaluation_id(*(row[name] for name in names))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ what it says, unless the ledger has met its config. An import brings no model, s
 still needs is trained all the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from lai_net.config import active_settings
 from tune.ledger.ledger import Ledger, TrialKey
-from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial, imported_ids, imported_rows
+from tune.planning.imported import ImportedEvaluation, imported_evaluations, imported_ids
+from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial
 from tune.results.table import config_values, representation_of
 
 _SAID = (
@@ -30,7 +31,7 @@ class Imported(NamedTuple):
     Attributes:
         trials: count as done.
         evaluations: count as made.
-        unlike: have results that do not count (see `tune.planning.plan.imported_rows`).
+        unlike: have results that do not count (see `tune.planning.imported`).
     """
 
     trials: Set[TrialKey]
@@ -40,30 +41,32 @@ class Imported(NamedTuple):
 
 def imported_results(plan: Plan, ledger: Ledger) -> Imported:
     """Of a plan's trials and evaluations those that were imported."""
-    rows = imported_rows(ledger)
-    if not rows:
+    imported = imported_evaluations(ledger, plan.study)
+    if not imported:
         return Imported(set(), set(), set())
-    keys = _keys_of(rows, plan, ledger)
+    known = dict(_planned(imported, plan, ledger))
+    made = {item for item, counts in known.items() if counts}
+    needed = {key for item in plan.evaluations if item not in made for key in (item.trial, item.upstream)}
+    unlike = {item.trial for item in known.keys() - made}
+    return Imported({item.trial for item in known} - needed, made, unlike)
+
+
+def _planned(
+    imported: Sequence[ImportedEvaluation], plan: Plan, ledger: Ledger
+) -> Iterator[tuple[PlannedEvaluation, bool]]:
+    """What of a plan's evaluations was imported, and whether it counts."""
     planned = frozenset(plan.evaluations)
-    made = planned.intersection(_evaluations(imported_rows(ledger, plan.study), keys))
-    there = {keys[row["trial_id"]] for row in rows if row["trial_id"] in keys}
-    there &= {trial.key for trial in plan.trials}
-    needed = {key for item in planned - made for key in (item.trial, item.upstream)}
-    unlike = {item.trial for item in planned.intersection(_evaluations(rows, keys)) - made}
-    return Imported(there - needed, made, there & unlike)
-
-
-def _evaluations(
-    rows: Iterable[Mapping[str, Any]], keys: Mapping[str, TrialKey]
-) -> Iterator[PlannedEvaluation]:
-    for row in rows:
+    keys = _keys_of([item.row for item in imported], plan, ledger)
+    for row, counts in imported:
         trial, upstream = row["trial_id"], row["upstream_trial_id"]
         if trial in keys and (upstream is None or upstream in keys):
             joined = None if upstream is None else keys[upstream]
-            yield PlannedEvaluation(keys[trial], joined, row["split"], row["entities"])
+            item = PlannedEvaluation(keys[trial], joined, row["split"], row["entities"])
+            if item in planned:
+                yield item, counts
 
 
-def _keys_of(rows: list[dict[str, Any]], plan: Plan, ledger: Ledger) -> dict[str, TrialKey]:
+def _keys_of(rows: Sequence[Mapping[str, Any]], plan: Plan, ledger: Ledger) -> dict[str, TrialKey]:
     """By trial_id the trial: as the ledger knows it, else the planned one of which the row may speak."""
     known = ledger.trials()
     keys = {row.trial_id: row.key for row in known}

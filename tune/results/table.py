@@ -14,10 +14,10 @@ from typing import Any
 from lai_net.config import InputConfig
 from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import SPLITS, TrialKey, is_current, make_plan
-from tune.planning.plan import TASKS as TASKS
 from tune.search.plan import plan_search
 from tune.search.report import trial_keys
 from tune.spec.baseline import model_of_settings
+from tune.spec.cells import TASKS as TASKS
 from tune.spec.study import Study, with_all_seeds
 
 LONG_COLUMNS = (
