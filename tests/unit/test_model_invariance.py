@@ -22,6 +22,7 @@ ALL_SEEN = {
 }  # fmt: skip
 READINGS: list[tuple[str, dict[str, Any]]] = [
     ("annotate", {}),
+    ("annotate", {"input__context_tokens": 120}),
     ("annotate", {"input__attention_mask": "vis"}),
     ("annotate", {"input__attention_mask": "full"}),
     ("annotate", {"input__marker_marker": "type"}),
@@ -106,7 +107,7 @@ def test_order_padding_and_company_change_no_logit(
     sentences = [item for item in corpus.sentences("train") if len(item.entities) > 1]
     task = _task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", sentences)
     by_size: list[Any] = sorted(task._examples, key=lambda example: len(example.bounds))
-    examples = [by_size[0], by_size[-1], by_size[len(by_size) // 2]]
+    examples = [by_size[0], by_size[-1], by_size[len(by_size) // 2], by_size[-2]]
     assert len({len(example.ids) for example in examples}) > 1
     assert len({len(example.bounds) for example in examples}) > 1
     draw = np.random.default_rng(3)
