@@ -44,7 +44,7 @@ def search_study(tmp_path: Path) -> Path:
 def fast_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drill, "EPOCH_S", 0)
     monkeypatch.setattr(
-        "tune.commands.run.wait_for_orphans", lambda attempts: 0
+        "tune.commands.running.wait_for_orphans", lambda attempts: 0
     )  # it would wait for ourselves
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from lai_net.errors import InputError
 from tune.commands.cli import app
-from tune.commands.run import execute_study
+from tune.commands.running import execute_study
 from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger, SearchEvent
 from tune.preparation import prepare

@@ -16,8 +16,9 @@ from tests.drills.invariants import content, differences, finished, left_behind,
 from tests.drills.playing import DRIVER, start_driver
 from tests.drills.study import study_text
 from tune import fault_points
-from tune.commands import run as run_command
-from tune.commands.run import INTERRUPTED, execute_study
+from tune.commands import running
+from tune.commands.options import INTERRUPTED
+from tune.commands.running import execute_study
 from tune.commands.standing import best_trials
 from tune.engine import SerialEngine
 from tune.fault_points import POINTS, VARIABLE
@@ -239,7 +240,7 @@ def test_a_full_disk_at_a_worker_is_tried_again_in_the_same_run(
 ):
     monkeypatch.setenv(VARIABLE, "worker.epoch:8:raise-enospc")
     monkeypatch.setattr(fault_points, "_visits", 0)
-    monkeypatch.setattr(run_command, "Schedule", functools.partial(Schedule, pause_s=0.0))
+    monkeypatch.setattr(running, "Schedule", functools.partial(Schedule, pause_s=0.0))
     ledger = tmp_path / "ledger.sqlite"
     assert call(drill, prepare(str(study), []), ledger) == 0
     assert differences(study, ledger, undisturbed) == []

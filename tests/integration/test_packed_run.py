@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tune.commands.run import execute_study, prepare
+from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
 from tune.ledger.ledger import Ledger
+from tune.preparation import prepare
 from tune.spec.study import load_study
 
 STUDY = """

@@ -6,11 +6,12 @@ import pytest
 import typer
 
 from lai_net.errors import InputError
-from tune.commands.run import Prepared, execute_study, prepare
+from tune.commands.running import execute_study
 from tune.commands.verify import _Repeated, compare, verify
 from tune.engine import Message, Task
 from tune.execution import Execution, Training
 from tune.ledger.ledger import Ledger
+from tune.preparation import Prepared, prepare
 from tune.task_spec import spec_from_json
 
 STUDY = """

@@ -23,6 +23,7 @@ from tests.integration.test_run_cluster import (  # noqa: F401
 )
 from tune.artefacts.storage import store_in
 from tune.commands import run as run_command
+from tune.commands.options import INTERRUPTED
 from tune.ledger.ledger import Ledger
 
 STUDY = """
@@ -93,7 +94,7 @@ def test_a_study_on_s3_is_that_of_a_folder(
     assert lai("save", place / "saved", *ids, "--ledger", ledger) == 0
     text = (place / "study.toml").read_text().replace("seeds = [1]", "seeds = [1]\n[budget]\ndisk_gib = 1e-6")
     (place / "study.toml").write_text(text.replace("[1, 2]", "[0, 1, 2]"))
-    assert lai("run", "study.toml", "--ledger", ledger) == run_command.INTERRUPTED, (
+    assert lai("run", "study.toml", "--ledger", ledger) == INTERRUPTED, (
         "what the store holds counts against the disk budget"
     )
 

@@ -15,7 +15,7 @@ import pytest
 
 from lai_net.errors import InputError
 from tests.integration.searching import DRILL, HEAD, SEARCH, attempts, drill, events, folder, lai, run
-from tune.commands.run import execute_study
+from tune.commands.running import execute_study
 from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare

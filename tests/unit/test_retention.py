@@ -9,7 +9,7 @@ import pytest
 
 from analysis.__main__ import main
 from lai_net.errors import InputError
-from tune.commands.run import execute_study
+from tune.commands.running import execute_study
 from tune.engine import Executor, Message, SerialEngine
 from tune.ledger.ledger import EvaluationRow, Ledger
 from tune.planning.trained_model import trained_model_folder

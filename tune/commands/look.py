@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tune.commands.run import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.commands.search import show_status
 from tune.commands.standing import STATES, best_trials, state_word, take_stock
 from tune.ledger.file import is_being_written

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
 from tune.commands.decision_report import show_growth
-from tune.commands.run import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.commands.search import show_plan
 from tune.engine import Node
 from tune.forecast.estimate import estimate_lines

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lai_net.errors import InputError
-from tune.commands.run import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.ledger.ledger import Ledger
 from tune.results.curves import read_curves
 from tune.results.importing import import_csv

@@ -1,19 +1,16 @@
-"""`lai run`: the composition of plan, ledger, schedule and engine. Ray and torch load late."""
+"""`lai run`. Ray and torch load late."""
 
 import contextlib
-import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tune.artefacts.storage import check_storage, storage_of, store_in
-from tune.budget import Budget, size_gib
 from tune.cluster.options import (
     AddressOption,
     InsecureOption,
@@ -22,10 +19,9 @@ from tune.cluster.options import (
     StorageOption,
     remote_of,
 )
-from tune.commands.progress import ProgressSink
-from tune.engine import Engine, Sink, Source
-from tune.execution import Evaluating, Execution, Training, open_jobs
-from tune.failures import headline
+from tune.commands.options import DEFAULT_LEDGER, INTERRUPTED, CorpusOption, LedgerOption, StudyArgument
+from tune.commands.running import execute_study
+from tune.engine import Engine
 from tune.forecast.until_decided import (
     Decider,
     MaxSeedsOption,
@@ -34,36 +30,12 @@ from tune.forecast.until_decided import (
     growing,
     needed_trials,
 )
-from tune.ledger.file import DEFAULT_LEDGER as DEFAULT_LEDGER
-from tune.ledger.ledger import AttemptRow, Ledger
-from tune.packing.needs import Needs
-from tune.packing.pool import Pool
-from tune.packing.source import PackedSource
-from tune.planning.plan import Jobs as PlannedJobs
-from tune.planning.plan import make_plan
-from tune.planning.retention import Retention
+from tune.ledger.ledger import Ledger
 from tune.preparation import Prepared, prepare
-from tune.provenance import wait_for_orphans
-from tune.results.imported import imported_results, lines_on_imported
-from tune.schedule import Schedule
-from tune.search.plan import SearchPlan
-from tune.search.report import asked_jobs, result_lines, search_warnings
-from tune.search.source import SearchSource
-from tune.spec.study import Resources, Study, load_study, with_all_seeds
+from tune.spec.study import Study, load_study, with_all_seeds
 from tune.tracking import FOLDER as TRACKING
 from tune.tracking import parse_trackers, tracking
 
-Jobs = Mapping[str, Training | Evaluating]
-Watch = Callable[[Sink, Jobs], contextlib.AbstractContextManager[Sink]]
-"""Shows what a sink is told about some jobs to somebody else, too."""
-
-FAILED, INTERRUPTED = 1, 3
-_WINDOW, _SEARCH_WINDOW = 256, 4
-"""Jobs among which what fits is chosen; a search decides the next config late, so few."""
-
-StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
-LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
-CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]
 TrackOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -128,164 +100,6 @@ def _add_seeds(
     return code
 
 
-def _unwatched(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:  # noqa: ARG001
-    return contextlib.nullcontext(sink)
-
-
-def execute_study(
-    prepared: Prepared,
-    ledger: Ledger,
-    folder: Path,
-    make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
-    budget_hours: float | None = None,
-    watch: Watch = _unwatched,
-) -> int:
-    """Run the open jobs to their end and say how it went; returns the exit code.
-
-    Args:
-        prepared: the study.
-        ledger: open for writing.
-        folder: the ledger's folder.
-        make_engine: entered only if there is something to do.
-        budget_hours: None takes the study's.
-        watch: a sink around the execution, of the run's jobs.
-    """
-    limits = prepared.study.budget
-    hours = limits.hours if budget_hours is None else budget_hours
-    resources = prepared.study.resources
-    execution = Execution(
-        ledger,
-        folder,
-        prepared.corpora,
-        resources.fixed_share,
-        resources.gpus or 1,
-        retention=_retention(prepared, ledger),
-    )
-    budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
-    window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
-    make_source = _packing(resources, execution, budget, window)
-    runner = _Runner(execution, budget, make_engine, make_source, watch)
-    if prepared.search is not None:
-        return _run_search(prepared, prepared.search, runner)
-    return _run_tables(prepared, runner)
-
-
-def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
-    source = _search_source(prepared, plan, runner.execution, runner.budget)
-    for warning in search_warnings(plan, runner.execution.ledger):
-        typer.echo(f"warning: {warning}", err=True)
-    code = runner.run(source, source.schedule, source.jobs)
-    for line in result_lines(source.search):
-        typer.echo(line)
-    if code == 0 and not source.is_over():
-        typer.echo(runner.budget.advice)
-        return INTERRUPTED
-    return code or (FAILED if source.search.ended_by == "failures" else 0)
-
-
-def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
-    execution, ledger = runner.execution, runner.execution.ledger
-    found = imported_results(make_plan(prepared.study), ledger)
-    asked = prepared.jobs if prepared.keys is None else prepared.jobs.only(prepared.keys)
-    ledger.register_trials([job.row for job in asked.trials])
-    jobs = open_jobs(asked, ledger)
-    execution.check(jobs)
-    training = {job.key for job in jobs if isinstance(job, Training)}
-    typer.echo(
-        f"{prepared.study.name}: {len(training)} of {len(asked.trials)} trials to train, "
-        f"{len(jobs) - len(training)} evaluations to make"
-    )
-    for line in lines_on_imported(asked, training, found, ledger):
-        typer.echo(line)
-    schedule = Schedule(
-        jobs,
-        execution.make_task,
-        max_attempts=prepared.study.budget.max_attempts,
-        is_spent=runner.budget.is_spent,
-    )
-    by_key: dict[str, Training | Evaluating] = {job.key: job for job in jobs}
-    return runner.run(schedule, schedule, by_key)
-
-
-@dataclass(frozen=True)
-class _Runner:
-    """Runs a source dry and says how it went."""
-
-    execution: Execution
-    budget: Budget
-    make_engine: Callable[[], contextlib.AbstractContextManager[Engine]]
-    make_source: Callable[[Source, Engine], Source]
-    watch: Watch
-
-    def run(self, source: Source, schedule: Schedule[Any], jobs: Jobs) -> int:
-        """The exit code; `jobs` may grow meanwhile."""
-        execution = self.execution
-        execution.delete_all_stale()
-        if not jobs and source.is_done():
-            return 0
-        _settle_orphans(execution.ledger.newest_attempts().values())
-        with (
-            self.make_engine() as engine,
-            stop_on_signals() as should_stop,
-            self.watch(execution, jobs) as watched,
-            ProgressSink(watched, jobs).live() as sink,
-        ):
-            source = self.make_source(source, engine)
-            try:
-                engine.run(source, sink, should_stop)
-            except KeyboardInterrupt:
-                typer.echo("interrupted at once; the same call resumes", err=True)
-                raise
-        if (kept := size_gib(features := execution.storage.features)) > 0:
-            typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
-        if (retention := execution.retention).num_released > 0:
-            typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
-        names = {key: str(job) for key, job in jobs.items()}
-        is_interrupted = should_stop() and not source.is_done()
-        return _conclude(schedule, names, self.budget, is_interrupted=is_interrupted)
-
-
-def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
-    name, level, plan = prepared.study.name, prepared.study.budget.keep_models, prepared.search
-    if plan is None:
-        return Retention(name, level, prepared.jobs)
-    asked = PlannedJobs(asked_jobs(plan, prepared.contents, ledger), ())
-    upstream = [] if plan.upstream is None else [prepared.contents.job(plan.upstream).row.trial_id]
-    return Retention(name, level, asked, frozenset(upstream), frozenset(plan.fresh_seeds))
-
-
-def _packing(
-    resources: Resources, execution: Execution, budget: Budget, window: int
-) -> Callable[[Source, Engine], Source]:
-    """What makes a source share devices by measured memory, where the study asks for that."""
-
-    def pack(source: Source, engine: Engine) -> Source:
-        if resources.gpus_per_trial != "measured":
-            return source
-        ledger = execution.ledger
-        attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)
-        needs = Needs(ledger.probes(), attempts)
-        pool = Pool(engine.nodes(), resources.cpus_per_trial)
-        return PackedSource(source, execution, pool, needs, budget.is_spent, window)
-
-    return pack
-
-
-def _search_source(
-    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: Budget
-) -> SearchSource:
-    from tune.search.sampler import Sampler
-
-    return SearchSource(
-        plan=plan,
-        suggest=Sampler(plan.space, plan.spec.sampler, plan.spec.seed).suggest,
-        identify=lambda config, seed: prepared.contents.job(plan.trial(config, seed)),
-        execution=execution,
-        max_attempts=prepared.study.budget.max_attempts,
-        is_spent=budget.is_spent,
-    )
-
-
 @contextlib.contextmanager
 def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iterator[Engine]:
     from tune.cluster.workers import workers
@@ -300,52 +114,3 @@ def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iter
             resources.max_concurrent,
             stall_s=60 * budget.stall_minutes,
         )
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the process.
-
-    Also where SIGINT was ignored before, as shells have it for what they start in the background.
-    """
-    seen: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        seen.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.write(2, b"\nstopping at the last checkpoints; a second Ctrl-C stops at once\n")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
-    running = [attempt.provenance for attempt in attempts if attempt.status == "running"]
-    if (alive := wait_for_orphans(running)) > 0:
-        typer.echo(f"{alive} workers of an earlier run still live; going on beside them", err=True)
-
-
-def _conclude(schedule: Schedule[Any], names: dict[str, str], budget: Budget, *, is_interrupted: bool) -> int:
-    for key, error in schedule.failed.items():
-        typer.echo(f"failed: {names[key]}: {headline(error, schedule.failures[key])}", err=True)
-    for key, why in schedule.blocked.items():
-        typer.echo(f"blocked: {names[key]} {why}", err=True)
-    summary = (
-        f"{len(schedule.completed)} jobs completed, {len(schedule.failed)} failed, "
-        f"{len(schedule.blocked)} blocked, {len(schedule.remaining)} remain"
-    )
-    if schedule.stopped:
-        summary += f", {len(schedule.stopped)} stopped early"
-    if is_interrupted:
-        typer.echo(f"interrupted: {summary}; the same call resumes")
-        return INTERRUPTED
-    if schedule.remaining:
-        typer.echo(f"{summary}; {budget.advice}")
-        return INTERRUPTED
-    typer.echo(summary)
-    return FAILED if schedule.failed or schedule.blocked else 0

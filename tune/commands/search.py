@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lai_net.errors import InputError
-from tune.commands.run import DEFAULT_LEDGER, FAILED, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, FAILED, LedgerOption, StudyArgument
 from tune.commands.standing import state_word
 from tune.engine import Node
 from tune.failures import failure_lines

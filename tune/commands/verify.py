@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lai_net.errors import InputError
-from tune.commands.run import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution, Training
 from tune.ledger.ledger import Ledger

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tune.commands.run import execute_study
+from tune.commands.running import execute_study
 from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare

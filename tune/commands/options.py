@@ -1,0 +1,14 @@
+"""What the commands share: arguments, options and exit codes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tune.ledger.file import DEFAULT_LEDGER as DEFAULT_LEDGER
+
+FAILED, INTERRUPTED = 1, 3
+
+StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
+LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
+CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]
