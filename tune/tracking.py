@@ -187,9 +187,9 @@ def _callback(name: str, where: str | None, study: str) -> "LoggerCallback":
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         return MLflowLoggerCallback(tracking_uri=where, experiment_name=study)
-    from ray.air.integrations.wandb import WandbLoggerCallback
+    from tune.wandb_callback import FlushingWandbCallback
 
-    return WandbLoggerCallback(project=where or study, group=study, upload_timeout=_UPLOAD_S)
+    return FlushingWandbCallback(project=where or study, group=study, upload_timeout=_UPLOAD_S)
 
 
 @contextlib.contextmanager

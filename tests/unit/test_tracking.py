@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -118,6 +119,21 @@ def test_wandb_keeps_a_run_of_each_attempt(job, tmp_path, monkeypatch):
     (run,) = (tmp_path / "abc-2" / "wandb").glob("offline-run-*-abc-2/run-abc-2.wandb")
     assert b"training.epochs" in run.read_bytes()
     assert SCORED.encode() in run.read_bytes()
+
+
+def test_wandb_has_written_all_before_its_actor_can_be_killed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the actor changes folder and this variable, in a process of its own
+    monkeypatch.setenv("WANDB_START_METHOD", "thread")
+    pytest.importorskip("wandb")
+    from ray.air.integrations.wandb import _QueueItem
+
+    from tune.wandb_callback import FlushingWandbCallback
+
+    queue = Mock(get=Mock(return_value=(_QueueItem.END, None)))
+    actor = FlushingWandbCallback._logger_actor_cls(str(tmp_path), queue, exclude=[], to_config=[])
+    actor._wandb = Mock()
+    actor.run()
+    assert [name for name, _, _ in actor._wandb.mock_calls][-2:] == ["finish", "teardown"]
 
 
 class Broken:
