@@ -1,7 +1,10 @@
 """`lai predict` and `lai save` around `LaiNet`."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from lai_net import LaiNet
 from lai_net.config import Phase
 from lai_net.extraction import Extraction
 from tests.integration.conftest import Run
-from tests.integration.untrained import TEXTS
+from tests.integration.untrained import TEXTS, change
 from tune.ledger.ledger import Ledger, TrialRow
 
 
@@ -111,6 +114,55 @@ def test_wrong_input_is_one_line_and_exits_with_2(
     code, lines, message = lai("predict", *named, *words)
     assert (code, lines, message.count("\n")) == (2, [], 1)
     assert reason in message
+
+
+def test_a_folder_that_holds_no_whole_model_is_one_line_and_exits_with_2(
+    lai: Run, saved: Path, trials: dict[Phase, Path], tiny_encoder: str
+) -> None:
+    text, re_model = ("--text", "x"), ("--re", trials["RE"])
+    change(saved / "config.json", "format", value=2)
+    later = lai("predict", "--model", saved, *text)
+    (saved / "model.safetensors").unlink()
+    change(saved / "config.json", "format", value=1)
+    bare = lai("predict", "--model", saved, *text)
+    encoder = lai("predict", "--ner", tiny_encoder, *re_model, *text)
+    for (code, lines, message), reason in (
+        (later, f"{saved}/config.json: format: Input should be 1; save the model again"),
+        (bare, f"{saved}/model.safetensors: cannot be read (No such file"),
+        (encoder, f"{tiny_encoder}: no trained model, but something else; give a folder of `lai train`"),
+    ):
+        assert (code, lines, message.count("\n")) == (2, [], 1)
+        assert message.startswith(reason)
+
+
+def command_line(saved: Path, *words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "analysis", "predict", "--model", str(saved), *map(str, words)]
+
+
+def test_progress_is_on_the_terminal_and_a_pipe_holds_lines_alone(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("First text .\nSecond one .\n")
+    terminal, stderr = os.openpty()
+    done = subprocess.run(
+        command_line(saved, "--input", tmp_path / "x.txt"),
+        stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, "TERM": "xterm"}, check=True,
+    )  # fmt: skip
+    os.close(stderr)
+    shown = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    assert "2/2" in shown
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["First text .", "Second one ."]
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("A text .\n" * 500)
+    words = command_line(saved, "--input", tmp_path / "x.txt", "--batch-size", "1")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert json.loads(running.stdout.readline())["text"] == "A text ."
+        running.stdout.close()
+        assert running.stderr is not None
+        assert running.stderr.read() == b""
+    assert running.returncode == 1
 
 
 def test_a_bad_line_is_said_with_its_place_before_anything_is_printed(
