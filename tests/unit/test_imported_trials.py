@@ -335,6 +335,7 @@ def test_a_failed_try_at_what_is_imported_leaves_it_imported(place: Place) -> No
         assert jobs.remaining(ledger) == dataclasses.replace(jobs, trials=(), evaluations=())
     assert standing.trials["toy", "NER"] == {"imported": 6}
     assert standing.evaluations == {"imported": 12}
+    assert standing.failed == []
 
 
 def test_what_needs_a_model_says_that_there_is_none(place: Place) -> None:

@@ -70,8 +70,8 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
         if state != "completed" and trial.key in imported.trials:
             state = "imported"
         trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
-    planned = [attempts[name] for item in plan.trials if (name := ids.get(item.key, "")) in attempts]
-    failed = failure_lines(planned)
+    own_ids = (ids.get(item.key, "") for item in plan.trials if item.key not in imported.trials)
+    failed = failure_lines([attempts[name] for name in own_ids if name in attempts])
     made = {row.evaluation_id: row for row in ledger.evaluations()}
     evaluations: Counter[str] = Counter()
     for item in plan.evaluations:
