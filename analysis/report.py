@@ -22,12 +22,13 @@ from analysis.figures.gallery import Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
 from analysis.findings import findings, progress
 from analysis.frame import Results, read_results
-from analysis.levelling import config_curves, levelling
+from analysis.levelling import ConfigCurves, config_curves, levelling
 from analysis.page import Page, render_page
 from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
 from analysis.tables.efficiency import left_out
 from analysis.tables.render import to_csv, to_latex, to_markdown
+from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
@@ -121,10 +122,7 @@ def compose_report(
     read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
     facts = _facts(results, ledger, speed) | read
     page_version = _sha256(json.dumps(facts).encode())
-    done, said = progress(results.cells), findings(rows)
-    said += [item.sentence() for item in levelling(configs)]
-    if search is not None:
-        done, *said = result_lines(search)
+    done, said = _sentences(results, rows, configs, search)
     page = Page(
         study=results.study, description=description(results.study.file),
         trained=list(trained(results.study)), progress=done, findings=said, tables=tables, figures=figures,
@@ -136,6 +134,16 @@ def compose_report(
     manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
     return Report(page.progress, files, page_version)
+
+
+def _sentences(
+    results: Results, rows: Sequence[Row], configs: Sequence[ConfigCurves], search: Search | None
+) -> tuple[str, list[str]]:
+    """How far a study is, and what it has shown."""
+    if search is not None:
+        done, *said = result_lines(search)
+        return done, said
+    return progress(results.cells), [*findings(rows), *(item.sentence() for item in levelling(configs))]
 
 
 def _data_files(
