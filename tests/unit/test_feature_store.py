@@ -57,9 +57,14 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     assert use(config("NER", tiny_encoder), seed=2) == base
     others = {use(config("NER", tiny_encoder, **changes)) for changes in KEPT_APART}
     others.add(use(config("RE", tiny_encoder)))
-    phrases = {name: f"some {phrase}" for name, phrase in corpus.labels.entities.items()}
-    labels = type(corpus.labels)(entities=phrases, relations=corpus.labels.relations)
-    others.add(use(config("NER", tiny_encoder), of=Corpus(name="o", splits=corpus.splits, labels=labels)))
+    longer = {name: f"some {phrase}" for name, phrase in corpus.labels.entities.items()}
+    one, two, *_ = corpus.labels.entities
+    *first, word = corpus.labels.entities[one].split()
+    cut_elsewhere = {one: " ".join(first), two: f"{word} {corpus.labels.entities[two]}"}
+    for phrases in (longer, {**corpus.labels.entities, **cut_elsewhere}):
+        labels = type(corpus.labels)(entities=phrases, relations=corpus.labels.relations)
+        of = Corpus(name="o", splits=corpus.splits, labels=labels)
+        others.add(use(config("NER", tiny_encoder), of=of))
     swapped = {"train": corpus.splits["dev"], "dev": corpus.splits["dev"]}
     others.add(use(config("NER", tiny_encoder), of=Corpus(name="o", splits=swapped, labels=corpus.labels)))
     monkeypatch.setattr(features, "FORMAT", features.FORMAT + 1)
@@ -67,7 +72,7 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     monkeypatch.setattr(features, "FORMAT", 1)
     monkeypatch.setattr(features, "encoder_id", lambda name: "another")
     others.add(use(config("NER", tiny_encoder)))
-    assert len(others - {base}) == len(KEPT_APART) + 5
+    assert len(others - {base}) == len(KEPT_APART) + 6
 
 
 def test_other_code_or_another_device_finds_no_states_of_this(
