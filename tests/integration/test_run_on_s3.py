@@ -26,6 +26,8 @@ from tune.commands import run as run_command
 from tune.commands.options import INTERRUPTED
 from tune.ledger.ledger import Ledger
 
+PATIENCE_S = 300
+"""On a busy machine Ray takes minutes to start."""
 STUDY = """
 name = "stored"
 seeds = [1]
@@ -108,7 +110,7 @@ def test_killed_in_the_midst_of_an_upload_and_around_it(place: Path, undisturbed
     for fault in faults:
         before = finished(ledger)
         driver = start_driver(study, ledger, "real", LAI_FAULT=f"{fault}:kill")
-        driver.communicate(timeout=120)
+        driver.communicate(timeout=PATIENCE_S)
         assert driver.returncode == -signal.SIGKILL
         assert violations(ledger, before) == []
     before = finished(ledger)
@@ -125,18 +127,17 @@ def test_a_worker_that_dies_and_a_server_that_is_down_for_a_while(
 ) -> None:
     study, ledger = place / "study.toml", place / "runs" / "ledger.sqlite"
     words = ("run", study, "--ledger", ledger, "--storage", s3.uri)
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "analysis", *map(str, words)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        wait_for(lambda: num_epochs(ledger) >= 1 and kill_worker(ledger), 120)
-        wait_for(lambda: len(finished(ledger)) >= 1, 120)
-        s3.stop()
-        wait_for(lambda: failures(ledger) >= 2, 120)
-        s3.start()
-        _, said = driver.communicate(timeout=240)
-    finally:
-        driver.kill()
+    command = [sys.executable, "-m", "analysis", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as driver:
+        try:
+            wait_for(lambda: num_epochs(ledger) >= 1 and kill_worker(ledger), PATIENCE_S)
+            wait_for(lambda: len(finished(ledger)) >= 1, PATIENCE_S)
+            s3.stop()
+            wait_for(lambda: failures(ledger) >= 2, PATIENCE_S)
+            s3.start()
+            _, said = driver.communicate(timeout=PATIENCE_S)
+        finally:
+            driver.kill()
     assert driver.returncode == 0, said
     assert SECRET not in said
     assert differences(study, ledger, undisturbed) == []
@@ -186,7 +187,7 @@ def test_nodes_share_a_store_and_the_gate_tries_it_on_each(
     def call(*words: object) -> tuple[int, str]:
         command = [sys.executable, "-m", "analysis", *map(str, words), "--address", raylets.address]
         done = subprocess.run(
-            command, env=raylets.environment, capture_output=True, text=True, timeout=240, check=False
+            command, env=raylets.environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         return done.returncode, done.stdout + done.stderr
 
