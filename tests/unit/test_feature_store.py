@@ -14,7 +14,7 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.model.stored_features import Arrays
 from lai_net.pipeline import evaluate_trial, train_trial
-from lai_net.schema import Corpus
+from lai_net.schema import Corpus, Document, Sentence
 from lai_net.training import features
 from lai_net.training.features import FeatureStore
 from tests.unit.storing import config, share, task_of
@@ -58,10 +58,11 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     others = {use(config("NER", tiny_encoder, **changes)) for changes in KEPT_APART}
     others.add(use(config("RE", tiny_encoder)))
     longer = {name: f"some {phrase}" for name, phrase in corpus.labels.entities.items()}
+    turned = {name: " ".join(reversed(phrase.split())) for name, phrase in corpus.labels.entities.items()}
     one, two, *_ = corpus.labels.entities
     *first, word = corpus.labels.entities[one].split()
     cut_elsewhere = {one: " ".join(first), two: f"{word} {corpus.labels.entities[two]}"}
-    for phrases in (longer, {**corpus.labels.entities, **cut_elsewhere}):
+    for phrases in (longer, turned, {**corpus.labels.entities, **cut_elsewhere}):
         labels = type(corpus.labels)(entities=phrases, relations=corpus.labels.relations)
         of = Corpus(name="o", splits=corpus.splits, labels=labels)
         others.add(use(config("NER", tiny_encoder), of=of))
@@ -72,7 +73,31 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
     monkeypatch.setattr(features, "FORMAT", 1)
     monkeypatch.setattr(features, "encoder_id", lambda name: "another")
     others.add(use(config("NER", tiny_encoder)))
-    assert len(others - {base}) == len(KEPT_APART) + 6
+    assert len(others - {base}) == len(KEPT_APART) + 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "second"),
+    [
+        ({"input__representation": "vanilla"}, ("x", "y"), ("x", "z")),
+        ({}, ("x-", "y", "z"), ("x", "-y", "z")),
+    ],
+    ids=["other words", "the same pieces, but other candidates"],
+)
+def test_as_many_words_and_candidates_are_not_the_same(
+    settings: dict[str, object],
+    first: tuple[str, ...],
+    second: tuple[str, ...],
+    tiny_encoder: str,
+    corpus: Corpus,
+) -> None:
+    chosen, described = config("NER", tiny_encoder, **settings), []
+    for words in (first, second):
+        splits = {"train": (Document("d", (Sentence(words),)),)}
+        task = task_of(chosen, Corpus(name="o", splits=splits, labels=corpus.labels))
+        described.append(features._description(chosen, task.marked_texts(), task.model.first_round))
+    different = {name for name, value in described[0].items() if value != described[1][name]}
+    assert different == ({"texts"} if settings else {"candidates"})
 
 
 def test_other_code_or_another_device_finds_no_states_of_this(
