@@ -20,6 +20,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "NER, Full": {"input.attention_mask": "full"},
     "NER, enumerate": {"input.annotations": False},
     "NER, vanilla": {"input.representation": "vanilla"},
+    "NER, embeddings": {"encoder.freeze": "embeddings"},
     "NER, features": {"encoder.freeze": "features"},
     "RE": {"graph.layers": 1},
     "RE, all pairs": {"head.symmetric_rule": "both", "head.relation_threshold": 0.0, "graph.layers": 0},
