@@ -60,6 +60,8 @@ def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
         for speed in [speeds.get((row.table, row.dataset, row.task, row.level))]
         if speed is not None
     )
+    # The base has two names, as a model and as a representation: the latter stands for both.
+    points = tuple({(item.dataset, item.task, item.speed, item.f1): item for item in points}.values())
     by_panel: dict[tuple[str, str], list[float]] = {}
     for point in points:
         by_panel.setdefault((point.dataset, point.task), []).append(point.speed)

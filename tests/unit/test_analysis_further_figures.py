@@ -174,6 +174,16 @@ def test_speed_joins_a_phase_with_its_f1() -> None:
     assert {(point.task, point.f1, point.low) for point in figure.points} == {("RE+", 60.0, 58.0)}
 
 
+def test_what_has_two_names_is_one_point_of_the_speeds() -> None:
+    speeds = {"LAI-Net": 15.0, "vanilla": 30.0, "marker": 5.0, "annotate": 15.0}
+    rows = [row("sentences_per_second", level, speed) for level, speed in speeds.items()]
+    rows += [row("f1", level, 60.0, task="RE+") for level in speeds]
+    figure = compute_speed(rows)
+    assert figure is not None
+    assert sorted(point.level for point in figure.points) == ["annotate", "marker", "vanilla"]
+    assert sorted(figure.levels) == ["annotate", "marker", "vanilla"]
+
+
 def test_speeds_that_cannot_be_told_apart_are_not_drawn() -> None:
     scores = [row("f1", level, 60.0, task="NER") for level in ("a", "b", "c")]
 
