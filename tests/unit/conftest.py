@@ -1,4 +1,4 @@
-"""Synthetic results for the analysis: test data through the real path, a CSV that is imported."""
+"""Results that were imported: synthetic ones for the analysis, and those of a study that grows."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.frame import load
+from tests.unit.growing import Place
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
 
@@ -58,3 +59,18 @@ def imported(tmp_path: Path) -> Callable[[str, Sequence[Mapping[str, Any]]], Imp
         return paths
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def place(made: Place, tmp_path: Path) -> Place:
+    """A fresh copy of the importing ledger."""
+    fresh = object.__new__(Place)
+    fresh.__dict__.update(made.__dict__, folder=tmp_path, ledger=tmp_path / "ledger.sqlite")
+    with Ledger.open(fresh.ledger) as ledger:
+        import_csv(made.long, ledger, made.curves)
+    return fresh

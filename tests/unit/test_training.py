@@ -1,56 +1,31 @@
 """Training on a tiny random encoder: determinism, resumption, streams, selection."""
 
-import json
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lai_net.config import TrialConfig
-from lai_net.corpora.loading import load_corpus
 from lai_net.errors import DivergedError, InputError
-from lai_net.inputs.ner_inputs import NerExample
 from lai_net.metrics.scoring import Scores
 from lai_net.model.encoder import Memory
-from lai_net.pipeline import Evaluation, _task, evaluate_trial, load_model, train_trial
-from lai_net.schema import Corpus, Document, Entity, Labels, Sentence, Span
+from lai_net.pipeline import _task, evaluate_trial, train_trial
+from lai_net.schema import Corpus, Document, Labels, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train
-from lai_net.training.ner_task import NerTask, without_overlaps
+from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
+from tests.unit.training import run, small, small_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    """The first 12 documents of each split of the embedded corpus."""
-    whole = load_corpus("embedded", name="embedded")
-    splits: dict[str, tuple[Document, ...]] = {name: docs[:12] for name, docs in whole.splits.items()}
-    return Corpus(name="small", splits=splits, labels=whole.labels)
-
-
-def small(phase: str, encoder: str, **settings: object) -> TrialConfig:
-    base = TrialConfig(phase=phase)  # type: ignore[arg-type]
-    common = {
-        "encoder.name": encoder,
-        "training.epochs": 3,
-        "training.batch_size": 8,
-        "training.encoder_lr": 1e-3,
-        "training.head_lr": 3e-3,
-        "filter.stage": "text",
-        "filter.threshold": 0.0,
-    }
-    return with_settings(base, common | {key.replace("__", "."): value for key, value in settings.items()})
-
-
-def run(config: TrialConfig, corpus: Corpus, folder: Path, *, seed: int = 1) -> list[EpochReport]:
-    return list(train_trial(config, seed, corpus, folder))
+    return small_corpus()
 
 
 def numbers(reports: list[EpochReport]) -> list[tuple[object, ...]]:
@@ -220,121 +195,6 @@ def test_empty_and_one_word_sentences_train_and_are_predicted(
     assert len(reports) == 3
 
 
-@pytest.mark.parametrize("mask", ["inv", "vis", "full"])
-@pytest.mark.parametrize(
-    ("phase", "settings"),
-    [
-        ("NER", {"filter__stage": "text"}),
-        ("NER", {"filter__stage": "marker", "input__max_candidates": 9}),
-        ("NER", {"filter__enabled": False}),
-        ("RE", {"input__max_candidates": 1}),
-    ],
-    ids=["text filter", "marker filter", "no filter", "RE"],
-)
-def test_a_prediction_depends_on_nothing_beside_its_sentence(
-    phase: str, settings: dict[str, object], mask: str, tiny_encoder: str, corpus: Corpus
-) -> None:
-    config = small(phase, tiny_encoder, input__attention_mask=mask, **settings)
-    task = _task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
-    sentences = corpus.sentences("train")[:12]
-    together = task.predict(sentences).sentences
-    assert sum(len(item.entities) + len(item.relations) for item in together) > 12
-    without_gold = [
-        Sentence(item.words) if phase == "NER" else Sentence(item.words, item.entities) for item in sentences
-    ]
-    for sentence, beside in zip(without_gold, together, strict=True):
-        (alone,) = task.predict([sentence]).sentences
-        assert alone.sentence == beside.sentence
-        found = [score for _, score in (*alone.entities, *alone.relations)]
-        assert found == pytest.approx([s for _, s in (*beside.entities, *beside.relations)], abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"filter__stage": "marker"},
-        {"filter__enabled": False, "training__negatives": 10},
-        {"input__annotations": False, "graph__layers": 0},
-        {"input__attention_mask": "full", "input__max_candidates": 7},
-        {"input__attention_mask": "full", "filter__stage": "marker", "input__annotations": False},
-        {"input__attention_mask": "vis", "graph__layers": 1},
-        {"input__text_sees_markers": True, "input__marker_marker": "type", "input__max_candidates": 40},
-        {"graph__direction": "gdpnet", "graph__normalization": "symmetric"},
-        {"head__kind": "linear", "graph__layers": 0, "input__annotations": False, "filter__enabled": False},
-        {"encoder__freeze": "all"},
-        {"encoder__freeze": "embeddings", "encoder__num_layers": 1},
-        {"training__precision": "bf16"},
-        {"training__selection": "test", "training__selection_averaging": "macro"},
-    ],
-    ids=str,
-)
-def test_every_option_trains_and_loads(
-    settings: dict[str, object], tiny_encoder: str, corpus: Corpus, tmp_path: Path
-) -> None:
-    config = small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0, **settings)
-    (report,) = run(config, corpus, tmp_path)
-    found = evaluate_trial(tmp_path / "best", corpus, config.training.selection)
-    assert score_of(found, "NER", config.training.selection_averaging) == pytest.approx(report.dev["f1"])
-    assert (report.filter_recall is None) == (not config.filter.enabled)
-
-
-def score_of(evaluation: Evaluation, task: str, averaging: str = "micro", protocol: str = "pure") -> float:
-    (row,) = [
-        score
-        for score in evaluation.scores
-        if (score["task"], score["averaging"], score["protocol"]) == (task, averaging, protocol)
-    ]
-    return float(row["f1"])
-
-
-def test_a_folder_without_a_model_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no trained model there"):
-        load_model(tmp_path)
-
-
-def test_a_damaged_model_is_one_clear_line(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
-    run(small("NER", tiny_encoder), corpus, tmp_path)
-    (tmp_path / "best" / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(InputError, match=r"model.safetensors: cannot be read .* train again"):
-        load_model(tmp_path / "best")
-    path = tmp_path / "best" / "config.json"
-    described = json.loads(path.read_text())
-    (tmp_path / "best" / "model.safetensors").unlink()
-    for content, message in (
-        (described, r"model.safetensors: cannot be read \(No such file.*train again"),
-        ({"config": described["config"]}, r"config.json is not of this version \(KeyError: 'labels'\)"),
-        (described | {"labels": 3}, "config.json is not of this version"),
-        (
-            described | {"config": {"phase": "NER", "graph": {"loops": 1}}},
-            "version .*'graph.loops'",
-        ),
-        (described | {"config": {"phase": "NER", "graph": 1}}, "not of this version"),
-        ({"model_type": "bert"}, "no trained model, but something else; give a folder of `lai train`"),
-        ([1], "no trained model, but something else"),
-    ):
-        path.write_text(json.dumps(content))
-        with pytest.raises(InputError, match=message):
-            load_model(tmp_path / "best")
-    path.write_text("{")
-    with pytest.raises(InputError, match=r"config.json: is damaged .* train again"):
-        load_model(tmp_path / "best")
-
-
-@pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias"])
-@pytest.mark.parametrize("is_there", [True, False])
-def test_weights_of_another_model_are_refused(
-    name: str, is_there: bool, tiny_encoder: str, corpus: Corpus, tmp_path: Path
-) -> None:
-    """Also where a tensor of another shape could be spread over one of ours."""
-    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
-    path = tmp_path / "best" / "model.safetensors"
-    stored = load_file(path)
-    changed = {name: stored.pop(name)[:1].contiguous()}
-    save_file(stored | changed if is_there else stored, path)
-    with pytest.raises(InputError, match=rf"{name} is not as config.json says \(1 such\); train again"):
-        load_model(tmp_path / "best")
-
-
 def test_a_diverging_config_is_told(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
     config = small("NER", tiny_encoder, training__head_lr=1e38, training__encoder_lr=1e38)
     with pytest.raises(DivergedError, match="lower the learning rates"):
@@ -375,34 +235,6 @@ def test_layers_and_heads_leave_the_other_parameters_as_they_are(
         shared = [name for name in base if name in other and base[name].shape == other[name].shape]
         assert len(shared) > 30
         assert all(torch.equal(base[name], other[name]) for name in shared)
-
-
-def test_overlaps_of_one_type_are_dropped_by_score() -> None:
-    a, b, c = Entity(Span(0, 2), "X"), Entity(Span(1, 3), "X"), Entity(Span(1, 3), "Y")
-    assert without_overlaps([(a, 0.5), (b, 0.9), (c, 0.4)]) == [(b, 0.9), (c, 0.4)]
-
-
-def test_f1_overlap_is_scored_before_overlaps_are_dropped(
-    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every gold entity is found, and beside each a span of its type that is a word longer, less likely."""
-
-    def gold_and_longer(task: NerTask, example: NerExample) -> list[tuple[Entity, float]]:
-        found = []
-        for (start, end), target in zip(example.spans.tolist(), example.targets.tolist(), strict=True):
-            if target:
-                name = task.types[target - 1]
-                found += [(Entity(Span(start, end), name), 0.9), (Entity(Span(start, end + 1), name), 0.5)]
-        return found
-
-    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
-    monkeypatch.setattr(NerTask, "_scores", lambda _, examples: (examples, Counter()))
-    monkeypatch.setattr(NerTask, "_decode", gold_and_longer)
-    rows = evaluate_trial(tmp_path / "best", corpus, "dev").scores
-    micro = [row for row in rows if row["averaging"] == "micro"]
-    assert [row["protocol"] for row in micro] == ["pure", "plmarker"]
-    for row in micro:
-        assert (row["f1"], row["f1_overlap"]) == (1.0, pytest.approx(2 / 3))
 
 
 def test_annotations_are_read_anew_once_a_fused_optimizer_has_changed_the_weights(
