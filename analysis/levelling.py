@@ -16,7 +16,7 @@ from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
 from analysis.tables.layout import signed
 from tune.results.curves import Curves
-from tune.results.table import TASKS
+from tune.spec.cells import TASKS
 from tune.spec.identity import spec_id
 
 RULE = (

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from lai_net.config import Phase, active_settings
-from tune.results.table import TASKS, ResultRow, representation_of
+from tune.results.table import ResultRow, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
-from tune.spec.cells import Cell, base_config, expand
+from tune.spec.cells import TASKS, Cell, base_config, expand
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Factors, Study
 

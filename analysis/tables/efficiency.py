@@ -14,8 +14,7 @@ from analysis.speed import MODELS, REPRESENTATIONS, Speed, speed_of
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
 from lai_net.config import TrialConfig
-from tune.results.table import TASKS
-from tune.spec.cells import with_representation
+from tune.spec.cells import TASKS, with_representation
 
 TABLE_3, REPRESENTATION_TABLE = "3", "representations"
 _SPEED, _MEMORY = "sentences_per_second", "peak_mib"

@@ -16,7 +16,8 @@ from tune import trainable
 from tune.commands import run as run_command
 from tune.engine import Message, SerialEngine
 from tune.provenance import provenance
-from tune.results.table import SCORES, TASKS
+from tune.results.table import SCORES
+from tune.spec.cells import TASKS
 from tune.spec.study import Study
 from tune.task_spec import ProbeSpec, TrainSpec, spec_from_json
 

@@ -17,7 +17,8 @@ import pytest
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
 from tune.results.importing import import_csv
-from tune.results.table import SCORES, TASKS
+from tune.results.table import SCORES
+from tune.spec.cells import TASKS
 from tune.spec.study import load_study
 
 pytestmark = pytest.mark.slow

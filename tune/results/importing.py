@@ -11,7 +11,8 @@ from lai_net.errors import InputError
 from tune.ledger.ledger import AttemptRow, Ledger
 from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
-from tune.results.table import LONG_COLUMNS, SCORES, TASKS, representation_of
+from tune.results.table import LONG_COLUMNS, SCORES, representation_of
+from tune.spec.cells import TASKS
 from tune.spec.identity import semantics_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]

@@ -17,7 +17,7 @@ from tune.planning.plan import SPLITS, TrialKey, is_current, make_plan
 from tune.search.plan import plan_search
 from tune.search.report import trial_keys
 from tune.spec.baseline import model_of_settings
-from tune.spec.cells import TASKS as TASKS
+from tune.spec.cells import TASKS
 from tune.spec.study import Study, with_all_seeds
 
 LONG_COLUMNS = (
