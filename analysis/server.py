@@ -6,6 +6,7 @@ written. A thread composes the report anew when ledger or study file have change
 of a core for it, since the study needs them more.
 """
 
+import contextlib
 import secrets
 import threading
 import time
@@ -107,9 +108,8 @@ class ReportServer(ThreadingHTTPServer):
         follower = threading.Thread(target=self.live.follow, args=(stop,), daemon=True)
         follower.start()
         try:
-            self.serve_forever()
-        except KeyboardInterrupt:
-            pass  # this is how a user ends it
+            with contextlib.suppress(KeyboardInterrupt):  # this is how a user ends it
+                self.serve_forever()
         finally:
             stop.set()
             follower.join()

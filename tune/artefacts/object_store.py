@@ -254,9 +254,8 @@ def _remove_old(folder: Path) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # another process was faster
             if time.time() - path.stat().st_mtime > _KEPT_S:
-                with _temporary_folder(
-                    folder
-                ) as going:  # under its own name whole or gone, also after a kill
+                # Under its own name it is whole or gone, also after a kill.
+                with _temporary_folder(folder) as going:
                     path.rename(going / path.name)
 
 
