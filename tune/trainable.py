@@ -4,7 +4,6 @@ A worker process serves many tasks. What costs seconds (torch, a corpus, an enco
 use and kept; whatever a task could leave behind for the next one is reset before each.
 """
 
-import ctypes
 import functools
 import gc
 import os
@@ -20,6 +19,7 @@ from lai_net.config import EntitySource
 from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
+from lai_net.heap import hand_back
 from lai_net.schema import Corpus
 from tune.artefacts.port import Attempt
 from tune.artefacts.storage import model_folder, storage_at
@@ -197,8 +197,6 @@ def _reset_process(task: Spec) -> str:
 
 
 def _release_memory() -> None:
-    """Give freed memory back to the system; glibc would keep gigabytes of many shapes' tensors."""
+    """Give back what is freed: of many shapes' tensors it would be gigabytes."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    hand_back()

@@ -21,8 +21,12 @@ from transformers.utils import logging
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
 from lai_net.errors import InputError
+from lai_net.heap import hand_back
 from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
 from lai_net.model.backward_order import end_layer
+
+LARGE_TABLE = 64 * 1024**2
+"""Bytes of word embeddings (BERT-base: 90 MiB) from which memory is worth page faults; see decision 18."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,9 @@ class TwoPassEncoder(nn.Module):
         ids, places = torch.cat([text.flatten() for text in texts]).unique(return_inverse=True)
         is_marker = ids >= self.vocab_size
         words = self.embeddings.word_embeddings(ids.masked_fill(is_marker, 0))
+        table = self.embeddings.word_embeddings.weight
+        if words.requires_grad and table.device.type == "cpu" and table.nbytes >= LARGE_TABLE:
+            words.register_hook(lambda _: hand_back())  # activations leave holes, but none for its gradient
         markers = self.markers((ids - self.vocab_size).clamp(min=0))
         distinct = torch.where(is_marker.unsqueeze(-1), markers, words)
         split = places.split([text.numel() for text in texts])

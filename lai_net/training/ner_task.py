@@ -119,7 +119,7 @@ class NerTask(Task):
         counts: Counter[str] = Counter()
         windows = [example.window for example in examples]
         self.model.eval()
-        with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
+        with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
             for members in sorted_batches(self._num_tokens(examples), INFERENCE_TOKENS, windows):
                 batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
                 batch = batch.to(self.device)

@@ -127,7 +127,7 @@ class ReTask(Task):
         """The model's word on examples, by sentence."""
         scores = [_SentenceScores() for _ in range(num_sentences)]
         self.model.eval()
-        with torch.inference_mode(), self.autocast():  # one autocast: weights are cast once, not a batch
+        with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
             lengths, groups = self._num_text_tokens(examples), self._shared_texts(examples)
             for members in sorted_batches(lengths, INFERENCE_TOKENS, groups):
                 batch = re_batch([examples[index] for index in members], self.tokenizer.pad_id)

@@ -30,8 +30,8 @@ _PADDED = "padded"
 _NUM_SENTENCES = {
     ("NER", "inference"): 8,
     ("RE", "inference"): 4,
-    ("NER", "training"): 2,
-    ("RE", "training"): 3,
+    ("NER", "training"): 4,
+    ("RE", "training"): 5,
 }
 _BATCH, _MEMORY_BATCH = 16, 8
 

@@ -259,8 +259,9 @@ class Workload:
     def __call__(self) -> None:
         """Predict the sentences one by one, or train on them for an epoch."""
         if self.case.step == "inference":
-            for sentence in self.sentences:
-                self.task.predict([sentence])
+            with self.task.autocast():  # weights are cast once, as for a whole split
+                for sentence in self.sentences:
+                    self.task.predict([sentence])
             return
         self.task.model.train()
         self.task.streams.start_epoch(1)

@@ -1,6 +1,5 @@
 """CPU seconds in turns, floating point operations, and peak memory in a process of its own."""
 
-import ctypes
 import gc
 import multiprocessing
 import statistics
@@ -14,6 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from lai_net.heap import hand_back
 from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket
 
 
@@ -66,7 +66,7 @@ def _grown(run: Workload) -> float:
     if run.case.step == "training":
         run.hold_moments()
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # glibc: what is free is no part of what was there
+    hand_back()  # what is free is no part of what was there
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     run()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lai_net.config import GraphConfig, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.heap import hand_back
+from lai_net.model import encoder
 from lai_net.model.backward_order import go_back_by_layer
 from lai_net.model.g4cn import G4CN
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.training import ner_task, re_task
 from lai_net.training.loop import training_step
 from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
@@ -265,6 +269,60 @@ def test_bf16_leaves_divergence_softmax_and_losses_in_float32(
     assert {"_softmax", "_log_softmax", "log", "nll_loss_forward"} <= precisions.seen.keys()
     for name, dtypes in precisions.seen.items():
         assert dtypes <= {torch.float32, torch.int64}, name
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often one of these weights is cast."""
+
+    def __init__(self, weights: set[int]) -> None:
+        super().__init__()
+        self.weights, self.count = weights, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is torch.ops.aten._to_copy:
+            self.count += args[0].data_ptr() in self.weights
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_in_bf16_a_weight_is_cast_once_for_all_that_is_predicted(
+    phase: str, tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ner_task, re_task):
+        monkeypatch.setattr(module, "INFERENCE_TOKENS", 1)  # a text a batch
+    task = task_of(phase, tiny_encoder, corpus, {"training.precision": "bf16"})
+    weights = {layer.output.dense.weight.data_ptr() for layer in task.model.first_round.encoder.layers}
+    with Casts(weights) as casts:
+        task.predict(corpus.sentences("dev")[:4])
+    assert casts.count == len(weights) == 2
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_memory_is_handed_back_before_the_gradient_of_a_large_vocabulary(
+    is_large: bool, tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of("RE", tiny_encoder, corpus, {})
+    module = task.model.first_round.encoder
+    words, lowest = module.embeddings.word_embeddings.weight, module.layers[0].attention.self.query.weight
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(encoder, "hand_back", lambda: seen.append((lowest.grad is None, words.grad is None)))
+    monkeypatch.setattr(encoder, "LARGE_TABLE", words.nbytes + (not is_large))
+    training_step(task.model, build_optimizer(task.model, task.config.training), *task.steps(1), clip=1.0)
+    assert seen == ([(False, True)] if is_large else [])
+
+
+def test_freed_memory_is_handed_back() -> None:
+    def resident() -> int:
+        (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS")]
+        return int(line.split()[1])
+
+    blocks = [bytearray(100_000) for _ in range(1_000)]  # below glibc's threshold for pages of their own
+    last = bytearray(100_000)
+    blocks.clear()
+    before = resident()
+    hand_back()
+    assert before - resident() > 50_000
+    assert last
 
 
 @pytest.mark.slow
