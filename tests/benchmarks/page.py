@@ -89,7 +89,8 @@ def page(rows: Sequence[Row], counts: Mapping[tuple[str, str], int]) -> str:
         f"of a group take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
         "",
         f"- Inference: one by one, the middle sentences of {counts['NER', 'inference']} strata by length "
-        f"(NER) and of {counts['RE', 'inference']} by gold entities, two or more (RE).",
+        f"(NER) and of {counts['RE', 'inference']} by gold entities, two or more (RE); in bf16 weights are "
+        "cast once.",
         f"- Training: a step on {counts['NER', 'training']} (NER) or {counts['RE', 'training']} (RE) "
         "neighbours around the median; forward, backward and update.",
         "- GFLOP are those of matrix products, attention's among them.",
