@@ -2,7 +2,8 @@
 
 The environment variable LAI_FAULT arms one, as POINT:ACTION or POINT:COUNT:ACTION, where COUNT tells at which
 visit of a process it acts: `attempt.finish.before_commit:2:kill`. Actions: `kill` ends the process by
-SIGKILL, `raise-enospc` says that the disk is full, `hang` sleeps for ever.
+SIGKILL, `raise-enospc` says that the disk is full, `hang` sleeps for ever, `stop` waits for a SIGCONT, so
+that something else can be killed meanwhile.
 """
 
 import errno
@@ -35,7 +36,7 @@ POINTS = (
     "worker.completed",  # its model is evaluated
 )
 VARIABLE = "LAI_FAULT"
-ACTIONS = ("kill", "raise-enospc", "hang")
+ACTIONS = ("kill", "raise-enospc", "hang", "stop")
 
 _visits = 0
 
@@ -72,7 +73,9 @@ def _act(action: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if action == "raise-enospc":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    _hang()
+    if action == "hang":
+        _hang()
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _hang() -> NoReturn:

@@ -1,5 +1,6 @@
 """`lai run --address` on a cluster of several raylets, each with its own view of the file system."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -124,8 +125,9 @@ def ancestors(pid: int) -> list[int]:
     return found
 
 
-@pytest.fixture
-def raylets() -> Iterator[Raylets]:
+@contextlib.contextmanager
+def head_alone() -> Iterator[Raylets]:
+    """A head with a token and a temporary folder of its own; nodes may be added."""
     with tempfile.TemporaryDirectory(prefix="c", dir="/tmp", ignore_cleanup_errors=True) as folder:
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
         nodes = Raylets(Path(folder), {**os.environ, **own, "TMPDIR": folder})
@@ -134,6 +136,12 @@ def raylets() -> Iterator[Raylets]:
             yield nodes
         finally:
             nodes.stop()
+
+
+@pytest.fixture
+def raylets() -> Iterator[Raylets]:
+    with head_alone() as nodes:
+        yield nodes
 
 
 STUDY = """

@@ -1,5 +1,8 @@
 """Arming a fault point, and that each one named is passed."""
 
+import os
+import signal
+
 import pytest
 
 from lai_net.errors import InputError
@@ -44,6 +47,19 @@ def test_what_arms_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch, text: st
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(InputError, match="LAI_FAULT must be POINT:ACTION"):
         reach("worker.epoch")
+
+
+def test_a_process_that_stops_goes_on_once_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "worker.epoch:stop")
+    child = os.fork()
+    if child == 0:
+        reach("worker.epoch")
+        os._exit(7)
+    _, status = os.waitpid(child, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    os.kill(child, signal.SIGCONT)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_a_full_disk_at_the_worker_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
