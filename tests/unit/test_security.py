@@ -1,6 +1,7 @@
 """What comes from files is data: nothing of it runs, leads out of its folder, or tells a secret."""
 
 import ast
+import hashlib
 import json
 import os
 import pickle
@@ -8,13 +9,16 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from analysis.__main__ import main
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.schema import Corpus
 from tune.artefacts.port import is_inside, is_one_name
 from tune.artefacts.storage import check_storage, store_in
 from tune.execution import Execution
@@ -114,6 +118,26 @@ def test_checkpoint_and_weights_that_are_pickles(bomb: bytes, tmp_path: Path, ti
         LaiNet.from_pretrained(folder)
     with pytest.raises((InputError, ValueError)):
         evaluate_trial(folder, load_corpus("embedded", name="demo"), "dev", upstream_dir=None, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_checkpoint_whose_tensors_are_a_pickle_is_not_gone_on_from(
+    bomb: bytes, tmp_path: Path, tiny_encoder: str, corpus: Corpus, name: str
+) -> None:
+    """Its digests are right, as whoever puts it there would make them."""
+    from lai_net.pipeline import train_trial
+    from tests.unit.test_training import small
+
+    config = small("NER", tiny_encoder, filter__cold_epochs=0)
+    list(islice(train_trial(config, 1, corpus, tmp_path / "attempt-1"), 1))
+    (state,) = (tmp_path / "attempt-1").glob("epoch-*/state.json")
+    stored = json.loads(state.read_text())
+    state.with_name(name).write_bytes(bomb)
+    stored["sha256"][name] = hashlib.sha256(bomb).hexdigest()
+    state.write_text(json.dumps(stored))
+    resumed = train_trial(config, 1, corpus, tmp_path / "attempt-2", resume_from=[tmp_path / "attempt-1"])
+    with pytest.raises((InputError, SafetensorError), match="header"):
+        next(resumed)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
