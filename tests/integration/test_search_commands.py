@@ -1,8 +1,10 @@
 """What the `lai` commands say of a search."""
 
+import io
 import json
 import sqlite3
 from collections.abc import Iterator
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -32,6 +34,28 @@ def test_importance_and_export(search_study, finished_search, tmp_path):
     assert all(len(trial.intermediate_values) == 5 for trial in complete)
     with pytest.raises(InputError, match="is there already"):
         lai("export", search_study, journal, "--to", "optuna-journal", "--ledger", finished_search)
+
+
+def test_optuna_dashboard_opens_an_export(search_study, finished_search, tmp_path):
+    import optuna_dashboard
+
+    journal = tmp_path / "journal.log"
+    lai("export", search_study, journal, "--to", "optuna-journal", "--ledger", finished_search)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    dashboard = optuna_dashboard.wsgi(storage)
+
+    def get(path: str) -> dict:
+        asked: dict[str, object] = {"wsgi.input": io.BytesIO(), "PATH_INFO": path}
+        setup_testing_defaults(asked)
+        return json.loads(b"".join(dashboard(asked, lambda *_: None)))
+
+    (study,) = get("/api/studies")["study_summaries"]
+    assert (study["study_name"], study["directions"]) == ("drill", ["maximize"])
+    shown = get(f"/api/studies/{study['study_id']}")
+    assert [trial["state"] for trial in shown["trials"]].count("Complete") == 12
+    assert {item["name"] for item in shown["union_search_space"]} == {
+        "training.head_lr", "graph.layers", "graph.heads",
+    }  # fmt: skip
 
 
 def test_importance_of_too_few_is_refused(tmp_path):
