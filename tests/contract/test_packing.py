@@ -84,7 +84,12 @@ def test_trials_share_a_logical_gpu_and_one_out_of_memory_goes_on_alone(tmp_path
 
 @pytest.mark.ray
 def test_devices_types_are_rays_resources() -> None:
+    from ray._private.accelerators.nvidia_gpu import NvidiaGPUAcceleratorManager
+
     from tune.ray_engine import RayEngine, node_of
+
+    named = NvidiaGPUAcceleratorManager._gpu_name_to_accelerator_type("NVIDIA GeForce RTX 3090")
+    assert named == "GeForce-RTX-3090", "Ray's rule has changed"
 
     resources = {"CPU": 8.0, "GPU": 3.0, "accelerator_type:GeForce-RTX-3090": 1.0}
     assert node_of(resources) == Node(8.0, 3, "GeForce-RTX-3090")

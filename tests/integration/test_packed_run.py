@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
+from tests.drills.playing import start_driver
+from tests.drills.study import study_text
+from tests.integration.test_run_cluster import head_alone
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
 from tune.ledger.ledger import Ledger
@@ -124,3 +127,29 @@ def test_share_is_a_number_or_measured(study: Path, value: str) -> None:
         InputError, match=r'resources\.gpus_per_trial: must be a number from 0, or "measured"'
     ):
         load_study(study)
+
+
+TYPES = ("GeForce-RTX-3090", "A100")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_devices_of_two_types_in_one_cluster(tmp_path: Path) -> None:
+    """Counted devices that two raylets call as Ray calls real ones; each has a CPU for one trial alone."""
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(study_text([1]) + '[resources]\ngpus_per_trial = "measured"\n')
+    with head_alone() as raylets:
+        for name in TYPES:
+            resources = json.dumps({f"accelerator_type:{name}": 1})
+            raylets.start_worker(options=("--num-gpus=1", f"--resources={resources}"))
+        driver = start_driver(study, ledger, raylets.address, **raylets.environment)
+        try:
+            _, err = driver.communicate(timeout=240)
+        finally:
+            driver.kill()
+    assert driver.returncode == 0, err
+    with Ledger.open(ledger, read_only=True) as opened:
+        attempts = opened.newest_attempts().values()
+        measured = {device_type for _, device_type in opened.probes()}
+    assert {attempt.status for attempt in attempts} == {"completed"}
+    assert measured == {attempt.provenance["packing"]["device_type"] for attempt in attempts} == set(TYPES)

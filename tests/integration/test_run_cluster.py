@@ -75,9 +75,10 @@ class Raylets:
         self.start("--head", f"--port={self.port}", *options, *self.worker_ports())
         wait_for(lambda: answers(self.port), 60)
 
-    def start_worker(self, *hide: Path) -> subprocess.Popen[bytes]:
+    def start_worker(self, *hide: Path, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """A node; Ray looks for free ports without holding them, so the next one waits a little."""
-        process = self.start(f"--address={self.address}", "--num-cpus=1", *self.worker_ports(), hide=hide)
+        own = ("--num-cpus=1", *self.worker_ports(), *options)
+        process = self.start(f"--address={self.address}", *own, hide=hide)
         log = self.folder / f"node-{len(self.processes) - 1}.log"
         wait_for(lambda: "Ray runtime started" in log.read_text(), 60)
         return process
