@@ -8,6 +8,7 @@ import pickle
 import shutil
 import socket
 import sqlite3
+import tomllib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_no_module_can_run_what_a_file_holds() -> None:
 )  # fmt: skip
 def test_the_look_at_modules_sees(source: str) -> None:
     assert findings(source)
+
+
+@pytest.mark.parametrize(("package", "floor"), [("ray[tune]", "2.60"), ("torch", "2.10")])
+def test_versions_with_known_holes_are_not_installed(package: str, floor: str) -> None:
+    """Ray's tokens and dashboard, torch's reading of weights."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    (least,) = [text for text in project["dependencies"] if text.partition(">=")[0] == package]
+    assert tuple(map(int, least.partition(">=")[2].split("."))) >= tuple(map(int, floor.split(".")))
 
 
 class Bomb:
