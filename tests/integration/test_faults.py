@@ -3,10 +3,11 @@
 import contextlib
 import functools
 import importlib.util
+import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,7 @@ from tune.commands import running
 from tune.commands.options import INTERRUPTED
 from tune.commands.running import execute_study
 from tune.commands.standing import best_trials
-from tune.engine import SerialEngine
+from tune.engine import Message, SerialEngine
 from tune.fault_points import POINTS, VARIABLE
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import make_plan
@@ -248,6 +249,29 @@ def test_a_full_disk_at_a_worker_is_tried_again_in_the_same_run(
         tries = [[row.status for row in attempts] for attempts in opened.all_attempts().values()]
     assert sorted(tries)[-1] == ["failed", "completed"]
     assert sum(map(len, tries)) == 7
+
+
+def test_a_loss_that_is_no_number_costs_no_other_trial_and_is_not_tried_again(
+    drill, study, undisturbed, tmp_path
+):
+    def diverge(spec: str) -> Iterator[Message]:
+        config = json.loads(spec).get("config", {"phase": None})
+        is_bad = config["phase"] == "NER" and config["graph"]["layers"] == 2
+        for message in drill.execute(spec):
+            bad = {"loss": float("nan")} if is_bad and message.event == "epoch" else {}
+            yield Message(message.event, message.content | bad)
+
+    prepared, ledger = prepare(str(study), []), tmp_path / "ledger.sqlite"
+    engine = SerialEngine(diverge, poll_s=0.01)
+    with Ledger.open(ledger) as opened:
+        assert execute_study(prepared, opened, tmp_path, lambda: contextlib.nullcontext(engine)) == 1
+        (failed,) = [tries for tries in opened.all_attempts().values() if tries[-1].status == "failed"]
+    assert [(attempt.failure, "JSON compliant" in attempt.error) for attempt in failed] == [("config", True)]
+    before = finished(ledger)
+    assert len(before) == 5
+    assert call(drill, prepared, ledger) == 0
+    assert violations(ledger, before) == []
+    assert differences(study, ledger, undisturbed) == []
 
 
 @contextlib.contextmanager
