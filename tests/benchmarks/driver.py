@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.page import Bar, processor, slug
+from tune.commands.running import Jobs, execute_study
 from tune.engine import Executor, Message, Sink, Task
-from tune.execution import Execution, Training, open_jobs
+from tune.execution import Execution, open_jobs
 from tune.ledger.ledger import Ledger
 from tune.preparation import Prepared, prepare
-from tune.schedule import Schedule
 from tune.spec.study import load_study
 
 _SLEEP_S, _SLEEPERS, _SLOTS = 5.0, 60, 2
@@ -78,23 +78,26 @@ class _Watched:
 
 
 def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, float]:
-    """Seconds, and this process's CPU seconds, from the first suggestion to the last record, Ray being up.
+    """Seconds, and this process's CPU seconds, of all that `lai run` does with a prepared study and a Ray.
 
     Its memory by the way: growth between the first third of the trials, at most 1,000, and the end.
     """
     from tune.ray_engine import RayEngine, cluster
 
+    watched: list[_Watched] = []
+
+    def watch(sink: Sink, _: Jobs) -> contextlib.AbstractContextManager[Sink]:
+        watched.append(_Watched(sink, every=min(1000, num_trials // 3)))
+        return contextlib.nullcontext(watched[0])
+
+    engine = RayEngine(executor, max_concurrent=_SLOTS)
     with _no_op_study(num_trials) as (prepared, ledger, folder), cluster():
-        ledger.register_trials([job.row for job in prepared.jobs.trials])
-        execution = Execution(ledger, folder, prepared.corpora, 0.0)
-        jobs = [job for job in open_jobs(prepared.jobs, ledger) if isinstance(job, Training)]
-        schedule = Schedule(jobs, execution.make_task)
-        sink = _Watched(execution, every=min(1000, num_trials // 3))
         begin, cpu_s = time.perf_counter(), time.process_time()
-        RayEngine(executor, max_concurrent=_SLOTS).run(schedule, sink)
+        code = execute_study(prepared, ledger, folder, lambda: contextlib.nullcontext(engine), watch=watch)
         wall_s, cpu_s = time.perf_counter() - begin, time.process_time() - cpu_s
-        if len(schedule.completed) != num_trials:
-            raise RuntimeError(f"{len(schedule.completed)} of {num_trials} trials were completed")
+    (sink,) = watched
+    if code != 0 or sink.num_completed != num_trials:
+        raise RuntimeError(f"{sink.num_completed} of {num_trials} trials were completed; exit code {code}")
     grown = sink.resident_kb[-1] - sink.resident_kb[0]
     per_trial = grown / (sink.every * (len(sink.resident_kb) - 1))
     return {"wall_s": wall_s, "per_s": num_trials / wall_s, "cpu_s": cpu_s, "kb_per_trial": per_trial}
@@ -163,12 +166,16 @@ def planning(num_trials: int) -> dict[str, float]:
 
 
 def finished_study(num_trials: int) -> dict[str, float]:
-    """CPU seconds of `lai run` where there is nothing left to do."""
+    """CPU seconds of `lai run` where there is nothing left to do, and how many trials it started."""
     with _no_op_study(num_trials) as (prepared, ledger, folder):
         ledger.register_trials([job.row for job in prepared.jobs.trials])
         _complete_all(prepared, ledger, folder)
         ledger.close()
-        return {"cpu_s": _cpu_s(["run", str(prepared.study.file), "--ledger", str(folder / "ledger.sqlite")])}
+        path = folder / "ledger.sqlite"
+        cpu_s = _cpu_s(["run", str(prepared.study.file), "--ledger", str(path)])
+        with Ledger.open(path, read_only=True) as after:
+            attempts = sum(map(len, after.all_attempts().values()))
+    return {"cpu_s": cpu_s, "started": attempts - num_trials}
 
 
 def _complete_all(prepared: Prepared, ledger: Ledger, folder: Path) -> None:
@@ -211,8 +218,10 @@ _MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {
 def _apart(name: str, *numbers: int) -> dict[str, float]:
     """Measure in a new process."""
     command = [sys.executable, "-m", "tests.benchmarks.driver", name, *map(str, numbers)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result: dict[str, float] = json.loads(output.splitlines()[-1])
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} {numbers}: {done.stderr}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     sys.stderr.write(f"{name} {numbers}: {result}\n")
     return result
 
@@ -244,6 +253,7 @@ def _page(date: str, repetitions: int) -> str:
         for runs in zip(*pairs, strict=True)
     )
     ratios = [ours["per_s"] / theirs["per_s"] for theirs, ours in pairs]
+    finished = _apart("finished", 1000)
     bars = [
         Bar("1,000 no-op trials, against bare `Tuner.fit`", 0.9, statistics.median(ratios)),
         Bar("no-op trials a second", 20, driver["per_s"]),
@@ -251,8 +261,8 @@ def _page(date: str, repetitions: int) -> str:
         Bar("driver memory from trial 1,000 to 10,000, kB a trial", 10,
             _apart("driver", 10_000)["kb_per_trial"], at_most=True),
         Bar("`lai plan` on 10,000 trials, CPU s", 5, _apart("plan", 10_000)["cpu_s"], at_most=True),
-        Bar("`lai run` on a finished study of 1,000, CPU s", 5,
-            _apart("finished", 1000)["cpu_s"], at_most=True),
+        Bar("`lai run` on a finished study of 1,000, CPU s", 5, finished["cpu_s"], at_most=True),
+        Bar("trials that it starts", 0, finished["started"], at_most=True),
     ]  # fmt: skip
     lines = [
         f"# The driver's own cost, {date}, {processor()}",
