@@ -220,6 +220,11 @@ def content(path: Path) -> dict[str, object]:
 def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: Path) -> None:
     """One cluster, since its start is most of the time: what is refused, and then what runs."""
     (place / "own").mkdir()
+    ledger, alone = place / "cluster" / "ledger.sqlite", place / "alone" / "ledger.sqlite"
+    words = ("run", place / "study.toml", "--ledger", ledger, "--address", raylets.address)
+    code, said = outcome(lai(raylets, place, *words, "--storage", place / "shared"))
+    assert code == 2
+    assert said.endswith("the cluster has no node with a CPU; start one\n")
     for _ in range(3):
         raylets.start_worker(place / "code", place / "corpus", place / "own")
 
@@ -235,8 +240,6 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
     assert code == 2
     assert said.count(f"does not see {place / 'own'} as the driver does") == 3
     assert check("shared", "--ship-code") == (0, "3 nodes are ready\n")
-    ledger, alone = place / "cluster" / "ledger.sqlite", place / "alone" / "ledger.sqlite"
-    words = ("run", place / "study.toml", "--ledger", ledger, "--address", raylets.address)
     code, said = outcome(lai(raylets, place, *words, "--storage", place / "shared", "--ship-code"))
     assert code == 0, said
     grown = place / "grown.toml"

@@ -58,24 +58,28 @@ def wait_for_nodes(count: int, *, patience_s: float) -> None:
 def check_nodes(needs: Needs, *, patience_s: float = 120.0) -> int:
     """Look at every node that may get a trial; returns how many there are.
 
+    A node that dies meanwhile gets none, as one that dies later: it is no reason to stop.
+
     Raises:
-        InputError: one line with all nodes that will not do, and why.
+        InputError: one line with all nodes that will not do, and why; or no node is there.
     """
-    nodes = _nodes()
     with _told(needs.storage) as word:
-        asked = {
-            _look_at(node["NodeID"], needs, word): f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
-            for node in nodes
+        asked = {node["NodeID"]: _look_at(node["NodeID"], needs, word) for node in _nodes()}
+        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=patience_s)
+        found = {
+            node: _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s"
+            for node, ref in asked.items()
         }
-        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=patience_s)
-        problems = [
-            f"{name} {problem}"
-            for ref, name in asked.items()
-            if (problem := _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s")
-        ]
-    if problems:
-        raise InputError(f"{len(problems)} of {len(nodes)} nodes cannot be used: {'; '.join(problems)}")
-    return len(nodes)
+    alive = {
+        node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+        for node in _nodes()
+        if node["NodeID"] in found
+    }
+    if not alive:
+        raise InputError("the cluster has no node with a CPU; start one")
+    if problems := [f"{name} {found[node]}" for node, name in alive.items() if found[node]]:
+        raise InputError(f"{len(problems)} of {len(alive)} nodes cannot be used: {'; '.join(problems)}")
+    return len(alive)
 
 
 def _nodes() -> list[dict[str, Any]]:
