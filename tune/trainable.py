@@ -19,7 +19,7 @@ from lai_net.config import EntitySource
 from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.heap import hand_back
+from lai_net.process_memory import hand_back
 from lai_net.schema import Corpus
 from tune.artefacts.port import Attempt
 from tune.artefacts.storage import model_folder, storage_at

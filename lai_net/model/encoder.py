@@ -21,9 +21,9 @@ from transformers.utils import logging
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
 from lai_net.errors import InputError
-from lai_net.heap import hand_back
 from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
 from lai_net.model.backward_order import end_layer
+from lai_net.process_memory import hand_back
 
 LARGE_TABLE = 64 * 1024**2
 """Bytes of word embeddings (BERT-base: 90 MiB) from which memory is worth page faults; see decision 18."""

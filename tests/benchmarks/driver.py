@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lai_net.process_memory import status_bytes
 from tests.benchmarks.page import Bar, processor, slug
-from tune.commands.running import Jobs, execute_study
+from tune.commands.running import execute_study
 from tune.engine import Executor, Message, Sink, Task
 from tune.execution import Execution, open_jobs
 from tune.ledger.ledger import Ledger
+from tune.planning.plan import Jobs
 from tune.preparation import Prepared, prepare
 from tune.spec.study import load_study
 
@@ -73,8 +75,7 @@ class _Watched:
         self.inner.record(task, message)
         self.num_completed += message.event == "completed"
         if message.event == "completed" and self.num_completed % self.every == 0:
-            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-            self.resident_kb.append(int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))))
+            self.resident_kb.append(status_bytes("VmRSS") // 1024)
 
 
 def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, float]:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from lai_net.heap import hand_back
+from lai_net.process_memory import hand_back
+from lai_net.training.probe import RssMeter
 from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket
 
 
@@ -62,21 +62,14 @@ def _peak_mib(case: Case, batch_size: int) -> float:
 
 
 def _grown(run: Workload) -> float:
-    """The kernel's high-water mark of resident memory, reset just before the run, less what was there."""
+    """By the meter that stands in for a GPU's, in MiB."""
     if run.case.step == "training":
         run.hold_moments()
     gc.collect()
     hand_back()  # what is free is no part of what was there
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    meter = RssMeter()
     run()
-    return (_status("VmHWM") - before) / 1024
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith(name)]
-    return int(line.split()[1])
+    return meter.peak_bytes() / 1024**2
 
 
 def memory_workload(case: Case, batch_size: int) -> Workload:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lai_net.config import GraphConfig, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from lai_net.heap import hand_back
 from lai_net.model import encoder
 from lai_net.model.backward_order import go_back_by_layer
 from lai_net.model.g4cn import G4CN
+from lai_net.process_memory import hand_back, status_bytes
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
@@ -312,16 +311,12 @@ def test_memory_is_handed_back_before_the_gradient_of_a_large_vocabulary(
 
 
 def test_freed_memory_is_handed_back() -> None:
-    def resident() -> int:
-        (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS")]
-        return int(line.split()[1])
-
     blocks = [bytearray(100_000) for _ in range(1_000)]  # below glibc's threshold for pages of their own
     last = bytearray(100_000)
     blocks.clear()
-    before = resident()
+    before = status_bytes("VmRSS")
     hand_back()
-    assert before - resident() > 50_000
+    assert before - status_bytes("VmRSS") > 50_000_000
     assert last
 
 
