@@ -47,14 +47,14 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
         (
             "log = ",
             "logarithm = ",
-            r"search.space.training.head_lr: unknown key 'logarithm'; known: choice, float",
+            r"search.space.training.head_lr: unknown key 'logarithm'; known: choice, int, log, uniform",
         ),
         ("log = [1e-4, 1e-2]", "log = [1e-2, 1e-4]", "must rise"),
         ("log = [1e-4, 1e-2]", "log = [0.0, 1e-2]", "log must begin above 0"),
         (
             "log = [1e-4, 1e-2]",
             "log = [1e-4, 1e-2], choice = [1.0]",
-            "exactly one of float, log, int, choice",
+            "exactly one of uniform, log, int, choice",
         ),
         ("log = [1e-4, 1e-2]", "choice = [1.0, 1.0]", "choice must be distinct"),
         ('"training.head_lr" = { log = [1e-4, 1e-2] }', "", "search.space: "),

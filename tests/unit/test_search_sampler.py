@@ -26,7 +26,7 @@ SMALL = {
     "graph.heads": {"choice": (1, 2, 4)},
     "filter.enabled": {"choice": (True, False)},
 }
-SPACE = {**FINITE, "training.head_lr": {"log": (1e-4, 1e-2)}, "filter.ratio": {"float": (0.3, 1.0)}}
+SPACE = {**FINITE, "training.head_lr": {"log": (1e-4, 1e-2)}, "filter.ratio": {"uniform": (0.3, 1.0)}}
 STATES = ("complete", "complete", "complete", "pruned", "running", "failed", "repeat", "invalid")
 
 
@@ -118,7 +118,7 @@ def test_finite_space_is_tried_to_its_last_combination_without_a_repeat(name):
 
 def test_endless_space_with_a_finite_corner_is_left_by_random_draws():
     """Without a filter there is one config alone, and the history says that it is the best."""
-    domains = {"filter.enabled": {"choice": (True, False)}, "filter.ratio": {"float": (0.3, 1.0)}}
+    domains = {"filter.enabled": {"choice": (True, False)}, "filter.ratio": {"uniform": (0.3, 1.0)}}
     sampler, rows = sampler_of("tpe", domains=domains), []
     for number in range(40):
         suggestion = sampler.suggest(rows)

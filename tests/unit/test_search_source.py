@@ -35,7 +35,7 @@ phase = "NER"
 seeds_per_config = 2
 SETTINGS
 [search.space]
-"graph.dropout" = { float = [0.0, 0.5] }
+"graph.dropout" = { uniform = [0.0, 0.5] }
 [search.scheduler]
 reduction_factor = 2
 noise_margin = 0.0

@@ -36,7 +36,7 @@ def draw(space: Space, seed: int = 0) -> dict:
 @pytest.mark.parametrize(
     ("name", "domain", "expected"),
     [
-        ("graph.dropout", {"float": (0.0, 0.5)}, FloatDistribution(0.0, 0.5)),
+        ("graph.dropout", {"uniform": (0.0, 0.5)}, FloatDistribution(0.0, 0.5)),
         ("training.head_lr", {"log": (1e-4, 1e-2)}, FloatDistribution(1e-4, 1e-2, log=True)),
         ("training.batch_size", {"log": (4.0, 64.0)}, IntDistribution(4, 64, log=True)),
         ("graph.layers", {"int": (0, 4)}, IntDistribution(0, 4)),
@@ -54,7 +54,7 @@ def test_heads_exist_with_layers_alone_and_a_filters_settings_with_a_filter():
         graph__layers={"int": (0, 1)},
         graph__heads={"choice": (1, 2, 4)},
         filter__enabled={"choice": (True, False)},
-        filter__ratio={"float": (0.3, 1.0)},
+        filter__ratio={"uniform": (0.3, 1.0)},
     )
     seen = set()
     for seed in range(60):
@@ -73,7 +73,7 @@ def test_a_pack_has_a_size_where_markers_see_others_and_a_threshold_where_both_d
         input__marker_marker={"choice": ("own", "type")},
         input__max_candidates={"int": (2, 9)},
         head__symmetric_rule={"choice": ("sum", "both")},
-        head__relation_threshold={"float": (0.1, 0.9)},
+        head__relation_threshold={"uniform": (0.1, 0.9)},
     )
     for params in (draw(space, seed) for seed in range(20)):
         assert ("input.max_candidates" in params) == (params["input.marker_marker"] == "type")
@@ -152,7 +152,7 @@ def test_order_does_not_depend_on_the_file():
     domains = {
         "graph.heads": {"choice": (1, 2)},
         "graph.layers": {"int": (0, 2)},
-        "graph.dropout": {"float": (0, 0.5)},
+        "graph.dropout": {"uniform": (0, 0.5)},
     }
     parsed = {name: Domain.model_validate(domain) for name, domain in domains.items()}
     one = make_space(BASE, parsed)
@@ -176,8 +176,8 @@ def test_encoders_that_may_be_drawn():
     ("phase", "domains", "said"),
     [
         ("NER", {"graph__depth": {"int": (0, 1)}}, "unknown setting 'graph.depth'"),
-        ("NER", {"graph__layers": {"float": (0.0, 1.0)}}, "graph.layers must be of type int"),
-        ("NER", {"graph__dropout": {"float": (0.0, 1.0)}}, "0 <= dropout < 1"),
+        ("NER", {"graph__layers": {"uniform": (0.0, 1.0)}}, "graph.layers must be of type int"),
+        ("NER", {"graph__dropout": {"uniform": (0.0, 1.0)}}, "0 <= dropout < 1"),
         ("NER", {"training__epochs": {"int": (3, 9)}}, "training.epochs is the same for all"),
         ("NER", {"training__batch_size": {"log": (4.5, 64)}}, "takes integers"),
         ("NER", {"head__shortcut": {"choice": (True, False)}}, "head.shortcut never acts in NER"),

@@ -15,7 +15,7 @@ max_concurrent = 8                  # trials side by side, where it should be fe
 "training.head_lr" = { log = [1e-4, 1e-2] }
 "graph.layers" = { int = [0, 4] }   # ends included
 "graph.heads" = { choice = [1, 2, 4] }
-"graph.dropout" = { float = [0.0, 0.5] }
+"graph.dropout" = { uniform = [0.0, 0.5] }
 
 [search.scheduler]
 name = "asha"                       # or "none": every config gets its full budget
@@ -48,7 +48,7 @@ Samplers = Literal["tpe", "tpe-univariate", "random", "grid"]
 class Domain(Section):
     """Where a setting may lie: exactly one of the four. Ends are included."""
 
-    uniform: tuple[float, float] | None = Field(default=None, alias="float")
+    uniform: tuple[float, float] | None = None
     log: tuple[float, float] | None = None
     integer: tuple[int, int] | None = Field(default=None, alias="int")
     choice: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
@@ -57,7 +57,7 @@ class Domain(Section):
     def _is_one_domain(self) -> "Domain":
         given = [item for item in (self.uniform, self.log, self.integer) if item is not None]
         if len(given) + (self.choice is not None) != 1:
-            raise ValueError("needs exactly one of float, log, int, choice")
+            raise ValueError("needs exactly one of uniform, log, int, choice")
         for low, high in given:
             if low >= high:
                 raise ValueError(f"must rise, but got [{low}, {high}]")
