@@ -23,7 +23,7 @@ def test_expected_presets_ship() -> None:
     published = ("paper", "paper-literal", "plmarker")
     kinds = [f"{kind}-{name}" for kind in published for name in ("scierc", "ade", "ace05")]
     kinds += ["demo", "first", "first-plmarker", "recommended"]
-    kinds += [f"recommended-{name}" for name in ("scierc", "ade", "conll04")]
+    kinds += [f"recommended-{name}" for name in ("scierc", "ade", "ace05", "conll04")]
     assert {f"{kind}-{phase}" for kind in kinds for phase in ("ner", "re")} <= set(preset_names())
 
 
