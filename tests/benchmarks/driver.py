@@ -30,6 +30,7 @@ from tune.preparation import Prepared, prepare
 from tune.spec.study import load_study
 
 _SLEEP_S, _SLEEPERS, _SLOTS = 5.0, 60, 2
+_TALK_EPOCHS = 2000
 _STUDY = """
 name = "no-op"
 seeds = {seeds}
@@ -52,10 +53,16 @@ def sleeper(spec: str) -> Iterator[Message]:
     return _say(_SLEEP_S)
 
 
-def _say(seconds: float) -> Iterator[Message]:
+def talker(spec: str) -> Iterator[Message]:
+    """A trial of many epochs that take no time."""
+    return _say(0.0, _TALK_EPOCHS)
+
+
+def _say(seconds: float, epochs: int = 1) -> Iterator[Message]:
     yield Message("started", {"device": "none", "commit": None})
     time.sleep(seconds)
-    yield Message("epoch", {"epoch": 1, "loss": 0.0, "dev": {"f1": 0.0}, "wall_s": seconds})
+    for epoch in range(1, epochs + 1):
+        yield Message("epoch", {"epoch": epoch, "loss": 0.0, "dev": {"f1": 0.0}, "wall_s": seconds})
     results = [
         {"split": split, "entities": "predicted", "scores": [], "coverage": {}} for split in ("dev", "test")
     ]
@@ -88,7 +95,7 @@ def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, flo
     watched: list[_Watched] = []
 
     def watch(sink: Sink, _: Jobs) -> contextlib.AbstractContextManager[Sink]:
-        watched.append(_Watched(sink, every=min(1000, num_trials // 3)))
+        watched.append(_Watched(sink, every=max(1, min(1000, num_trials // 3))))
         return contextlib.nullcontext(watched[0])
 
     engine = RayEngine(executor, max_concurrent=_SLOTS)
@@ -155,6 +162,12 @@ def sleeping_study() -> dict[str, float]:
     return {"wall_s": wall_s, "share": _SLEEPERS * _SLEEP_S / _SLOTS / wall_s}
 
 
+def reporting() -> dict[str, float]:
+    """Epochs recorded a second, of as many trials as there are slots; the start of the workers counts."""
+    wall_s = through_driver(_SLOTS, talker)["wall_s"]
+    return {"wall_s": wall_s, "per_s": _SLOTS * _TALK_EPOCHS / wall_s}
+
+
 def planning(num_trials: int) -> dict[str, float]:
     """CPU seconds of `lai plan --json`, the larger of: no ledger, and one that holds all trials."""
     with _no_op_study(num_trials) as (prepared, ledger, folder):
@@ -211,6 +224,7 @@ _MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {
     "driver": through_driver,
     "bare": bare_tune,
     "sleepers": sleeping_study,
+    "reports": reporting,
     "plan": planning,
     "finished": finished_study,
 }
@@ -259,6 +273,7 @@ def _page(date: str, repetitions: int) -> str:
         Bar("1,000 no-op trials, against bare `Tuner.fit`", 0.9, statistics.median(ratios)),
         Bar("no-op trials a second", 20, driver["per_s"]),
         Bar("60 five-second trials on two slots: ideal / wall time", 0.95, _apart("sleepers")["share"]),
+        Bar(f"epochs recorded a second, two trials of {_TALK_EPOCHS:,}", 500, _apart("reports")["per_s"]),
         Bar("driver memory from trial 1,000 to 10,000, kB a trial", 10,
             _apart("driver", 10_000)["kb_per_trial"], at_most=True),
         Bar("`lai plan` on 10,000 trials, CPU s", 5, _apart("plan", 10_000)["cpu_s"], at_most=True),
