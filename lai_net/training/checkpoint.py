@@ -75,9 +75,11 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         InputError: the file is missing or damaged, or of another model.
     """
     try:
-        stored = load_file(folder / _MODEL)
-    except (OSError, SafetensorError) as error:
+        is_intact, stored = _is_as_finished(folder), load_file(folder / _MODEL)
+    except (OSError, ValueError, AttributeError, SafetensorError) as error:
         raise InputError(f"{folder / _MODEL}: cannot be read ({error}); train again") from error
+    if not is_intact:
+        raise InputError(f"{folder / _MODEL}: is damaged, {_DIGESTS} beside it says; train again")
     own = _trainable(model)
     shapes, expected = ({name: item.shape for name, item in these.items()} for these in (stored, own))
     if others := sorted(dict(shapes.items() ^ expected.items())):
@@ -157,12 +159,10 @@ def finished_history(work_dir: Path) -> list[dict[str, Any]] | None:
     """The reports of a training that is done; None where it is not, or where its files are damaged."""
     best = work_dir / BEST
     try:
-        digests = json.loads((best / _DIGESTS).read_text()) if (best / _DIGESTS).exists() else {}
         history: list[dict[str, Any]] = json.loads((best / _HISTORY).read_text())
-        intact = all(_sha256(best / name) == digest for name, digest in digests.items())
+        return history if _is_as_finished(best) else None
     except (OSError, ValueError, AttributeError):
         return None
-    return history if intact else None
 
 
 def adopt(source: Path, target: Path) -> None:
@@ -181,6 +181,13 @@ def _read_state(path: Path) -> TrainingState | None:
         return TrainingState(**(state | {"history": tuple(state["history"])})) if intact else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _is_as_finished(folder: Path) -> bool:
+    """Whether files have the digests that `finish` noted; true where it noted none."""
+    noted = folder / _DIGESTS
+    digests = json.loads(noted.read_text()) if noted.exists() else {}
+    return all(_sha256(folder / name) == digest for name, digest in digests.items())
 
 
 def _trainable(model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lai_net.corpora.loading import load_corpus
-from lai_net.pipeline import train_trial
+from lai_net.errors import InputError
+from lai_net.pipeline import load_model, train_trial
 from lai_net.schema import Corpus
 from lai_net.training.loop import EpochReport
 from tests.unit.test_training import numbers, run, small, weights
@@ -104,6 +106,17 @@ def test_a_checkpoint_without_a_digest_of_its_state_is_read(
     assert [report.wall_s for report in run(config, corpus, tmp_path)][:2] == [
         item["wall_s"] for item in stored["state"]["history"]
     ]
+
+
+def test_a_finished_model_with_one_wrong_bit_is_not_loaded(unbroken: Path, tmp_path: Path) -> None:
+    best = shutil.copytree(unbroken / "best", tmp_path / "best")
+    load_model(best)
+    weights_file = best / "model.safetensors"
+    stored = bytearray(weights_file.read_bytes())
+    stored[-1] ^= 1
+    weights_file.write_bytes(stored)
+    with pytest.raises(InputError, match=r"model\.safetensors: is damaged, sha256\.json beside it says"):
+        load_model(best)
 
 
 def test_a_file_that_cannot_be_written_is_the_machines_fault(
