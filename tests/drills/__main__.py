@@ -95,7 +95,8 @@ def page(outcomes: list[Outcome], hours: float) -> str:
         kills = sum((item.kills for item in mine), Counter())
         bad = sum(bool(item.violations) for item in mine)
         counts = " | ".join(str(kills[victim]) for victim in victims)
-        rows.append(f"| {name} | {len(mine)} | {counts} | {sum(item.calls for item in mine)} | {bad} |")
+        calls, fell = sum(item.calls for item in mine), sum(item.fell for item in mine)
+        rows.append(f"| {name} | {len(mine)} | {counts} | {calls} | {fell} | {bad} |")
     listed = "\n".join(f"- schedule {number}: {text}" for number, text in wrong) or "None."
     return f"""# Kill drill
 
@@ -103,15 +104,17 @@ def page(outcomes: list[Outcome], hours: float) -> str:
 **{len(outcomes)} random schedules, {len(wrong)} violations.** A kill is a SIGKILL that hit; a schedule is a
 function of its number (`tests/drills/schedule.py`).
 
-| | schedules | {" | ".join(f"kills of {victim}" for victim in victims)} | calls | schedules that violated |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| | schedules | {" | ".join(f"kills of {victim}" for victim in victims)} | calls | fell | violated |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}
 
 Looked at after every call: a finished trial that was trained again or finished twice, a finished result that
 was lost. At the end: status, epochs, evaluations and model bytes of every trial and the table against those
 of an undisturbed run (times aside), and files of other attempts. The stand-in's numbers are hashes of all
 epochs before, so a wrong resume shows; true training runs on the CPU, where it must be equal bit for bit. A
-killed node is a raylet with its workers on the same machine; no network was cut and no power lost.
+killed node is a raylet with its workers on the same machine; no network was cut and no power lost. Ray may
+attach a driver to any raylet of its machine: a call whose own raylet was killed falls with it, and the next
+goes on (column `fell`). The last column counts schedules.
 
 ## Violations
 

@@ -27,11 +27,18 @@ _PATIENCE_S, _MOST_CALLS = 240, 5
 
 @dataclass
 class Outcome:
-    """What became of a schedule; `kills` counts those that hit, by victim."""
+    """What became of a schedule.
+
+    Attributes:
+        kills: those that hit, by victim.
+        fell: calls that ended with the node that was killed: all raylets are on one machine, and Ray may
+            attach the driver to any of them.
+    """
 
     schedule: Schedule
     kills: Counter[str] = field(default_factory=Counter)
     calls: int = 0
+    fell: int = 0
     violations: list[str] = field(default_factory=list)
 
 
@@ -129,9 +136,12 @@ def _call(call: Call, study: Path, ledger: Path, outcome: Outcome, cluster: Node
     armed = {} if call.fault is None else {VARIABLE: f"{call.fault}:kill"}
     driver = start_driver(study, ledger, engine, **armed)
     outcome.calls += 1
-    for kill in call.kills:
-        if _await_progress(driver, ledger, kill) and _hit(kill, driver, ledger, cluster):
-            outcome.kills[kill.victim] += 1
+    hit = [
+        kill.victim
+        for kill in call.kills
+        if _await_progress(driver, ledger, kill) and _hit(kill, driver, ledger, cluster)
+    ]
+    outcome.kills.update(hit)
     try:
         _, err = driver.communicate(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
@@ -144,8 +154,9 @@ def _call(call: Call, study: Path, ledger: Path, outcome: Outcome, cluster: Node
         outcome.kills["driver at a fault point"] += 1
     if code not in (0, 1, 3, -signal.SIGKILL) or (code == 1 and _TRACEBACK.search(err)):
         last = (err.strip().splitlines() or ["nothing"])[-1]
-        hits_own_node = any(kill.victim == "node" for kill in call.kills)
-        if not hits_own_node:
+        if "node" in hit:
+            outcome.fell += 1
+        else:
             outcome.violations.append(f"a call ended with {code}: {last}")
     return code
 
