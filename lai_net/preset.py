@@ -77,15 +77,15 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> Preset:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(_no_preset(path)) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    if path in extended_by:
+    if path.resolve() in extended_by:
         raise InputError(f"{path.name}: extends itself by way of {extended_by[-1].name}; name another")
     given = content.pop("extends", [])
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path.name}: extends must name presets, but got {given!r}")
-    bases = [_read(_path(name, path.parent), (*extended_by, path)) for name in names]
+    bases = [_read(_path(name, path.parent), (*extended_by, path.resolve())) for name in names]
     try:
         preset = _preset(content, bases)
         preset.config  # noqa: B018 - so that a wrong setting is told with the file that it is in

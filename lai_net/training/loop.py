@@ -200,7 +200,7 @@ def training_step(
         Their sum, the loss of the step.
 
     Raises:
-        DivergedError: a loss is not finite; the weights are as they were.
+        DivergedError: a loss, or the gradient, is not finite; the weights are as they were.
     """
     optimizer.zero_grad(set_to_none=True)
     total = 0.0
@@ -211,7 +211,9 @@ def training_step(
         total += value
         go_back_by_layer(loss)
         loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradient's norm is {norm}")
     optimizer.step()
     return total
 

@@ -191,6 +191,7 @@ def test_a_preset_that_extends_others_states_only_what_differs(tmp_path: Path) -
         ('extends = "nope"', "no preset 'nope'; those that ship lie in lai_net/presets"),
         ('extends = "mine.toml"', "mine.toml: extends itself by way of mine.toml"),
         ('extends = "other.toml"', "mine.toml: extends itself by way of other.toml"),
+        ('extends = "./mine.toml"', "mine.toml: extends itself by way of mine.toml"),
         ("extends = 3", "mine.toml: extends must name presets, but got 3"),
         ('phase = "RE"\nextends = "demo-ner"', "mine.toml: phase is RE, but it extends a preset for NER"),
         ('extends = "wrong.toml"', "wrong.toml: unknown setting 'graph.layerz'"),

@@ -57,6 +57,7 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
             "exactly one of uniform, log, int, choice",
         ),
         ("log = [1e-4, 1e-2]", "choice = [1.0, 1.0]", "choice must be distinct"),
+        ("log = [1e-4, 1e-2]", "choice = [1, 1.0]", "choice must be distinct"),
         ('"training.head_lr" = { log = [1e-4, 1e-2] }', "", "search.space: "),
         ("trials = 10", "trials = 0", "search.budget.trials: "),
         (
@@ -65,6 +66,8 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
             "search.scheduler: 'none' stops nothing, so noise_margin does nothing",
         ),
         ("trials = 10", "", "budget needs trials, epochs or hours"),
+        ("seeds = [", "seeds = [4294967295, ", "confirm takes fresh seeds up to 4294967300"),
+        ("seeds = [", f"seeds = [1{'0' * 5000}, ", "cannot be read as TOML"),
         ('phase = "NER"', 'phase = "RE"', "has no re base"),
         ('phase = "NER"', 'phase = "NER"\ndataset = "other"', "'other' is not in the study; it has demo"),
         ('phase = "NER"', 'phase = "NER"\nfold = 1', "has no folds"),

@@ -178,6 +178,7 @@ def test_encoders_that_may_be_drawn():
         ("NER", {"graph__depth": {"int": (0, 1)}}, "unknown setting 'graph.depth'"),
         ("NER", {"graph__layers": {"uniform": (0.0, 1.0)}}, "graph.layers must be of type int"),
         ("NER", {"graph__dropout": {"uniform": (0.0, 1.0)}}, "0 <= dropout < 1"),
+        ("NER", {"graph__layers": {"int": (0, 10**9)}}, "graph.layers: others depend on 1000000001"),
         ("NER", {"training__epochs": {"int": (3, 9)}}, "training.epochs is the same for all"),
         ("NER", {"training__batch_size": {"log": (4.5, 64)}}, "takes integers"),
         ("NER", {"head__shortcut": {"choice": (True, False)}}, "head.shortcut never acts in NER"),

@@ -17,7 +17,7 @@ from lai_net.schema import Corpus, Document, Labels, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.checkpoint import save_model
-from lai_net.training.loop import EpochReport, train
+from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
 from tests.unit.training import run, small, small_corpus
@@ -199,6 +199,15 @@ def test_a_diverging_config_is_told(tiny_encoder: str, corpus: Corpus, tmp_path:
     config = small("NER", tiny_encoder, training__head_lr=1e38, training__encoder_lr=1e38)
     with pytest.raises(DivergedError, match="lower the learning rates"):
         run(config, corpus, tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with pytest.raises(DivergedError, match=r"norm is (nan|inf)"):
+        training_step(model, optimizer, [model.weight.abs().sqrt().sum()], clip=1.0)
+    assert model.weight.item() == 0.0
 
 
 def test_order_and_dropout_streams_are_apart() -> None:

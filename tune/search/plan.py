@@ -14,7 +14,7 @@ from tune.search.space import SELECTION_ENTITIES, Space, make_space
 from tune.spec.cells import base_config
 from tune.spec.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
 from tune.spec.search import SearchSpec
-from tune.spec.study import DatasetSpec, Study
+from tune.spec.study import SEED_END, DatasetSpec, Study
 
 DECISIONS = 2
 """Raised by hand when a change of code decides or suggests otherwise, so that old logs are left alone."""
@@ -120,6 +120,8 @@ def _check_bounds(study: Study, spec: SearchSpec, space: Space) -> None:
     budget = spec.budget
     if spec.seeds_per_config > len(study.seeds):
         raise InputError(f"seeds_per_config is {spec.seeds_per_config}, but seeds has {len(study.seeds)}")
+    if (last := max(study.seeds) + spec.confirm.seeds) >= SEED_END:
+        raise InputError(f"confirm takes fresh seeds up to {last}; they must be below 2**32")
     if budget.trials is not None and budget.trials < spec.seeds_per_config:
         raise InputError(
             f"budget.trials is {budget.trials}, less than the seeds_per_config ({spec.seeds_per_config}) "

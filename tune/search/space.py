@@ -23,6 +23,9 @@ GATES = (
 )  # fmt: skip
 """Settings that decide which other settings act, in an order in which they can be drawn: first."""
 
+_MOST_GATES = 10_000
+"""Ways to draw them that are gone through, one by one, before a search begins."""
+
 SELECTION_ENTITIES = "training.selection_entities"
 _FIXED = ("training.epochs", "training.selection", "training.selection_averaging", SELECTION_ENTITIES)
 
@@ -159,6 +162,9 @@ class Space:
                 raise InputError(f"{name} is the same for all configs of a search; set it in the base")
             for value in dimension.samples:
                 self.config({name: value})
+        if (count := math.prod(item.count for item in self._gates)) > _MOST_GATES:
+            names = ", ".join(item.name for item in self._gates)
+            raise InputError(f"{names}: others depend on {count} values; at most {_MOST_GATES} will do")
         never = {item.name for item in self.dimensions}
         for gates in self._gate_values():
             never -= gates.keys() | {item.name for item in self._behind(gates)}

@@ -63,8 +63,8 @@ class Domain(Section):
                 raise ValueError(f"must rise, but got [{low}, {high}]")
         if self.log is not None and self.log[0] <= 0:
             raise ValueError(f"log must begin above 0, but got {self.log[0]}")
-        if self.choice is not None and len({(type(item), item) for item in self.choice}) < len(self.choice):
-            raise ValueError("choice must be distinct")
+        if self.choice is not None and len(set(self.choice)) < len(self.choice):
+            raise ValueError("choice must be distinct (true is 1, and 1 is 1.0)")
         return self
 
 

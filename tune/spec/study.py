@@ -98,8 +98,8 @@ def _name_or_file(value: str, info: ValidationInfo) -> str:
 
 
 NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
-_SEED_END = 2**32
-Seed = Annotated[int, Field(ge=0, lt=_SEED_END)]
+SEED_END = 2**32
+Seed = Annotated[int, Field(ge=0, lt=SEED_END)]
 Method = Literal["LAI-Net", "w/o 2nd", "w/o 1st"]
 Interval = Literal["t", "bca"]
 """Of a mean: Student's t, or the bias-corrected and accelerated bootstrap."""
@@ -291,7 +291,7 @@ class Study(Section):
                 f"decide.max_seeds must be at least the number of seeds, {len(self.seeds)}, "
                 f"but is {self.decide.max_seeds}"
             )
-        if self.all_seeds[-1] >= _SEED_END:
+        if self.all_seeds[-1] >= SEED_END:
             raise ValueError(f"[decide] adds seeds up to {self.all_seeds[-1]}; they must be below 2**32")
         if self.decide is not None and self.search is not None:
             raise ValueError("[decide] is for a study with tables, not for a [search]")
@@ -345,7 +345,7 @@ def load_study(name: str | Path) -> Study:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such study; a file, or one of {', '.join(study_names())}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     try:
         # By way of JSON, since pydantic's strict Python mode takes no list where a tuple is meant.
