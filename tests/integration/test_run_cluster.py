@@ -126,12 +126,16 @@ def ancestors(pid: int) -> list[int]:
     return found
 
 
+SECRETS = ("RAY_AUTH_TOKEN", "HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY")
+
+
 @contextlib.contextmanager
 def head_alone() -> Iterator[Raylets]:
     """A head with a token and a temporary folder of its own; nodes may be added."""
     with tempfile.TemporaryDirectory(prefix="c", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
-        nodes = Raylets(Path(folder), {**os.environ, **own, "TMPDIR": folder})
+        own = {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1", "TMPDIR": folder}
+        hidden = {name: secrets.token_hex(32) for name in SECRETS}
+        nodes = Raylets(Path(folder), {**os.environ, **own, **hidden})
         try:
             nodes.start_head()
             yield nodes
@@ -254,6 +258,15 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
         kept = [place / "shared" / attempt.artefacts["best"] for attempt in opened.newest_attempts().values()]
     assert len(kept) == 3
     assert all(folder.is_dir() for folder in kept)
+    assert any(raylets.folder.rglob("raylet*.log")), "Ray's own logs are looked at, too"
+    assert tell_a_secret(raylets) == []
+
+
+def tell_a_secret(raylets: Raylets) -> list[Path]:
+    """Files in the nodes' temporary folder, where Ray logs, that hold a secret of the environment."""
+    hidden = [raylets.environment[name].encode() for name in SECRETS]
+    files = [path for path in raylets.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path for path in files if any(word in path.read_bytes() for word in hidden)]
 
 
 def test_nodes_that_die_cost_no_trial(raylets: Raylets, place: Path) -> None:
