@@ -20,9 +20,10 @@ from tune.fault_points import reach
 # The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
 # a weights file that could not be written (disk full), a node with other code.
 _MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError", "ForeignCodeError"}
+_ERROR = re.compile(r"^[\w.]+(?:Error|Exception)\b.*", re.MULTILINE)
+"""The line of a traceback that names its error; of chained ones there are several."""
 _OUT_OF_MEMORY = re.compile(
-    r"^(?!ray\.)[\w.]*(OutOfMemoryError\b|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC))",
-    re.MULTILINE,
+    r"(?!ray\.)[\w.]*(OutOfMemoryError\b|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC))"
 )
 
 
@@ -161,7 +162,7 @@ def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
         if _is_named(error, {"AcceleratorError"}):
             raise
         text = "".join(traceback.format_exception(error))
-        yield failure(text, retryable=is_machines_fault(error)).to_json()
+        yield failure(text, retryable=is_machines_fault(error) or is_out_of_memory(text)).to_json()
 
 
 def failure(error: str, *, retryable: bool, kind: FailureKind | None = None) -> Message:
@@ -180,7 +181,8 @@ def is_machines_fault(error: Exception) -> bool:
 
 def is_out_of_memory(error: str) -> bool:
     """Whether a traceback ends in a device's being out of memory; Ray's error of that name is the host's."""
-    return _OUT_OF_MEMORY.search(error) is not None
+    *_, last = ("", *_ERROR.findall(error))
+    return _OUT_OF_MEMORY.match(last) is not None
 
 
 def deliver(source: Source, sink: Sink, task: Task, message: Message) -> bool:

@@ -200,9 +200,13 @@ def tracking(
     study: str,
     folder: Path,
 ) -> Iterator[Sink]:
-    """A `TrackingSink` in a run's time."""
+    """A `TrackingSink` in a run's time, closed however it ends; a second Ctrl-C alone waits for nothing."""
     sink = TrackingSink(inner, jobs, study, folder, callbacks_of(trackers, study))
-    yield sink
+    try:
+        yield sink
+    except Exception:
+        sink.close()
+        raise
     sink.close()
 
 

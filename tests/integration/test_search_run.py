@@ -94,6 +94,27 @@ def test_search_of_re_on_gold_entities_needs_no_ner(tmp_path):
     assert {row["phase"] for row in rows} == {"RE"}
 
 
+def test_results_of_a_search_hold_every_evaluation_that_its_trials_make(tmp_path):
+    study, ledger = tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    text = HEAD.replace("[datasets.ner]", "[datasets.re]").replace("demo-ner", "demo-re")
+    typed = text.replace("set = {", 'set = { "head.object_typing" = "types",')
+    study.write_text(typed + GRID.replace('phase = "NER"', 'phase = "RE"\nentities = "gold"'))
+
+    def typing(spec: str) -> Iterator[Message]:
+        for message in drill.execute(spec):
+            if message.event == "completed":
+                made = message.content["evaluations"]
+                more = [item | {"entities": "gold_typed_by_model"} for item in made]
+                yield Message("completed", message.content | {"evaluations": made + more})
+            else:
+                yield message
+
+    assert run(study, ledger, executor=typing) == 0
+    rows = json.loads(lai("results", study, "--ledger", ledger, "--format", "json").stdout)
+    shown = {row["entities"] for row in rows if row["status"] == "completed"}
+    assert shown == {"gold", "gold_typed_by_model"}
+
+
 def test_search_of_re_trains_its_ner_trial_first_and_goes_by_its_entities(tmp_path):
     study, ledger = tmp_path / "re.toml", tmp_path / "ledger.sqlite"
     study.write_text(RE)

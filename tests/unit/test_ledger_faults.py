@@ -265,6 +265,15 @@ def test_a_diverged_training_has_no_score_and_is_not_tried_again() -> None:
     assert last.content["error"].strip().splitlines()[-1].endswith("lower the learning rates")
 
 
+def test_want_of_device_memory_is_tried_again_whoever_names_it() -> None:
+    def run_out(_: str):
+        yield Message("started")
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    last = Message.from_json(list(attempt_messages(run_out, ""))[-1])
+    assert (last.content["kind"], last.content["retryable"]) == ("memory", True)
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_ledger_of_no_version_is_refused(tmp_path: Path, *, read_only: bool) -> None:
     path = tmp_path / "ledger.sqlite"

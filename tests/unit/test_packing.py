@@ -250,6 +250,8 @@ def test_shape_is_what_changes_memory(setting: str, value: object, is_same: bool
         ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", True),
         ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory", False),
         ("ValueError: OutOfMemoryError", False),
+        ("torch.OutOfMemoryError: 2 GiB\n\nDuring handling …\n\nTraceback\n  x\nValueError: wrong", False),
+        ("ValueError: wrong\n\nDuring handling …\n\nTraceback\n  x\ntorch.OutOfMemoryError: 2 GiB", True),
     ],
 )
 def test_which_errors_are_the_devices_memory(error: str, expected: bool) -> None:

@@ -191,6 +191,17 @@ def test_an_interrupted_attempt_ends_as_failed_and_evaluations_are_not_shown(job
     assert listening.calls == [("start", "abc-1"), ("result", 1), ("failed", "abc-1"), ("closed", 0)]
 
 
+@pytest.mark.parametrize(("error", "is_closed"), [(OSError("disk full"), True), (KeyboardInterrupt(), False)])
+def test_trackers_are_closed_when_a_run_breaks_off_but_not_waited_for_at_a_second_ctrl_c(
+    job, tmp_path, monkeypatch, error, is_closed
+):
+    listening = Listening()
+    monkeypatch.setattr("tune.tracking.callbacks_of", lambda *_: {"mlflow": listening})
+    with pytest.raises(type(error)), tracking(Inner(), {"abc": job}, {}, "study", tmp_path):
+        raise error
+    assert (("closed", 0) in listening.calls) == is_closed
+
+
 def test_a_sink_that_refuses_ends_the_run_before_a_tracker_hears(job, tmp_path):
     class Full(Inner):
         def record(self, task: Task, message: Message) -> None:

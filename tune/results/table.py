@@ -15,7 +15,7 @@ from lai_net.config import InputConfig
 from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import SPLITS, TrialKey, is_current, make_plan
 from tune.search.plan import plan_search
-from tune.search.report import trial_keys
+from tune.search.report import asked_trials
 from tune.spec.baseline import model_of_settings
 from tune.spec.cells import TASKS
 from tune.spec.study import Study, with_all_seeds
@@ -164,12 +164,13 @@ class _Planned:
 
     def __init__(self, study: Study, ledger: Ledger) -> None:
         if study.search is not None:
-            self.trials = trial_keys(plan_search(study), ledger)
+            asked = asked_trials(plan_search(study), ledger)
+            self.trials = {trial.key for trial in asked}
             self._evaluations: set[tuple[TrialKey, TrialKey | None, str, str]] = {
-                (key, None, split, entities)
-                for key in self.trials
+                (trial.key, None, split, entities)
+                for trial in asked
                 for split in SPLITS
-                for entities in ("predicted", "gold")  # NER's, RE's
+                for entities in trial.config.evaluated_on
             }
             return
         plan = make_plan(with_all_seeds(study))

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from tune.ledger.ledger import AttemptRow, Ledger
-from tune.planning.plan import Contents, Job, PlannedTrial, TrialKey
+from tune.planning.plan import Contents, Job, PlannedTrial
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
@@ -46,11 +46,6 @@ def summarize_search(plan: SearchPlan, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def trial_keys(plan: SearchPlan, ledger: Ledger) -> set[TrialKey]:
-    """Names of `asked_trials`."""
-    return {trial.key for trial in asked_trials(plan, ledger)}
-
-
 def asked_trials(plan: SearchPlan, ledger: Ledger) -> list[PlannedTrial]:
     """All trainings that the search may have asked for, those of confirmations among them."""
     search = read_search(plan, ledger)
@@ -89,7 +84,7 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
 
 def search_attempts(plan: SearchPlan, ledger: Ledger) -> list[list[AttemptRow]]:
     """The attempts of each of the search's trials that was started."""
-    keys, attempts = trial_keys(plan, ledger), ledger.all_attempts()
+    keys, attempts = {trial.key for trial in asked_trials(plan, ledger)}, ledger.all_attempts()
     return [attempts[row.trial_id] for row in ledger.trials() if row.key in keys and row.trial_id in attempts]
 
 
