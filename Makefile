@@ -36,7 +36,7 @@ format: setup  ## rewrite what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-demo: setup  ## all tables and the figure on the embedded corpus
+demo: setup  ## a study on the embedded corpus and its report, runs/demo/report/index.html
 	$(BIN)/lai run demo --ledger $(DEMO)/ledger.sqlite
 	$(BIN)/lai report demo --ledger $(DEMO)/ledger.sqlite --out $(DEMO)/report
 

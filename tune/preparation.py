@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lai_net.config import active_settings
-from lai_net.corpora.loading import load_corpus, num_folds
+from lai_net.corpora.loading import num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
@@ -126,24 +126,13 @@ def _load_corpora(
                 f"{source} has {folds}; set folds = {folds}"
             )
         for fold in dataset.fold_numbers:
-            corpus = load_corpus(
-                source,
+            planned = CorpusSource(
+                source=source,
                 name=dataset.name,
                 annotations=dataset.annotations,
                 fold=fold,
                 overlapping_relations=dataset.overlapping_relations,
+                content_id="",
             )
-            yield (
-                (dataset.name, fold),
-                (
-                    corpus,
-                    CorpusSource(
-                        source=source,
-                        name=dataset.name,
-                        annotations=dataset.annotations,
-                        fold=fold,
-                        overlapping_relations=dataset.overlapping_relations,
-                        content_id=corpus.content_id,
-                    ),
-                ),
-            )
+            corpus = planned.load()
+            yield (dataset.name, fold), (corpus, replace(planned, content_id=corpus.content_id))

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from lai_net.config import EntitySource, TrialConfig
+from lai_net.corpora.loading import load_corpus
+from lai_net.schema import Corpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,18 +15,27 @@ class CorpusSource:
     """Where a corpus lies and what it must contain.
 
     Attributes:
-        source, name, format, annotations, fold, overlapping_relations: as
-            `lai_net.corpora.loading.load_corpus` takes them.
+        source, name, annotations, fold, overlapping_relations: as `lai_net.corpora.loading.load_corpus` takes
+            them.
         content_id: of the corpus that was planned with; a worker that finds another refuses the task.
     """
 
     source: str
     name: str
-    format: str | None = None
     annotations: str | None = None
     fold: int | None = None
     overlapping_relations: Literal["keep", "drop"] = "keep"
     content_id: str
+
+    def load(self) -> Corpus:
+        """What lies there now, whatever was planned with; raises what `load_corpus` does."""
+        return load_corpus(
+            self.source,
+            name=self.name,
+            annotations=self.annotations,
+            fold=self.fold,
+            overlapping_relations=self.overlapping_relations,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

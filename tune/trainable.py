@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lai_net.config import EntitySource
-from lai_net.corpora.loading import load_corpus
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.process_memory import hand_back
@@ -77,14 +76,7 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
     Raises:
         InputError: its content is not what the study was planned with.
     """
-    corpus = load_corpus(
-        planned.source,
-        name=planned.name,
-        format=planned.format,
-        annotations=planned.annotations,
-        fold=planned.fold,
-        overlapping_relations=planned.overlapping_relations,
-    )
+    corpus = planned.load()
     if corpus.content_id != planned.content_id:
         raise InputError(
             f"corpus {planned.name} at {planned.source}: its content on this machine is not what was planned "

@@ -30,7 +30,7 @@ UntilDecidedOption = Annotated[
 ]
 MaxSeedsOption = Annotated[
     int | None,
-    typer.Option(min=2, max=MAX_SEEDS, help="Seeds of a cell at most; default: the study's [decide]."),
+    typer.Option(min=2, max=MAX_SEEDS, help="Seeds of a cell at most; default: as the study decides."),
 ]
 
 
