@@ -1,7 +1,9 @@
 """`LaiNet`: a trained NER and a trained RE model together, for texts of any kind."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -9,9 +11,10 @@ import torch
 
 from lai_net.errors import InputError
 from lai_net.extraction import Extraction, Text, read_text
-from lai_net.pipeline import TrainedModel, extract, load_model
 from lai_net.saved_model import read_model, write_model
-from lai_net.schema import iterate_sentences
+from lai_net.schema import Entity, Sentence, iterate_sentences
+from lai_net.trained_model import TrainedModel, load_model
+from lai_net.training.task import PredictedSentence, Predictions
 
 
 class LaiNet:
@@ -84,11 +87,38 @@ class LaiNet:
         if isinstance(texts, str):
             raise InputError("texts must be a list of texts; put the one text into a list")
         frames = [read_text(text) for text in texts]
-        found = extract(self.ner, self.re, list(iterate_sentences([frame.document for frame in frames])))
+        found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
         if num_cut := found.coverage["sentences_cut"]:
             warnings.warn(f"{num_cut} sentences were cut at the models' limit", stacklevel=2)
         sentences = iter(found.sentences)
         return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
+
+    def predict(self, sentences: Sequence[Sentence]) -> Predictions:
+        """Entities, then relations between them, of sentences of words; each with its score.
+
+        What no model could read is counted in the result's `coverage` (`sentences_cut`).
+        """
+        bare = [replace(sentence, entities=(), relations=()) for sentence in sentences]
+        found = self.ner.task.predict(bare)
+        related = self.re.task.predict(
+            [
+                replace(sentence, entities=item.sentence.entities)
+                for sentence, item in zip(bare, found.sentences, strict=True)
+            ]
+        )
+        both = [
+            PredictedSentence(entities.words, _as_typed(entities, relations), relations.relations)
+            for entities, relations in zip(found.sentences, related.sentences, strict=True)
+        ]
+        cut = Counter(sentences_cut=related.coverage["sentences_cut"])  # either model may read less
+        return Predictions(both, found.coverage | cut)
+
+
+def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tuple[Entity, float], ...]:
+    """The entities as the RE model names them (`head.object_typing`), with the scores of the NER model."""
+    return tuple(
+        (entity, score) for (entity, _), (_, score) in zip(related.entities, found.entities, strict=True)
+    )
 
 
 def best_model(folder: Path) -> Path:

@@ -5,8 +5,8 @@ This is all that the driver calls. Everything is a function of its arguments. Tr
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,39 +18,18 @@ from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.evaluation import Evaluation, score_predictions, score_split
 from lai_net.metrics.scoring import Scores, Task
-from lai_net.model.encoder import EncoderSource
-from lai_net.schema import Corpus, Entity, Labels, Sentence
-from lai_net.settings import config_from_dict
+from lai_net.schema import Corpus, Sentence
 from lai_net.streams import Streams
-from lai_net.training.checkpoint import load_description, load_weights
+from lai_net.trained_model import labels_to_dict, load_model, make_task
 from lai_net.training.features import FeatureStore
 from lai_net.training.loop import EpochReport, claim, open_folder, train
 from lai_net.training.ner_task import NerTask
 from lai_net.training.probe import Probe, meter_of, probe
 from lai_net.training.re_task import ReTask
-from lai_net.training.task import PredictedSentence, Predictions
+from lai_net.training.task import Predictions
 from lai_net.upstream import store_entities, with_entities
 
-__all__ = [
-    "EpochReport",
-    "Evaluation",
-    "TrainedModel",
-    "evaluate_trial",
-    "extract",
-    "load_model",
-    "probe_trial",
-    "train_trial",
-]
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model, loaded: config, labels, the task that predicts, and where it comes from (for people)."""
-
-    config: TrialConfig
-    labels: Labels
-    task: NerTask | ReTask
-    origin: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["EpochReport", "Evaluation", "evaluate_trial", "probe_trial", "train_trial"]
 
 
 def train_trial(
@@ -83,7 +62,7 @@ def train_trial(
     """
     description: dict[str, Any] = {
         "config": asdict(config),
-        "labels": _labels_to_dict(corpus.labels),
+        "labels": labels_to_dict(corpus.labels),
         "encoder_id": encoder_id(config.encoder.name),
         "corpus": {"name": corpus.name, "content_id": corpus.content_id},
         "seed": seed,
@@ -160,101 +139,15 @@ def evaluate_trial(
     return score_split(corpus, split, predictions, entities, tasks)
 
 
-def extract(ner: TrainedModel, re: TrainedModel, sentences: Sequence[Sentence]) -> Predictions:
-    """Entities, then relations between them, of sentences of words; each with its score.
-
-    What no model could read is counted in the result's `coverage` (`sentences_cut`).
-
-    Raises:
-        InputError: a model is of the other phase.
-    """
-    for model, phase in ((ner, "NER"), (re, "RE")):
-        if model.config.phase != phase:
-            raise InputError(
-                f"a model of phase {phase} is needed, but got one of {model.config.phase}; swap the two"
-            )
-    bare = [replace(sentence, entities=(), relations=()) for sentence in sentences]
-    found = ner.task.predict(bare)
-    related = re.task.predict(
-        [
-            replace(sentence, entities=item.sentence.entities)
-            for sentence, item in zip(bare, found.sentences, strict=True)
-        ]
-    )
-    both = [
-        PredictedSentence(entities.words, _as_typed(entities, relations), relations.relations)
-        for entities, relations in zip(found.sentences, related.sentences, strict=True)
-    ]
-    cut = Counter(sentences_cut=related.coverage["sentences_cut"])  # either model may read less
-    return Predictions(both, found.coverage | cut)
-
-
-def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tuple[Entity, float], ...]:
-    """The entities as the RE model names them (`head.object_typing`), with the scores of the NER model."""
-    return tuple(
-        (entity, score) for (entity, _), (_, score) in zip(related.entities, found.entities, strict=True)
-    )
-
-
-def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
-    """Build a trained model from its folder.
-
-    Raises:
-        InputError: no model there, or a damaged one or one of another version, or its encoder is not the one
-            it was trained with.
-    """
-    stored = load_description(model_dir)
-    try:
-        config = config_from_dict(stored["config"])
-        labels = _labels_from_dict(stored["labels"])
-        origin = {name: stored[name] for name in ("corpus", "encoder_id", "seed")}
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{model_dir}: config.json is not of this version ({type(error).__name__}: {error}); use the one "
-            "that trained it, or train again"
-        ) from error
-    if encoder_id(config.encoder.name) != origin["encoder_id"]:
-        raise InputError(
-            f"{model_dir}: encoder {config.encoder.name!r} has changed since the training; restore it"
-        )
-    task = _task(config, labels, Streams(origin["seed"], torch.device(device)), device, ())
-    load_weights(task.model, model_dir)
-    return TrainedModel(config, labels, task, origin)
-
-
-def build_model(
-    config: TrialConfig, labels: Labels, source: EncoderSource, device: str, *, origin: Mapping[str, Any]
-) -> TrainedModel:
-    """A model on an encoder that is given, with weights that are still to be loaded."""
-    task = _task(config, labels, Streams(0, torch.device(device)), device, (), source)
-    return TrainedModel(config, labels, task, origin)
-
-
 def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) -> NerTask | ReTask:
     """A phase that is to be trained, with the examples of the training split."""
     streams = Streams(seed, torch.device(device))
-    task = _task(config, corpus.labels, streams, device, corpus.sentences("train"))
+    task = make_task(config, corpus.labels, streams, device, corpus.sentences("train"))
     if not task.num_examples:
         raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
     if config.training.compile and task.device.type == "cuda":
         task.model.first_round.encoder.compile_passes()
     return task
-
-
-def _task(
-    config: TrialConfig,
-    labels: Labels,
-    streams: Streams,
-    device: str,
-    training: Sequence[Sentence],
-    source: EncoderSource | None = None,
-) -> NerTask | ReTask:
-    if not (labels.entities if config.phase == "NER" else labels.relations):
-        raise InputError(f"the corpus has no labels for {config.phase}; give one that is annotated for it")
-    if config.head.object_typing != "off" and not labels.entities:
-        raise InputError('the corpus has no entity types for head.object_typing; set it to "off"')
-    kind = NerTask if config.phase == "NER" else ReTask
-    return kind(config, labels, streams, torch.device(device), training, source)
 
 
 def _share_features(
@@ -325,17 +218,3 @@ def _given_by_ner(
         return [item.sentence for item in ner.task.predict(gold).sentences]
 
     return with_entities(model_dir, corpus, split, source, find)
-
-
-def _labels_to_dict(labels: Labels) -> dict[str, Any]:
-    return {
-        "entities": dict(labels.entities),
-        "relations": dict(labels.relations),
-        "symmetric": sorted(labels.symmetric),
-    }
-
-
-def _labels_from_dict(stored: dict[str, Any]) -> Labels:
-    return Labels(
-        entities=stored["entities"], relations=stored["relations"], symmetric=frozenset(stored["symmetric"])
-    )

@@ -25,7 +25,6 @@ from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.inputs.tokenization import SPECIAL_TOKENS, WordTokenizer
 from lai_net.model.encoder import EncoderSource
-from lai_net.pipeline import TrainedModel, build_model
 from lai_net.saved_description import (
     EncoderShape,
     LabelPhrases,
@@ -37,6 +36,7 @@ from lai_net.saved_description import (
 )
 from lai_net.schema import Labels
 from lai_net.settings import config_from_dict
+from lai_net.trained_model import TrainedModel, build_model
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PHASES: tuple[Phase, ...] = ("NER", "RE")

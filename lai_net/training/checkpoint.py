@@ -75,17 +75,17 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         InputError: the file is missing or damaged, or of another model.
     """
     try:
-        is_intact, stored = _is_as_finished(folder), load_file(folder / _MODEL)
+        stored, is_intact = load_file(folder / _MODEL), _is_as_finished(folder)
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
         raise InputError(f"{folder / _MODEL}: cannot be read ({error}); train again") from error
-    if not is_intact:
-        raise InputError(f"{folder / _MODEL}: is damaged, {_DIGESTS} beside it says; train again")
     own = _trainable(model)
     shapes, expected = ({name: item.shape for name, item in these.items()} for these in (stored, own))
     if others := sorted(dict(shapes.items() ^ expected.items())):
         raise InputError(
             f"{folder / _MODEL}: {others[0]} is not as {_DESCRIPTION} says ({len(others)} such); train again"
         )
+    if not is_intact:
+        raise InputError(f"{folder / _MODEL}: is damaged, {_DIGESTS} beside it says; train again")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(stored[name])

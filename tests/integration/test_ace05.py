@@ -19,10 +19,12 @@ from lai_net.config import Phase, TrialConfig
 from lai_net.corpora.annotations import load_labels
 from lai_net.corpora.check import check_corpus
 from lai_net.corpora.loading import load_corpus
+from lai_net.extractor import LaiNet
 from lai_net.inputs.re_inputs import PairLabels
-from lai_net.pipeline import Evaluation, evaluate_trial, extract, load_model, train_trial
+from lai_net.pipeline import Evaluation, evaluate_trial, train_trial
 from lai_net.schema import Document, Sentence
 from lai_net.settings import with_settings
+from lai_net.trained_model import load_model
 
 Json = dict[str, Any]
 
@@ -175,7 +177,8 @@ def test_predictions_score_as_the_evaluations_of_their_trials(
     folder: Path, models: dict[Phase, Path], tmp_path: Path
 ) -> None:
     corpus = load_corpus(str(folder), name="ACE05")
-    found = extract(load_model(models["NER"]), load_model(models["RE"]), corpus.sentences("train")).sentences
+    model = LaiNet(load_model(models["NER"]), load_model(models["RE"]))
+    found = model.predict(corpus.sentences("train")).sentences
     predicted = tmp_path / "predicted.json"
     predicted.write_text(as_lines(corpus.splits["train"], [item.sentence for item in found]))
     evaluations = (

@@ -49,14 +49,14 @@ corpus = load_corpus("embedded", name="demo")
 
 def look(carrier):
     import torch
-    from lai_net.pipeline import _task
+    from lai_net.trained_model import make_task
     from lai_net.streams import Streams
     from lai_net.training import features
     computed, write = [], features._write_states
     features._write_states = lambda *given: (computed.append(1), write(*given))
     try:
         streams = Streams(1, torch.device("cpu"))
-        task = _task(config, corpus.labels, streams, "cpu", corpus.sentences("train"))
+        task = make_task(config, corpus.labels, streams, "cpu", corpus.sentences("train"))
         store = features.FeatureStore(Path(folder), carrier)
         found = store.states(config, task.marked_texts(), task.model.first_round)
     finally:

@@ -8,10 +8,12 @@ import pytest
 from lai_net.config import Phase, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.extractor import LaiNet
 from lai_net.metrics.scoring import MatchCounts, average
-from lai_net.pipeline import Evaluation, evaluate_trial, extract, load_model, train_trial
+from lai_net.pipeline import Evaluation, evaluate_trial, train_trial
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
+from lai_net.trained_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,11 @@ def test_extract_finds_entities_and_relations_in_plain_words(
     corpus: Corpus, models: dict[Phase, Path]
 ) -> None:
     ner, relations = load_model(models["NER"]), load_model(models["RE"])
-    found = extract(ner, relations, corpus.sentences("train")).sentences
+    found = LaiNet(ner, relations).predict(corpus.sentences("train")).sentences
     assert sum(len(item.relations) for item in found) > 0
     for item in found:
         spans = {entity.span for entity, _ in item.entities}
         assert all({r.subject.span, r.object.span} <= spans for r, _ in item.relations)
         assert all(0 < score <= 1 for _, score in (*item.entities, *item.relations))
     with pytest.raises(InputError, match="a model of phase NER is needed"):
-        extract(relations, ner, [])
+        LaiNet(relations, ner).predict([])

@@ -15,10 +15,10 @@ from lai_net import LaiNet, encoder_files
 from lai_net.config import Phase, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.extraction import Extraction, Text
-from lai_net.pipeline import _labels_to_dict, _task
 from lai_net.schema import Labels
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import labels_to_dict, make_task
 from lai_net.training.checkpoint import save_model
 
 TEXTS: Sequence[Text] = [
@@ -42,12 +42,12 @@ def make_trial(folder: Path, phase: Phase, encoder: str, **settings: Any) -> Pat
     config = with_settings(
         TrialConfig(phase=phase), {"encoder.name": encoder, "filter.threshold": 0.0} | changes
     )
-    task = _task(config, LABELS, Streams(5, torch.device("cpu")), "cpu", ())
+    task = make_task(config, LABELS, Streams(5, torch.device("cpu")), "cpu", ())
     with torch.no_grad():
         task.model.classifier.bias[0] = -9.0  # "none" is never the likeliest, so that something is found
     description = {
         "config": asdict(config),
-        "labels": _labels_to_dict(LABELS),
+        "labels": labels_to_dict(LABELS),
         "encoder_id": encoder_id(encoder),
         "corpus": {"name": "c", "content_id": "0", "train": {}},
         "seed": 5,

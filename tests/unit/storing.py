@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from lai_net.config import TrialConfig
-from lai_net.pipeline import _task
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import make_task
 from lai_net.training.features import FeatureStore
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
@@ -29,7 +29,7 @@ def config(phase: str, encoder: str, **settings: object) -> TrialConfig:
 
 def task_of(settings: TrialConfig, corpus: Corpus, seed: int = 1) -> NerTask | ReTask:
     streams = Streams(seed, torch.device("cpu"))
-    return _task(settings, corpus.labels, streams, "cpu", corpus.sentences("train"))
+    return make_task(settings, corpus.labels, streams, "cpu", corpus.sentences("train"))
 
 
 def share(task: NerTask | ReTask, folder: Path) -> Path:

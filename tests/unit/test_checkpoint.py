@@ -11,8 +11,9 @@ import pytest
 
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from lai_net.pipeline import load_model, train_trial
+from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus
+from lai_net.trained_model import load_model
 from lai_net.training.loop import EpochReport
 from tests.unit.test_training import numbers, run, small, weights
 from tune.engine import is_machines_fault

@@ -11,15 +11,17 @@ import torch
 from lai_net.config import Phase, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.extractor import LaiNet
 from lai_net.inputs.batching import bucketed_batches, sorted_batches
 from lai_net.inputs.ner_inputs import NerExample, ner_batch, ner_examples
 from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, re_examples
 from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
 from lai_net.model.ner_model import NerOutput
-from lai_net.pipeline import evaluate_trial, extract, load_model, train_trial
+from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Document, Sentence, iterate_sentences
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import load_model
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 from lai_net.training.task import Predictions
@@ -231,7 +233,7 @@ def test_entities_go_on_to_re_with_their_context(
     sentences = corpus.sentences("train")
     evaluate_trial(models["RE"], corpus, "train")
     evaluate_trial(models["RE"], corpus, "train", upstream_dir=models["NER"])
-    extract(load_model(models["NER"]), load_model(models["RE"]), sentences)
+    LaiNet(load_model(models["NER"]), load_model(models["RE"])).predict(sentences)
     assert len(read) == 3
     for given in read:
         assert [(item.document, item.offset) for item in given] == [

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lai_net.inputs.ner_inputs import NerBatch, NerExample, ner_batch
 from lai_net.inputs.re_inputs import ReBatch, ReExample, re_batch
-from lai_net.pipeline import _task
 from lai_net.schema import Corpus
 from lai_net.streams import Streams
+from lai_net.trained_model import make_task
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 from tests.unit.representing import config_of
@@ -105,7 +105,7 @@ def test_order_padding_and_company_change_no_logit(
 ) -> None:
     config = config_of(phase, family, tiny_encoder, **settings)
     sentences = [item for item in corpus.sentences("train") if len(item.entities) > 1]
-    task = _task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", sentences)
+    task = make_task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", sentences)
     by_size: list[Any] = sorted(task._examples, key=lambda example: len(example.bounds))
     examples = [by_size[0], by_size[-1], by_size[len(by_size) // 2], by_size[-2]]
     assert len({len(example.ids) for example in examples}) > 1

@@ -12,14 +12,16 @@ import torch.nn.functional as F
 from lai_net.config import HeadConfig, TrialConfig, active_settings
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
+from lai_net.extractor import LaiNet
 from lai_net.inputs.ner_inputs import ner_batch
 from lai_net.inputs.re_inputs import ReBatch, candidate_entities, re_batch
 from lai_net.model.re_model import ReOutput
-from lai_net.pipeline import evaluate_trial, extract, load_model, train_trial
+from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.preset import load_preset
 from lai_net.schema import Corpus, Entity, Labels, Relation, Sentence, Span
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import load_model
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import RankedTriple, ReTask, joint_class, without_overlapping_triples
 
@@ -207,7 +209,7 @@ def test_with_types_the_relations_between_predicted_entities_take_them(
 ) -> None:
     by_loss, by_types = load_model(trained["loss"]), load_model(trained["types"])
     ner, sentences = load_model(trained["ner"]), corpus.sentences("dev")
-    found = extract(ner, by_loss, sentences).sentences, extract(ner, by_types, sentences).sentences
+    found = [LaiNet(ner, re).predict(sentences).sentences for re in (by_loss, by_types)]
     spans = [[[entity.span for entity, _ in item.entities] for item in side] for side in found]
     assert spans[0] == spans[1]
     predicted = [item.sentence.entities for item in ner.task.predict(sentences).sentences]

@@ -14,10 +14,11 @@ from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, r
 from lai_net.model.first_round import FirstRound, Text
 from lai_net.model.in_text import with_solid_markers
 from lai_net.model.layers import build_first_round
-from lai_net.pipeline import _task, evaluate_trial, train_trial
+from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import make_task
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 from tests.unit.representing import FAMILIES, PHASES, config_of, without_dropout
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def task_of(config: TrialConfig, corpus: Corpus, training: list[Sentence] | None = None) -> NerTask | ReTask:
-    return _task(config, corpus.labels, Streams(1, CPU), "cpu", training or ())
+    return make_task(config, corpus.labels, Streams(1, CPU), "cpu", training or ())
 
 
 def first_round_of(family: Representation, phase: Phase, encoder: str) -> FirstRound:

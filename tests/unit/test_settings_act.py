@@ -8,9 +8,10 @@ import pytest
 
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
-from lai_net.pipeline import load_model, train_trial
+from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus, Document, Entity, Relation, Sentence, Span
 from lai_net.settings import setting_names, with_settings
+from lai_net.trained_model import load_model
 
 CONTEXTS: dict[str, dict[str, Any]] = {
     "NER": {},

@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from lai_net.errors import InputError
 from lai_net.inputs.ner_inputs import NerExample
-from lai_net.pipeline import Evaluation, _task, evaluate_trial, load_model
+from lai_net.pipeline import Evaluation, evaluate_trial
 from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.streams import Streams
+from lai_net.trained_model import load_model, make_task
 from lai_net.training.ner_task import NerTask, without_overlaps
 from tests.unit.training import run, small, small_corpus
 
@@ -37,7 +38,7 @@ def test_a_prediction_depends_on_nothing_beside_its_sentence(
     phase: str, settings: dict[str, object], mask: str, tiny_encoder: str, corpus: Corpus
 ) -> None:
     config = small(phase, tiny_encoder, input__attention_mask=mask, **settings)
-    task = _task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
+    task = make_task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
     sentences = corpus.sentences("train")[:12]
     together = task.predict(sentences).sentences
     assert sum(len(item.entities) + len(item.relations) for item in together) > 12

@@ -12,10 +12,11 @@ from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
 from lai_net.model.encoder import Memory
-from lai_net.pipeline import _task, evaluate_trial, train_trial
+from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
+from lai_net.trained_model import make_task
 from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
@@ -235,7 +236,7 @@ def test_layers_and_heads_leave_the_other_parameters_as_they_are(
 ) -> None:
     def parameters(**settings: object) -> dict[str, torch.Tensor]:
         config = small(phase, tiny_encoder, **settings)
-        task = _task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
+        task = make_task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
         return dict(task.model.named_parameters())
 
     base = parameters(graph__layers=2, graph__heads=4)

@@ -9,9 +9,10 @@ from lai_net.config import TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.model.encoder import TwoPassEncoder
-from lai_net.pipeline import load_model, train_trial
+from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
+from lai_net.trained_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,6 @@ def test_a_folder_is_refused_before_a_model_is_built_and_left_free_where_none_ca
     with pytest.raises(InputError, match=r"graph\.heads must divide"):
         run(small("NER", tiny_encoder, graph__layers=1, graph__heads=5), corpus, tmp_path / "out")
     run(config, corpus, tmp_path / "out")
-    monkeypatch.setattr(pipeline, "_task", lambda *_: pytest.fail("a model was built"))
+    monkeypatch.setattr(pipeline, "make_task", lambda *_: pytest.fail("a model was built"))
     with pytest.raises(InputError, match="holds a training with another config, seed, corpus or encoder"):
         run(config, corpus, tmp_path / "out", seed=2)
