@@ -283,10 +283,10 @@ class Execution:
             self._delete([trial_id])
 
     def delete_all_stale(self) -> None:
-        """Delete what a driver that was killed at that left of completed trials, and models that may go."""
+        """Delete what a driver that was killed at that left of trials that are over, and models to go."""
         stale: list[str] = []
         for trial_id, attempt in self.ledger.newest_attempts().items():
-            if NOT_KEPT in attempt.provenance:
+            if attempt.status == "pruned" or NOT_KEPT in attempt.provenance:
                 stale.append(trial_id)
             elif attempt.status == "completed":
                 stale += _superseded(trial_id, attempt.attempt)

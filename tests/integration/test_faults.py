@@ -166,6 +166,16 @@ def test_a_search_keeps_its_confirmations_and_its_best_or_nothing(drill, tmp_pat
     assert kept == ({*fresh, max(f1, key=f1.get)} if level == "needed" else set())
 
 
+def test_of_equally_good_configs_a_search_keeps_all_however_often_it_resumes(drill, tmp_path, monkeypatch):
+    monkeypatch.setattr(drill, "number", lambda _: 0.5)
+    prepared = prepare(str(written(tmp_path, f'{SEARCH}[budget]\nkeep_models = "needed"\n')), [])
+    ledger = tmp_path / "ledger.sqlite"
+    for _ in range(2):
+        assert call(drill, prepared, ledger) == 0
+        with Ledger.open(ledger, read_only=True) as opened:
+            assert all("best" in attempt.artefacts for attempt in opened.newest_attempts().values())
+
+
 @pytest.mark.parametrize("point", OF_A_PROBE)
 def test_killed_at_a_probe_a_study_resumes_to_the_same(drill, undisturbed, tmp_path, point):
     study, ledger = written(tmp_path, MEASURED), tmp_path / "ledger.sqlite"

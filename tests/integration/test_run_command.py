@@ -7,7 +7,7 @@ import typer
 
 from lai_net.errors import InputError
 from tune.commands.running import execute_study
-from tune.commands.verify import _Repeated, compare, verify
+from tune.commands.verify import _Repeated, compare, recorded, verify
 from tune.engine import Message, Task
 from tune.execution import Execution, Training
 from tune.ledger.ledger import Ledger
@@ -159,15 +159,16 @@ def test_verify_tells_the_field_that_differs(prepared, tmp_path):
         other.record(task, Message("epoch", EPOCH.content | {"loss": 0.5000001, "wall_s": 9.0}))
         other.record(task, RESULT)
         short.record(task, RESULT)
-        assert compare(ledger, trial_id, same) == []
-        assert compare(ledger, trial_id, other) == ["epoch 1 loss: was 0.5, is 0.5000001"]
-        assert len(compare(ledger, trial_id, short)) == 1
+        stored = recorded(ledger, trial_id)
+        assert compare(stored, same) == []
+        assert compare(stored, other) == ["epoch 1 loss: was 0.5, is 0.5000001"]
+        assert len(compare(stored, short)) == 1
         newer, worse = _Repeated(same.epochs), _Repeated(same.epochs)
         for repeated, f1 in ((newer, 0.5), (worse, 0.4)):
             row = RESULT.content["evaluations"][0] | {"scores": [{"f1": f1, "f1_overlap": 0.4}]}
             repeated.evaluations = [row, RESULT.content["evaluations"][1]]
-        assert compare(ledger, trial_id, newer) == []
-        assert compare(ledger, trial_id, worse) == ["dev (predicted entities) scores[0] f1: was 0.5, is 0.4"]
+        assert compare(stored, newer) == []
+        assert compare(stored, worse) == ["dev (predicted entities) scores[0] f1: was 0.5, is 0.4"]
 
 
 @pytest.mark.parametrize(("loss", "code"), [(0.5, 0), (0.75, 1)], ids=["same", "other"])
@@ -188,6 +189,17 @@ def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert said.endswith("epoch 1 loss: was 0.5, is 0.75\n" if code else f"({trial_id}): identical\n")
     assert path.read_bytes() == before
+
+
+def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        record(ledger, prepared, tmp_path)
+    monkeypatch.setattr("tune.trainable.execute", lambda _: path.write_bytes(b"") or iter(TOLD))
+    with pytest.raises(typer.Exit) as end:
+        verify(str(study), ledger=path)
+    assert end.value.exit_code == 0
+    assert capsys.readouterr().out.endswith("identical\n")
 
 
 def test_verify_needs_a_completed_trial(study, tmp_path):

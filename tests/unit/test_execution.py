@@ -7,8 +7,10 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from tune import fault_points
 from tune.engine import Message, failure
 from tune.execution import Evaluating, Execution, Training, open_jobs
+from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger, TrialRow
 from tune.planning.plan import EvaluationJob, Job, Jobs
 from tune.spec.identity import SEMANTICS, evaluation_id
@@ -173,6 +175,22 @@ def test_files_that_a_killed_driver_could_not_delete_go_later(execution, tmp_pat
         "attempt-2",
         "attempt-2/best",
     ]
+
+
+def test_files_of_a_pruned_trial_go_later_where_the_driver_was_killed_before(
+    execution, tmp_path, monkeypatch
+):
+    files = tmp_path / "artifacts" / "ner" / "attempt-1"
+    files.mkdir(parents=True)
+    task = execution.make_task(Training(NER))
+    execution.record(task, Message("started", {"pid": 1}))
+    monkeypatch.setenv(VARIABLE, "files.delete:1:raise-enospc")
+    monkeypatch.setattr(fault_points, "_visits", 0)
+    with pytest.raises(OSError, match="No space"):
+        execution.record(task, Message("stopped"))
+    assert files.exists()
+    execution.delete_all_stale()
+    assert not files.parent.exists()
 
 
 def test_failed_evaluation_is_a_record_that_gives_way_to_scores(execution, ledger):

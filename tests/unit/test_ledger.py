@@ -1,12 +1,14 @@
 """The ledger: fencing, one writer, read-only opens, and what it refuses."""
 
 import dataclasses
+import fcntl
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,14 @@ def test_lock_tells_whether_somebody_writes(path: Path) -> None:
     with Ledger.open(path):
         assert is_being_written(path)
     assert not is_being_written(path)
+
+
+def test_writer_waits_for_a_reader_that_looks_whether_somebody_writes(path: Path) -> None:
+    Ledger.open(path).close()
+    with path.with_name(path.name + ".lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        Ledger.open(path).close()
 
 
 @pytest.mark.parametrize("how", ["write", "read", "read or empty"])

@@ -13,7 +13,7 @@ from lai_net.errors import DivergedError, InputError
 from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution, Training
 from tune.ledger import file as ledger_file
-from tune.ledger.file import is_on_network
+from tune.ledger.file import is_being_written, is_on_network
 from tune.ledger.ledger import Ledger, TrialRow
 from tune.planning.plan import Job
 from tune.task_spec import CorpusSource
@@ -199,6 +199,26 @@ def test_on_a_network_a_ledger_has_no_wal_and_is_read_while_it_is_written(path: 
     assert journal_mode(path) == "wal"
 
 
+def test_a_commit_that_a_kill_cut_is_told_to_readers_and_taken_back_by_a_writer(path: Path, monkeypatch):
+    monkeypatch.setattr(ledger_file, "is_on_network", lambda _: True)
+    cut = path.with_name("cut.sqlite")
+    with Ledger.open(path) as writer:
+        before = writer.epochs("t1")
+        writer._connection.execute("PRAGMA cache_size = 1")  # so that it begins to write before the commit
+        writer._connection.execute("BEGIN IMMEDIATE")
+        writer._connection.execute("UPDATE epoch SET report = json_set(report, '$.loss', 1)")
+        for end in ("", "-journal"):
+            shutil.copy(f"{path}{end}", f"{cut}{end}")
+        writer._connection.execute("ROLLBACK")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"cut\.sqlite: its last writer was killed .*`lai run` again"):
+            Ledger.open(cut, read_only=True)
+    with Ledger.open(cut) as writer:
+        assert writer.epochs("t1") == before
+    with Ledger.open(cut, read_only=True) as reader:
+        assert reader.epochs("t1") == before
+
+
 def test_a_file_system_without_locks_is_refused(path: Path, monkeypatch) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -206,6 +226,7 @@ def test_a_file_system_without_locks_is_refused(path: Path, monkeypatch) -> None
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(InputError, match=r"no locks \(No locks available\).*local disk"):
         Ledger.open(path)
+    assert not is_being_written(path), "a reader is not bothered"
 
 
 @pytest.fixture

@@ -88,10 +88,12 @@ def replay_(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None
     search = Search(plan.rules)
     with Ledger.open(ledger, read_only=True) as opened:
         events = opened.search_events(plan.search_id)
-        if not events:
-            raise InputError(f"{ledger}: has no log of study {study}'s search; `lai run` it first")
-        differences = list(replay(events, search, sampler.suggest))
-        differences += [] if differences else strange_scores(events, search, opened)
+    if not events:
+        raise InputError(f"{ledger}: has no log of study {study}'s search; `lai run` it first")
+    differences = list(replay(events, search, sampler.suggest))  # takes long, and needs no ledger
+    if not differences:
+        with Ledger.open(ledger, read_only=True) as opened:
+            differences = list(strange_scores(events, search, opened))
     for line in differences:
         typer.echo(line)
     typer.echo(f"{len(events)} decisions, {len(differences)} differ")

@@ -29,32 +29,50 @@ def verify(
     corpus: CorpusOption = None,
 ) -> None:
     """Train completed trials again, into a temporary folder, and compare: equal on a CPU."""
-    from tune.trainable import execute
-
-    prepared = prepare(study, corpus or [])
-    with Ledger.open(ledger, read_only=True) as opened, tempfile.TemporaryDirectory() as folder:
-        chosen = _completed(_jobs(prepared, opened), opened)[:trials]
+    code = 0
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = _chosen(prepare(study, corpus or []), ledger, trials, Path(folder))
         if not chosen:
             raise InputError(
                 f"{ledger}: holds no completed trial of study {study}; `lai run` it first (an imported one "
                 "has no record of its training to compare with)"
             )
-        execution = Execution(
-            opened,
-            Path(folder),
-            prepared.corpora,
-            prepared.study.resources.fixed_share,
-            models=ledger.resolve().parent,
-        )
-        code = 0
-        for job in chosen:
-            repeated = _Repeated()
-            schedule = Schedule([Training(job)], execution.make_task, max_attempts=1)
-            SerialEngine(execute).run(schedule, repeated)
-            differences = [*schedule.failed.values(), *compare(opened, job.row.trial_id, repeated)]
-            typer.echo(f"{Training(job)}: {'; '.join(differences) or 'identical'}")
+        for trial in chosen:
+            differences = _repeat(trial)
+            typer.echo(f"{trial.training}: {'; '.join(differences) or 'identical'}")
             code = FAILED if differences else code
     raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A completed trial: the task that trains it again, and what is to come of it."""
+
+    training: Training
+    task: Task
+    results: dict[str, Any]
+
+
+def _chosen(prepared: Prepared, path: Path, count: int, folder: Path) -> list[_Recorded]:
+    """All that is needed of the ledger, which a training would hold open for too long."""
+    share, models = prepared.study.resources.fixed_share, path.resolve().parent
+    with Ledger.open(path, read_only=True) as ledger:
+        execution = Execution(ledger, folder, prepared.corpora, share, models=models)
+        trainings = [Training(job) for job in _completed(_jobs(prepared, ledger), ledger)[:count]]
+        return [
+            _Recorded(training, execution.make_task(training), recorded(ledger, training.key))
+            for training in trainings
+        ]
+
+
+def _repeat(trial: _Recorded) -> list[str]:
+    """Train it again; where that failed, and where it differs."""
+    from tune.trainable import execute
+
+    repeated = _Repeated()
+    schedule = Schedule([trial.training], lambda _: trial.task, max_attempts=1)
+    SerialEngine(execute).run(schedule, repeated)
+    return [*schedule.failed.values(), *compare(trial.results, repeated)]
 
 
 def _jobs(prepared: Prepared, ledger: Ledger) -> Iterable[Job]:
@@ -77,14 +95,18 @@ class _Repeated:
         self.evaluations.extend(message.content.get("evaluations", []))
 
 
-def compare(ledger: Ledger, trial_id: str, repeated: _Repeated) -> list[str]:
-    """Where a repetition differs from the ledger: one text a field."""
+def recorded(ledger: Ledger, trial_id: str) -> dict[str, Any]:
+    """What the ledger has of a trial, to compare a repetition with."""
     evaluations = [
         asdict(row)
         for row in ledger.evaluations()
         if row.trial_id == trial_id and row.upstream_trial_id is None
     ]
-    stored = _comparable(ledger.epochs(trial_id), evaluations)
+    return _comparable(ledger.epochs(trial_id), evaluations)
+
+
+def compare(stored: dict[str, Any], repeated: _Repeated) -> list[str]:
+    """Where a repetition differs from what was recorded: one text a field."""
     return list(_differences(stored, _comparable(repeated.epochs, repeated.evaluations), ""))
 
 

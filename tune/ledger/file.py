@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import IO
 
@@ -97,6 +98,9 @@ _NETWORK_FILE_SYSTEMS = {
     "virtiofs",
 }  # fmt: skip
 
+_PATIENCE_S, _PAUSE_S = 1.0, 0.02
+"""For how long a writer tries to get its lock, and how often."""
+
 
 class MissingLedgerError(InputError):
     """There is no file of that name."""
@@ -114,7 +118,7 @@ def lock_beside(path: Path) -> IO[str]:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another ledger") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_soon(lock)
     except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
@@ -134,15 +138,31 @@ def lock_beside(path: Path) -> IO[str]:
     return lock
 
 
+def _lock_soon(lock: IO[str]) -> None:
+    """Lock against all others, with some patience: `is_being_written` holds the lock for an instant, too."""
+    latest_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > latest_s:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
 def is_being_written(path: Path) -> bool:
     """Whether a process holds the writer's lock."""
     try:
-        with _lock_file(path).open(encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        lock = _lock_file(path).open(encoding="utf-8")
     except FileNotFoundError:
         return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:  # on a file system without locks there is no writer; see `lock_beside`
+            return isinstance(error, BlockingIOError)
     return False
 
 
@@ -165,7 +185,11 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open so that nothing is written, nor any file made beside it."""
+    """Open so that nothing is written, nor any file made beside it; for a short read, then to be closed.
+
+    Where nobody writes at the start, a writer that comes later is not noticed: old rows stay, or the file
+    seems damaged. So whoever computes for long reads all of it first and closes.
+    """
     path = path.resolve()
     if not path.exists():
         raise MissingLedgerError(
@@ -221,6 +245,16 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer lai-tune (ledger version {version_of(connection)}, this one knows "
             f"{SCHEMA_VERSION}); upgrade lai-tune"
         )
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to say where opening a ledger ended in an error."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return InputError(
+            f"{path}: its last writer was killed in the middle of a commit; all that was recorded before is "
+            "safe: call `lai run` again, or `lai import`, which takes that commit back"
+        )
+    return InputError(f"{path}: not a readable ledger ({error}); name another file")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ from tune.ledger.file import (
     is_disk_full,
     lock_beside,
     migrate,
+    unreadable,
 )
 from tune.ledger.reading import LedgerReader
 from tune.ledger.rows import (
@@ -70,7 +71,7 @@ class Ledger(LedgerReader):
                     check_whole(connection, path)
                     migrate(connection)
             except (OSError, sqlite3.Error) as error:
-                raise InputError(f"{path}: not a readable ledger ({error}); name another file") from error
+                raise unreadable(path, error) from error
             opened.pop_all()
             return cls(connection, lock)
 

@@ -34,8 +34,7 @@ class Retention:
         self._open: dict[str, set[str]] = defaultdict(set)
         self._own: dict[str, TrialRow] = {}
         self.num_released = 0
-        self._best: dict[tuple[str, str], tuple[float, int, str]] = {}
-        self._order = {job.row.trial_id: number for number, job in enumerate(self.jobs.trials)}
+        self._best: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}
         self._upstream = {item.upstream_trial_id for item in self.jobs.evaluations}
 
     @property
@@ -63,13 +62,12 @@ class Retention:
         """The trials whose models may go once this one is trained, itself among them."""
         if self.level == "all":
             return
-        trial_id, place = job.row.trial_id, (job.row.dataset, job.row.phase)
-        _, _, before = self._best.get(place, (0.0, 0, trial_id))
+        trial_id, before = job.row.trial_id, self._best_of(job.row)
         self._own[trial_id] = job.row
         for row in evaluations:
             self._rank(job.row, row)
             self._open[trial_id].discard(row.evaluation_id)
-        yield from self._released({before, trial_id})
+        yield from self._released(before | {trial_id})
 
     def evaluated(self, row: EvaluationRow) -> Iterator[str]:
         """The trials whose models may go after an evaluation; one that failed is still to be made."""
@@ -92,7 +90,7 @@ class Retention:
             return True
         if self.level == "none":
             return False
-        is_best = row.trial_id in self._best.get((row.dataset, row.phase), ())
+        is_best = row.trial_id in self._best_of(row)
         return is_best or row.trial_id in self._upstream or row.seed in self.fresh_seeds
 
     def _is_ours(self, attempt: AttemptRow) -> bool:
@@ -100,10 +98,18 @@ class Retention:
         return is_there and attempt.provenance.get(STUDY) == self.study
 
     def _rank(self, row: TrialRow | None, evaluation: EvaluationRow) -> None:
-        """Note the best on dev of each dataset and phase; among equals the first planned, as `lai status`."""
+        """Note the best on dev of each dataset and phase, with its equals: the plan's order may change."""
         if row is not None and (f1 := evaluation.dev_f1(row.phase)) is not None:
-            place, number = (row.dataset, row.phase), -self._order.get(row.trial_id, 0)
-            self._best[place] = max(self._best.get(place, (-1.0, 0, "")), (f1, number, row.trial_id))
+            place = row.dataset, row.phase
+            best, equals = self._best.get(place, (-1.0, frozenset()))
+            if f1 > best:
+                self._best[place] = f1, frozenset({row.trial_id})
+            elif f1 == best:
+                self._best[place] = f1, equals | {row.trial_id}
+
+    def _best_of(self, row: TrialRow) -> frozenset[str]:
+        """The best so far of a trial's dataset and phase."""
+        return self._best.get((row.dataset, row.phase), (0.0, frozenset()))[1]
 
 
 def joined(trial_id: str, upstream: str | None) -> tuple[str, ...]:

@@ -208,10 +208,10 @@ class Budget(Section):
         max_attempts: tries at a trial in one run, where the machine is at fault.
         disk_gib: of artefacts, beyond which nothing new starts.
         keep_models: which models of finished trials stay. "all"; what is "needed": the best on dev of each
-            dataset and phase, those whose entities RE takes, and a search's confirmations; or "none", for a
-            study that will not grow. A model goes once all evaluations are recorded that the study plans with
-            it, also where this study's run trained it before this was set; never that of another study's run,
-            nor of one older than this setting.
+            dataset and phase with all its equals, those whose entities RE takes, and a search's
+            confirmations; or "none", for a study that will not grow. A model goes once all evaluations are
+            recorded that the study plans with it, also where this study's run trained it before this was set;
+            never that of another study's run, nor of one older than this setting.
         stall_minutes: without a word from a running trial, after which its worker is killed and the trial is
             tried again. It must be longer than an epoch or an evaluation takes.
     """
