@@ -76,8 +76,11 @@ def _added_seeds(results: Results) -> list[str]:
 def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[str]:
     """How many imported rows no cell takes and, per column by which they fail, the first of them.
 
-    What else a row's trial gave, such as its dev scores, is not missed where a cell shows the trial.
+    What else a row's trial gave, such as its dev scores, is not missed where a cell shows the trial. A search
+    has no cells, so none is missed there.
     """
+    if not cells:
+        return []
     groups: dict[tuple[Any, ...], list[ResultRow]] = defaultdict(list)
     for row in imported:
         groups[tuple(row[name] for name in (*FACTOR_COLUMNS, *VIEW_COLUMNS, "status"))].append(row)

@@ -10,7 +10,7 @@ import typer
 from analysis.variance_command import variance
 from lai_net.errors import InputError
 from tune.ledger.file import DEFAULT_LEDGER
-from tune.spec.study import Interval
+from tune.spec.study import Interval, study_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,18 +58,17 @@ def report(
         compose = partial(
             compose_report, study, ledger, speed=speed, importances=importances, interval=interval
         )
-        _serve(compose, study, ledger, port or 0)
+        inputs = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"), speed)
+        _serve(compose, tuple(filter(None, inputs)), port or 0)
         return
     written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
     typer.echo(written.progress)
     typer.echo(f"{len(written.files)} files in {out}; open {out / 'index.html'}")
 
 
-def _serve(compose: "Callable[..., Report]", study: str, ledger: Path, port: int) -> None:
+def _serve(compose: "Callable[..., Report]", watched: tuple[Path, ...], port: int) -> None:
     from analysis.server import LiveReport, ReportServer
-    from tune.spec.study import study_file
 
-    watched = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"))
     live = LiveReport(partial(compose, is_live=True), watched)
     with ReportServer(live, port) as server:
         typer.echo(f"{live.report.progress}\n{server.address}\nCtrl-C ends it.")

@@ -145,7 +145,7 @@ def _keys(place: Place) -> Iterator[CellKey]:
     cell = place.cell
     yield cell.dataset, place.task, cell.factor, cell.level
     if cell.is_base:
-        yield cell.dataset, place.task, "model", "LAI-Net"
+        yield cell.dataset, place.task, "model", place.values["model"]
     if cell.factor == "method" and cell.level in REPRESENTATION_OF_METHOD:
         yield cell.dataset, place.task, "representation", REPRESENTATION_OF_METHOD[cell.level]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.tables.layout import NAMES, signed
-from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row
+from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row, f1_rows
 from tune.forecast.summary import SIGNIFICANCE, smallest_p
 
 _CELL = ["dataset", "phase", "factor", "level"]
@@ -47,8 +47,8 @@ def findings(rows: Sequence[Row]) -> list[str]:
         rows: of all tables of a study.
     """
     families: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        if row.metric == "f1" and row.mark != PUBLISHED and row.table != "3":  # which repeats Table 1
+    for row in f1_rows(rows):
+        if row.mark != PUBLISHED:
             families.setdefault((row.dataset, row.task, row.factor), []).append(row)
     places: dict[tuple[str, str], list[str]] = {}
     bases: dict[tuple[str, str], Row] = {}
@@ -80,8 +80,8 @@ def _alone(base: Row) -> str:
 def _finding(levels: Sequence[Row]) -> str:
     best = max(levels, key=lambda row: row.mean or 0.0)
     tested = [row for row in levels if row.p_adjusted is not None]
-    seeds = max((row.n or 0 for row in tested), default=1)
-    too_few = smallest_p(seeds, max(1, len(tested))) >= SIGNIFICANCE
+    pairs = max((row.pairs for row in tested), default=1)
+    too_few = smallest_p(pairs, max(1, len(tested))) >= SIGNIFICANCE
     text = f"best is “{best.level}”: F1 {score(best)}"
     if best.is_base:
         told = sum(row.mark == SIGNIFICANT for row in tested)

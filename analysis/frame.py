@@ -24,13 +24,13 @@ from tune.results.table import SCORES, ResultRow, long_table
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
 
-_SHOWN_COLUMNS = ("split", "entities", "protocol", "averaging", "selection", "encoder")
+_SHOWN_COLUMNS = ("model", "split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
     "table", "dataset", "phase", "task", "factor", "level", "is_base", "exists", "planned_seeds",
     *_SHOWN_COLUMNS, "only_folds", "interval", "seed", "state", *SCORES, "trial_ids", "config",
 )  # fmt: skip
 
-Scores = tuple[ResultRow, ...]
+SeedRows = tuple[ResultRow, ...]
 """The rows that make one score: one, or one a fold."""
 
 
@@ -45,7 +45,7 @@ class CellResults:
     """
 
     place: Place
-    scores: Mapping[int, Scores]
+    scores: Mapping[int, SeedRows]
     unfinished: Mapping[int, tuple[str, Sequence[str | None]]]
 
 
@@ -75,11 +75,6 @@ class Results:
     imported: tuple[ResultRow, ...]
     curves: Curves
     matched: tuple[CellResults, ...]
-
-
-def load(ledger: str | Path, study: str | Path) -> pd.DataFrame:
-    """The cells' frame of `Results`."""
-    return read_results(ledger, study).cells
 
 
 def read_results(ledger: str | Path, study: str | Path, interval: Interval | None = None) -> Results:
@@ -170,7 +165,7 @@ def _only_folds(dataset: DatasetSpec) -> str:
     return f"{', '.join(map(str, dataset.only_folds))} of {dataset.folds}"
 
 
-def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, Scores]:
+def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, SeedRows]:
     """The rows of each seed that is complete; a run outdoes an imported row."""
     folds: dict[int, dict[int | None, ResultRow]] = defaultdict(dict)
     for row in shown:
@@ -187,7 +182,7 @@ def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, Scores]:
     return {seed: rows for seed, rows in complete.items() if rows}
 
 
-def _complete(by_fold: Mapping[int | None, ResultRow], dataset: DatasetSpec) -> Scores:
+def _complete(by_fold: Mapping[int | None, ResultRow], dataset: DatasetSpec) -> SeedRows:
     """The rows of all folds that the study takes, or the one row that says no fold, or nothing."""
     taken = dataset.fold_numbers
     is_any = dataset.folds == 1

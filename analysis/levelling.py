@@ -135,7 +135,6 @@ def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
         for seed, curve in item.by_seed.items():
             gains[seed].append(curve[-1] - curve[-1 - last])
     ends = [[curve[-1] for curve in item.by_seed.values()] for item in configs]
-    spreads = [variance(scores) for scores in ends if len(scores) > 1]
     return Levelling(
         dataset=first.dataset,
         phase=first.phase,
@@ -143,5 +142,12 @@ def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
         last=last,
         num_configs=len(configs),
         gain=summarise([fmean(values) for _, values in sorted(gains.items())]),
-        spread=math.sqrt(fmean(spreads)) if spreads else None,
+        spread=_pooled(ends),
     )
+
+
+def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation within groups; None where none has two values."""
+    freedom = sum(len(values) - 1 for values in groups)
+    squares = sum((len(values) - 1) * variance(values) for values in groups if len(values) > 1)
+    return math.sqrt(squares / freedom) if freedom else None

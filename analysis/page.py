@@ -20,9 +20,9 @@ from markupsafe import Markup
 from analysis.evidence import CellKey, Evidence
 from analysis.figures.drawn import DrawnFigure
 from analysis.findings import score
-from analysis.learning_curves import HEIGHT, WIDTH, draw_learning_curves
+from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
 from analysis.tables.layout import NAMES, Entry, Grid, signed
-from analysis.tables.rows import Row
+from analysis.tables.rows import Row, f1_rows
 from analysis.tables.table import Table
 from analysis.trained import Trained
 from tune.results.table import SCORES
@@ -78,7 +78,7 @@ def render_page(page: Page) -> str:
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"lines": page_lines, "curves": draw_learning_curves, "commit": short_commit}
+    environment.filters |= {"lines": page_lines, "sparkline": draw_sparkline, "commit": short_commit}
     environment.filters |= {
         "fixed": _fixed,
         "data_uri": _data_uri,
@@ -87,7 +87,7 @@ def render_page(page: Page) -> str:
     }
     own = {name: _source(environment, name) for name in ("page.css", "page.js", "live.js")}
     scripts = [own["page.js"], own["live.js"]] if page.live_version else [own["page.js"]]
-    rows = {_key(row): row for table in page.tables for row in table.rows if row.metric == "f1"}
+    rows = {_key(row): row for row in f1_rows(row for table in page.tables for row in table.rows)}
     anchors = {key: item.anchor for item in page.evidence for key in item.cells}
     origins = {run.values["origin"] for item in page.evidence for run in item.runs} - {None}
     pieces = environment.get_template("index.html").generate(

@@ -2,12 +2,13 @@
 
 It listens on the loopback interface, answers only to its own name (a strict Host check, so that no web page
 can reach it by rebinding a name), and only below a random token, which the printed address has. Nothing is
-written. A thread composes the report anew when ledger or study file have changed, and takes at most a fifth
+written. A thread composes the report anew when one of its files has changed, and takes at most a fifth
 of a core for it, since the study needs them more.
 """
 
 import contextlib
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -49,15 +50,14 @@ class LiveReport:
         self.problem = ""
 
     def refresh(self) -> bool:
-        """Compose the report anew if a watched file has changed; whether one had."""
+        """Compose the report anew if a watched file has changed since it was made; whether one had."""
         signature = self._signature()
         if signature == self._seen:
             return False
-        self._seen = signature
         try:
-            self.report, self.problem = self.compose(), ""
-        except InputError as error:  # half-written, or gone for now: the last page stands
-            self.problem = str(error)
+            self.report, self.problem, self._seen = self.compose(), "", signature
+        except (InputError, OSError, sqlite3.Error) as error:  # half-written, or gone for now
+            self.problem = str(error)  # the last page stands
         return True
 
     def follow(self, stop: threading.Event) -> None:

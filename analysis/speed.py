@@ -14,9 +14,8 @@ from pathlib import Path
 from lai_net.config import TrialConfig, active_settings
 from lai_net.errors import InputError
 from tune.planning.explanation import flat
+from tune.spec.baseline import LAI_NET, PL_MARKER
 
-MODELS = ("PL-Marker", "LAI-Net")
-"""In the order of the paper's Table 3."""
 REPRESENTATIONS = ("vanilla", "marker", "enumerate", "annotate")
 """Eq. 1 to 4."""
 _REQUIRED = (
@@ -25,7 +24,7 @@ _REQUIRED = (
     "layers", "settings",
 )  # fmt: skip
 _ALLOWED = {
-    "phase": ("NER", "RE"), "model": MODELS, "representation": REPRESENTATIONS,
+    "phase": ("NER", "RE"), "model": (LAI_NET, PL_MARKER), "representation": REPRESENTATIONS,
     "step": ("inference", "training"),
 }  # fmt: skip
 _TIMELESS = {

@@ -23,6 +23,7 @@ from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
 from analysis.statistics.power import required_seeds
 from analysis.statistics.ranking import Ranking, rank
 from analysis.statistics.summary import Summary, summarise
+from analysis.tables.rows import SeedScores
 from lai_net.errors import InputError
 from tune.forecast.until_decided import Decision
 from tune.ledger.ledger import Ledger
@@ -126,9 +127,6 @@ class VarianceStudy:
         return asdict(self)
 
 
-Scores = Mapping[int, float]
-
-
 def study_variance(ledger: Path, study: Study) -> VarianceStudy:
     """Compute the variance study of a study with tables.
 
@@ -186,7 +184,7 @@ def _family(
         )
         for cell, own, values, p in zip(cells, scores, deltas, adjusted, strict=True)
     )
-    ranked = {str(cell.place.cell.level): own for cell, own in zip(cells, scores, strict=True) if own}
+    ranked = _scored(cells)
     matrix = _shared(list(ranked.values()))
     is_enough = min(matrix.shape) > 1
     dataset, task, factor = key
@@ -224,17 +222,21 @@ def _documents(ledger: Ledger, cell: CellResults) -> DocumentInterval | None:
 
 
 def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> Iterator[CorporaSpread]:
-    """One item for each task and factor that two datasets share, over the levels and seeds of both."""
+    """One item for each task and factor that datasets share, over the levels and seeds that all have.
+
+    What has no score yet, a cell or a whole dataset, is left out.
+    """
     for task, factor in dict.fromkeys((task, factor) for _, task, factor in groups):
         found = {
-            dataset: {str(cell.place.cell.level): _scores(cell) for cell in cells}
+            dataset: own
             for (dataset, *rest), cells in groups.items()
-            if rest == [task, factor]
+            if rest == [task, factor] and (own := _scored(cells))
         }
-        levels = [
-            level for level in next(iter(found.values())) if all(level in own for own in found.values())
-        ]
-        if len(found) < 2 or len(levels) < 2:
+        if len(found) < 2:
+            continue
+        first, *others = found.values()
+        levels = [level for level in first if all(level in own for own in others)]
+        if len(levels) < 2:
             continue
         cells = _shared([own[level] for own in found.values() for level in levels])
         if len(cells) < 2:
@@ -246,13 +248,18 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
         )  # fmt: skip
 
 
-def _scores(cell: CellResults) -> Scores:
+def _scored(cells: Sequence[CellResults]) -> dict[str, SeedScores]:
+    """The levels that have scores."""
+    return {str(cell.place.cell.level): own for cell in cells if (own := _scores(cell))}
+
+
+def _scores(cell: CellResults) -> SeedScores:
     return {
         seed: 100 * float(np.mean([row["f1"] for row in rows])) for seed, rows in sorted(cell.scores.items())
     }
 
 
-def _shared(scores: Sequence[Scores]) -> npt.NDArray[np.float64]:
+def _shared(scores: Sequence[SeedScores]) -> npt.NDArray[np.float64]:
     """[seeds, cells] of the seeds that all cells have."""
     seeds = sorted(set.intersection(*(set(own) for own in scores))) if scores else []
     return np.array([[own[seed] for own in scores] for seed in seeds]).reshape(len(seeds), len(scores))

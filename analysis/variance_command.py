@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from analysis.statistics.summary import Summary
     from analysis.variance import CellSpread, FamilySpread, VarianceStudy
 
-_INTERVALS = {"t": "95 % t interval", "bca": "95 % BCa interval"}
-
 
 def variance(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
@@ -72,11 +70,13 @@ def _print(result: "VarianceStudy") -> None:
 def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
     from rich.table import Table
 
+    from analysis.statistics.summary import INTERVALS
+
     table = Table(
-        "level", "n", "mean", "std", _INTERVALS[result.interval], "documents ±", "t half-width at n/2",
-        "delta", "p adj.",
+        "level", "n", "mean", "std", "95 % interval", "documents ±", "t half-width at n/2", "delta", "p adj.",
         "g", f"seeds for {result.min_effect:g}", "P(best)", "verdict",
-        title=f"{family.dataset} {family.task}, {family.factor} (F1 in percent)",
+        title=f"{family.dataset} {family.task}, {family.factor} (F1 in percent, 95 % "
+        f"{INTERVALS[result.interval]} intervals)",
     )  # fmt: skip
     states = {
         item.level: item.state

@@ -1,7 +1,8 @@
 """How a mean settles (`analysis.statistics.convergence`): the base's F1 and its interval after 2, 3, … seeds.
 
 Seeds enter in ascending order, so a point is what the study would have said with fewer seeds. The interval at
-two seeds is too wide to be of use (Student's t at one degree of freedom is 12.7) and runs out of the panel.
+two seeds is too wide to be of use (Student's t at one degree of freedom is 12.7): it may run out of the
+panel.
 """
 
 import math

@@ -16,13 +16,15 @@ from matplotlib.figure import Figure
 
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, draw_legend, look, style
 from analysis.tables.layout import NAMES, signed
-from analysis.tables.rows import SIGNIFICANT, Row
+from analysis.tables.rows import SIGNIFICANT, Row, f1_rows
 from lai_net.metrics.scoring import TASKS
 
 _REACH = 3.0
-"""The axis ends at so many times the largest difference that is no outlier."""
+"""An axis that does not show all ends at so many times the largest difference that is no outlier."""
 _OUTLIER = 4.0
 """So many times the median of what all levels have."""
+_SLACK = 2.0
+"""All is shown where that takes at most so many times that axis."""
 _ROOM = 1.08
 _LINE_INCHES = 0.175
 _MOST_INCHES = 8.6  # of a page
@@ -57,13 +59,13 @@ class Deltas:
 
 def compute_deltas(rows: Sequence[Row]) -> Deltas | None:
     """The forest plot's numbers from all tables' rows; None where nothing has a difference to its base."""
-    deltas = tuple(  # Table 3 repeats Table 1
+    deltas = tuple(
         Delta(
             row.dataset, row.task, row.factor, row.level, row.delta, row.delta_ci_low, row.delta_ci_high,
             row.mark == SIGNIFICANT,
         )
-        for row in rows
-        if row.metric == "f1" and row.delta is not None and row.table != "3"
+        for row in f1_rows(rows)
+        if row.delta is not None
     )  # fmt: skip
     if not deltas:
         return None
@@ -81,7 +83,9 @@ def _reach(deltas: Sequence[Delta]) -> float:
     sizes = [abs(item.delta) for item in deltas]
     ends = [max(abs(end) for end in (item.delta, item.low, item.high) if end is not None) for item in deltas]
     largest = min(max(sizes), _OUTLIER * median(sizes) or max(sizes))
-    return min(_REACH * largest, _ROOM * max(ends), _OUTLIER * median(ends) or _ROOM * max(ends)) or 1.0
+    whole = _ROOM * max(ends)
+    cut = min(_REACH * largest, _OUTLIER * median(ends) or whole)
+    return (whole if whole <= _SLACK * cut else cut) or 1.0
 
 
 def _lines(rows: Sequence[Row], deltas: Sequence[Delta]) -> tuple[tuple[str, str], ...]:

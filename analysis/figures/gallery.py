@@ -22,6 +22,7 @@ from analysis.figures.search import (
 from analysis.figures.speed import compute_speed, draw_speed
 from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
 from analysis.levelling import RULE, ConfigCurves
+from analysis.statistics.summary import INTERVALS
 from analysis.tables.rows import Row
 from tune.results.curves import Curves
 from tune.search.state import Search
@@ -87,10 +88,9 @@ def _caption_of_a1(figure: FigureA1) -> str:
 
 
 def _caption_of_convergence(figure: Convergence) -> str:
-    kind = "Student-t" if figure.interval == "t" else "BCa bootstrap"
     return (
-        f"F1 of the base alone over its first 1, 2, … seeds, in ascending order: mean and 95 % {kind} "
-        "interval. The interval at two seeds runs out of the panel."
+        "F1 of the base alone over its first 1, 2, … seeds, in ascending order: mean and 95 % "
+        f"{INTERVALS[figure.interval]} interval. The interval at two seeds may run out of the panel."
     )
 
 

@@ -4,15 +4,16 @@
 version 1. An empty field is a dash in the paper. `settings.csv` is its Appendix B.
 """
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from analysis.paper.tables import read_rows, read_tables
 from tune.results.table import SCORES
 
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
-_FACTOR_COLUMNS = {"table1.csv": "model", "table4.csv": "method", "table5.csv": "mask"}
+_FACTORS = {1: "model", 3: "model", 4: "method", 5: "mask"}
+"""Of the tables that have one alone."""
 _BASELINE_COLUMNS = ("dataset", "model", "year", "backbone")
 
 Place = tuple[str, str, str, str, str]
@@ -37,36 +38,26 @@ class Baseline:
 @cache
 def baselines() -> tuple[Baseline, ...]:
     """The models of Table 1, dataset by dataset, as the paper orders them; LAI-Net is the last of each."""
-    fields = [Baseline(*(row[name] for name in _BASELINE_COLUMNS)) for row in _rows("table1.csv")]
-    return tuple(dict.fromkeys(fields))
+    rows = read_rows(files(__name__) / "table1.csv", set(_BASELINE_COLUMNS))
+    return tuple(dict.fromkeys(Baseline(*(row[name] for name in _BASELINE_COLUMNS)) for _, row in rows))
 
 
 @cache
 def published_values() -> dict[Place, float]:
     """Every printed score in percent, and Table 3's sentences per second, by its place.
 
-    Table 3's F1 scores are those of Table 1 (its "RE" rows print RE+); they are not read twice.
+    Table 3's F1 scores are those of Table 1 (its "RE" rows print RE+); they do not stand here twice.
     """
-    values = {
-        (row["dataset"], row["task"], "model", row["model"], row["metric"]): float(row["value"])
-        for row in _rows("table3.csv")
-        if row["metric"] not in SCORES
-    }
-    for name in ("table1.csv", "table2.csv", "table4.csv", "table5.csv"):
-        for row in _rows(name):
-            factor = _FACTOR_COLUMNS.get(name) or row["factor"]
-            level = row[_FACTOR_COLUMNS.get(name, "level")]
-            for metric in SCORES:
-                if row.get(metric):
-                    values[row["dataset"], row["task"], factor, level, metric] = float(row[metric])
+    values = {}
+    for (table, dataset, task, row, metric), value in read_tables().values.items():
+        if table == 3 and metric in SCORES:
+            continue
+        factor, level = (_FACTORS[table], row) if table in _FACTORS else row.split(" ", 1)
+        values[dataset, task, factor, level, metric] = float(value)
     return values
 
 
 def published_encoders(dataset: str) -> list[str]:
     """The encoders behind the paper's numbers on a dataset; empty for a dataset that it does not have."""
-    return sorted({row["encoder"] for row in _rows("settings.csv") if row["dataset"] == dataset})
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = (files(__name__) / name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    rows = read_rows(files(__name__) / "settings.csv", {"dataset", "encoder"})
+    return sorted({row["encoder"] for _, row in rows if row["dataset"] == dataset})

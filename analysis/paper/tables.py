@@ -82,7 +82,7 @@ def read_tables(folder: Path | None = None) -> Published:
     changes: dict[Place, Decimal] = {}
     for number, columns in _COLUMNS.items():
         path = source / f"table{number}.csv"
-        for line, row in _rows(path, _required(columns)):
+        for line, row in read_rows(path, _required(columns)):
             _take(row, number, columns, (values, changes), f"{path}:{line}")
     if any(value <= 0 for value in values.values()):
         place = next(place for place, value in values.items() if value <= 0)
@@ -127,14 +127,18 @@ def _number(text: str, where: str) -> Decimal:
 def _base_levels(path: Traversable | Path) -> dict[tuple[str, str, str], str]:
     return {
         (row["dataset"], row["phase"], factor): row[factor]
-        for _, row in _rows(path, {"dataset", "phase", *_SETTING_FACTORS})
+        for _, row in read_rows(path, {"dataset", "phase", *_SETTING_FACTORS})
         for factor in _SETTING_FACTORS
         if row[factor]
     }
 
 
-def _rows(path: Traversable | Path, required: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The lines of a CSV file with their numbers."""
+def read_rows(path: Traversable | Path, required: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The lines of a CSV file with their numbers.
+
+    Raises:
+        InputError: the file or a column is missing, or a line has not as many fields as columns.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

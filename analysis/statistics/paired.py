@@ -18,15 +18,14 @@ def paired_deltas(scores: Mapping[int, float], base: Mapping[int, float]) -> lis
     return [scores[seed] - base[seed] for seed in sorted(scores.keys() & base.keys())]
 
 
-def sign_flip_p(deltas: Sequence[float], rng: np.random.Generator | None = None) -> float | None:
+def sign_flip_p(deltas: Sequence[float]) -> float | None:
     """Two-sided p of the hypothesis that each delta is as likely to have the other sign.
 
     All 2**n patterns of signs up to `EXACT_UP_TO` deltas; beyond, 16,383 sampled ones, to which the observed
-    pattern counts as one more (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585).
+    pattern counts as one more (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585); the same ones each time.
 
     Args:
         deltas: one a seed.
-        rng: draws the sample; None draws the same sample each time.
 
     Returns:
         The share of patterns whose sum is at least as far from 0 as the observed one; None for n < 2, where
@@ -35,7 +34,7 @@ def sign_flip_p(deltas: Sequence[float], rng: np.random.Generator | None = None)
     values = np.asarray(deltas, dtype=float)
     if len(values) < 2:
         return None
-    sums = _all_sums(values) if len(values) <= EXACT_UP_TO else _sampled_sums(values, rng)
+    sums = _all_sums(values) if len(values) <= EXACT_UP_TO else _sampled_sums(values)
     reached = np.abs(sums) >= abs(values.sum()) - _TIE * np.abs(values).sum()
     return float(reached.mean())
 
@@ -48,23 +47,16 @@ def _all_sums(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return sums
 
 
-def _sampled_sums(
-    values: npt.NDArray[np.float64], rng: np.random.Generator | None
-) -> npt.NDArray[np.float64]:
-    flips = _same_flips(len(values)) if rng is None else _flips(len(values), rng)
+def _sampled_sums(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # Only floats are multiplied fast, but all patterns as floats are 50 MB at 400 seeds.
-    turned = [block.astype(np.float64) @ values for block in np.array_split(flips, _BLOCKS)]
+    turned = [block.astype(np.float64) @ values for block in np.array_split(_flips(len(values)), _BLOCKS)]
     return np.append(values.sum() - 2 * np.concatenate(turned), values.sum())
 
 
 @lru_cache(maxsize=4)
-def _same_flips(n: int) -> npt.NDArray[np.int8]:
-    return _flips(n, np.random.default_rng(0))
-
-
-def _flips(n: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
+def _flips(n: int) -> npt.NDArray[np.int8]:
     """Patterns of signs, one a row; a 1 turns a sign."""
-    return rng.integers(0, 2, size=(_SAMPLES, n), dtype=np.int8)
+    return np.random.default_rng(0).integers(0, 2, size=(_SAMPLES, n), dtype=np.int8)
 
 
 def hedges_g(deltas: Sequence[float]) -> float | None:

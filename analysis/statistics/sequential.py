@@ -64,11 +64,6 @@ class Design:
     min_effect: float
 
 
-def look_counts(first: int, step: int, most: int) -> tuple[int, ...]:
-    """Seeds at each look: `first`, then `step` more each time, the last look at `most`."""
-    return (*range(first, most, step), most)
-
-
 def decide(
     scores: Mapping[str, Mapping[int, float]],
     settled: Mapping[str, frozenset[int]],

@@ -6,7 +6,7 @@ every kind of scores that was simulated, skewed ones among them; from 20 on the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from scipy import stats
 
 from tune.spec.study import Interval
 
+INTERVALS: Mapping[Interval, str] = {"t": "Student-t", "bca": "BCa bootstrap"}
+"""Their names in words."""
 RESAMPLES = 2000
 BCA_NEEDS = 20
 """Of fewer scores BCa covers clearly less than it says."""

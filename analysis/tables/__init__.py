@@ -1,1 +1,4 @@
-"""Tables 2, 4 and 5: rows are computed first, then laid out in the paper's shape, then rendered."""
+"""Tables 1 to 5 and that of the representations.
+
+Rows are computed first, then laid out in the paper's shape, then rendered.
+"""

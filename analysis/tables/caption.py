@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.paper import VERSION, published_encoders
-from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING
+from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, Row
 from tune.forecast.summary import SIGNIFICANCE, smallest_p
 from tune.results.table import SCORES
 
-_INTERVALS = {"t": "Student-t", "bca": "BCa bootstrap"}
 _NOT_SAID = "not said by imported rows"
 _ABSENT = {
     "not measured": "not measured: speed of these settings (encoder, layers, precision, filter, graph) was "
@@ -126,7 +125,7 @@ def _spread(rows: Sequence[Row], cells: pd.DataFrame) -> str:
     if not counts:
         return ""
     kinds = sorted(set(cells["interval"]))
-    named = " and ".join(_INTERVALS[kind] for kind in kinds)
+    named = " and ".join(INTERVALS[kind] for kind in kinds)
     warning = f" {BCA_WARNING}" if "bca" in kinds and min(counts) < BCA_NEEDS else ""
     return (
         "Mean ± standard deviation (ddof = 1) over seeds, none for one seed; a to b: 95 % "
@@ -144,7 +143,7 @@ def _test(rows: Sequence[Row]) -> str:
         return ""
     return (
         f"*: p < {SIGNIFICANCE:.2g}, two-sided sign-flip permutation test on differences to the base, paired "
-        "by seed, Holm-adjusted over the levels of a factor within dataset and task."
+        "by seed, Holm-adjusted over the levels of a factor within dataset, task and metric."
     )
 
 
@@ -156,10 +155,10 @@ def _out_of_reach(rows: Sequence[Row]) -> str:
         return "One shared seed is too few to test a difference to the base." if some else ""
     families: dict[tuple[str, ...], list[int]] = {}
     for row in tested:
-        families.setdefault((row.factor, row.dataset, row.task, row.metric), []).append(row.n or 0)
+        families.setdefault((row.factor, row.dataset, row.task, row.metric), []).append(row.pairs)
     reached = {factor: 1.0 for factor, *_ in families}
-    for (factor, *_), seeds in families.items():
-        reached[factor] = min(reached[factor], smallest_p(max(seeds), len(seeds)))
+    for (factor, *_), pairs in families.items():
+        reached[factor] = min(reached[factor], smallest_p(max(pairs), len(pairs)))
     names = [NAMES[factor] for factor, p in reached.items() if p >= SIGNIFICANCE]
     return f"Too few seeds to mark anything, whatever the difference: {', '.join(names)}." if names else ""
 

@@ -10,15 +10,17 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.paper import published_values
-from analysis.speed import MODELS, REPRESENTATIONS, Speed, speed_of
+from analysis.speed import REPRESENTATIONS, Speed, speed_of
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
 from lai_net.config import TrialConfig
+from tune.spec.baseline import LAI_NET, PL_MARKER
 from tune.spec.cells import TASKS, with_representation
 
 TABLE_3, REPRESENTATION_TABLE = "3", "representations"
 _SPEED, _MEMORY = "sentences_per_second", "peak_mib"
-_BASE = "PL-Marker"
+_MODELS = (PL_MARKER, LAI_NET)
+"""The base first, as in the paper."""
 _F1_TASK = {"NER": "NER", "RE": "RE+"}
 """What Table 3 prints as F1 of a phase: its "RE" rows have the RE+ scores of Table 1."""
 REPRESENTATION_OF_METHOD = {"w/o 1st": "enumerate", "w/o 2nd": "annotate"}
@@ -34,7 +36,7 @@ def rows_and_cells(
     """The rows of one of the two tables, and the cells behind their F1 scores."""
     if table == TABLE_3:
         frame = model_cells(cells)
-        frame = frame.assign(table=TABLE_3, is_base=frame["level"] == _BASE)
+        frame = frame.assign(table=TABLE_3, is_base=frame["level"] == PL_MARKER)
         return _speed_rows(frame, measured(cells, speeds, TABLE_3)), frame
     frame = _representation_cells(cells)
     return _representation_rows(frame, measured(cells, speeds, REPRESENTATION_TABLE)), frame
@@ -103,7 +105,7 @@ def _speed_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
     }
     rows: list[Row] = []
     for dataset, phase in dict.fromkeys((dataset, phase) for dataset, phase, _ in speeds):
-        scores = (f1.get((dataset, _F1_TASK[phase], model)) for model in MODELS)
+        scores = (f1.get((dataset, _F1_TASK[phase], model)) for model in _MODELS)
         rows += [row for row in scores if row is not None]
         rows += _speeds_of_models(dataset, phase, speeds)
     return tuple(rows)
@@ -170,16 +172,16 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _speeds_of_models(dataset: str, phase: str, speeds: Measured) -> list[Row]:
-    base = speeds.get((dataset, phase, _BASE))
+    base = speeds.get((dataset, phase, PL_MARKER))
     rows = []
-    for model in MODELS:
+    for model in _MODELS:
         paper = published_values().get((dataset, phase, "model", model, _SPEED))
         row = Row(
             table=TABLE_3, dataset=dataset, task=phase, factor="model", level=model, metric=_SPEED, split="",
-            n=0, mark=MISSING, paper=paper, is_base=model == _BASE,
+            n=0, mark=MISSING, paper=paper, is_base=model == PL_MARKER,
         )  # fmt: skip
         row = _filled(row, speeds.get((dataset, phase, model)))
-        if base is not None and row.mean is not None and model != _BASE:
+        if base is not None and row.mean is not None and model != PL_MARKER:
             row = replace(row, delta=row.mean - base.sentences_per_cpu_second)
         rows.append(row)
     return with_best(rows)

@@ -1,7 +1,7 @@
 """Table 1: what the paper prints of other models, as printed, then LAI-Net and PL-Marker of this study.
 
-LAI-Net is the base of each dataset and phase. A study without the factor `model` has no cells of PL-Marker,
-so the table says that they are not planned.
+The base of each dataset and phase is one of the two, as its settings say. A study without the factor `model`
+has no cells of the other one, so the table says that it is not planned.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
 from lai_net.metrics.scoring import TASKS
 from tune.results.table import SCORES
-from tune.spec.baseline import as_pl_marker
+from tune.spec.baseline import LAI_NET, PL_MARKER, as_pl_marker
 
 NUMBER = "1"
-MODELS = ("LAI-Net", "PL-Marker")
+MODELS = (LAI_NET, PL_MARKER)
 _FACTOR = "model"
 _OURS = "this study"
 NOTE = (
@@ -45,24 +45,33 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
 
 
 def model_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """The frame's cells of the factor `model`; where there are none, the bases and PL-Markers not planned.
+    """Of each dataset and phase the cells of the factor `model`, else the base; then what is not planned."""
+    # `model` is a study's first factor, so where a phase has it, its base is the first one.
+    bases = cells["factor"].where(cells["is_base"]).groupby([cells["dataset"], cells["phase"]])
+    factor = bases.transform("first")
+    own = cells[(cells["factor"] == factor) & (cells["is_base"] | (factor == _FACTOR))]
+    own = own.assign(table=NUMBER, factor=_FACTOR, level=own["model"])
+    others = _unplanned(own)
+    return pd.concat([own, others]) if len(others) else own
 
-    What is not planned has the config that a study would give it, for the speed of its model.
+
+def _unplanned(own: pd.DataFrame) -> pd.DataFrame:
+    """The model that a dataset and task lacks; PL-Marker with the config that a study would give it.
+
+    That is for the speed of its model. Nothing says which LAI-Net would stand beside a PL-Marker.
     """
-    own = cells[cells["table"] == NUMBER]
-    if len(own):
-        return own
-    bases = cells[cells["is_base"]]
-    first = bases.groupby(["dataset", "phase"], sort=False)["factor"].transform("first")
-    ours = bases[bases["factor"] == first].assign(table=NUMBER, factor=_FACTOR, level=MODELS[0])
-    theirs = ours.drop_duplicates(["dataset", "task"])
-    configs = [None if config is None else as_pl_marker(config) for config in theirs["config"]]
-    theirs = theirs.assign(
-        level=MODELS[1], is_base=False, state="planned", planned_seeds=0, trial_ids="", encoder=None,
-        config=pd.Series(configs, theirs.index, dtype=object),
-        **dict.fromkeys(SCORES, float("nan")),
+    num_models = own.groupby(["dataset", "task"])["level"].transform("nunique")
+    alone = own[num_models < len(MODELS)].drop_duplicates(["dataset", "task"])
+    is_ours = alone["level"] == LAI_NET
+    configs = [
+        as_pl_marker(config) if ours and config is not None else None
+        for ours, config in zip(is_ours, alone["config"], strict=True)
+    ]
+    other = is_ours.map({True: PL_MARKER, False: LAI_NET})
+    return alone.assign(
+        level=other, model=other, is_base=False, state="planned", planned_seeds=0, trial_ids="", encoder=None,
+        config=pd.Series(configs, alone.index, dtype=object), **dict.fromkeys(SCORES, float("nan")),
     )  # fmt: skip
-    return pd.concat([ours, theirs]) if len(theirs) else ours
 
 
 def _baseline_rows(dataset: str) -> Iterator[Row]:

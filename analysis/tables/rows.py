@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ PUBLISHED = "published"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 SeedScores = Mapping[int, float]
+"""A score by seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Row:
         mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
             `failed` or `blocked`; `published` is what only the paper has.
         paper: the published value, where the study shows what the paper does: the test split, end to end.
+        pairs: how many differences are behind `delta` and `p`.
         effect: Hedges' g of the differences behind `delta`; None below three of them, or if they are equal.
         is_base: whether the level is the base's.
         planned: seeds that the study asks for, or more where more are known.
@@ -62,6 +64,7 @@ class Row:
     p_adjusted: float | None = None
     mark: str = ""
     paper: float | None = None
+    pairs: int = 0
     effect: float | None = None
     is_base: bool = False
     planned: int = 0
@@ -106,7 +109,7 @@ def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
     """The rows of the cells of table `1`, `2`, `4`, `5` or `representations`, in the order of the frame.
 
     Args:
-        cells: the frame that `analysis.frame.load` gives.
+        cells: the frame that `analysis.load` gives for a study.
         table: the table's number.
     """
     rows: list[Row] = []
@@ -148,6 +151,7 @@ def _row(cell: _Cell, metric: str, base: SeedScores) -> Row:
         p=sign_flip_p(deltas),
         mark=_mark(cell, own),
         paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
+        pairs=difference.n,
         effect=hedges_g(deltas),
         is_base=bool(shared["is_base"]),
         planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
@@ -161,6 +165,11 @@ def _mark(cell: _Cell, own: Summary) -> str:
     if own.n:
         return ""
     return next((state for state in (FAILED, BLOCKED) if state in cell.states), MISSING)
+
+
+def f1_rows(rows: Iterable[Row]) -> list[Row]:
+    """The F1 of all tables' rows but Table 3's, which are Table 1's once more, against another base."""
+    return [row for row in rows if row.metric == "f1" and row.table != "3"]
 
 
 def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:

@@ -1,7 +1,12 @@
 "use strict";
 // Sorting by column, opening what a link names, and all of it in print. Without scripts the page shows the same.
 {
-  const number = (text) => parseFloat(text.trim().replace("\u2212", "-"));
+  // Ids and commits are no numbers, though some begin with digits.
+  const number = (text) =>
+    /^[-+\u2212]?\d+(\.\d+)?\*?$/.test(text) ? parseFloat(text.replace("\u2212", "-")) : NaN;
+
+  // What a cell says before its remarks.
+  const textOf = (cell) => (cell.firstChild?.textContent ?? "").trim();
 
   function compare(a, b) {
     const [x, y] = [number(a), number(b)];
@@ -11,7 +16,7 @@
 
   // What has no number (a dash, "missing") comes last in a column of numbers, whichever way it is sorted.
   function sortBy(table, groups, column, direction) {
-    const text = new Map(groups.map((group) => [group, group.rows[0].cells[column].textContent.trim()]));
+    const text = new Map(groups.map((group) => [group, textOf(group.rows[0].cells[column])]));
     const isNumeric = [...text.values()].some((value) => !Number.isNaN(number(value)));
     const isGap = (group) => (isNumeric ? Number.isNaN(number(text.get(group))) : text.get(group) === "");
     const sorted = direction === "none" ? groups : [...groups].sort((a, b) =>

@@ -101,6 +101,24 @@ def test_a_column_sorts_by_keyboard_and_back(visit: Visit) -> None:
         assert set(labels) == {"NER", "RE", "RE+"}, "each line says its task, wherever it stands"
 
 
+def test_ids_are_sorted_as_text(visit: Visit) -> None:
+    """Though they begin with digits, or could be read as a number, as `1e5` can."""
+    details = visit.page.locator("details.evidence").first
+    details.locator("summary").click()
+    ids = details.locator("tbody td:last-child code")
+    assert ids.count() == 3
+    texts = ["9f3c30a", "1e5", "10ab"]
+    ids.evaluate_all("(found, texts) => found.forEach((id, n) => { id.textContent = texts[n]; })", texts)
+    head = details.locator("thead th").last
+    for direction, expected in (
+        ("descending", ["10ab", "9f3c30a", "1e5"]),
+        ("ascending", ["1e5", "9f3c30a", "10ab"]),
+    ):
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        assert ids.all_inner_texts() == expected
+
+
 def test_a_line_of_the_paper_stays_below_ours(visit: Visit) -> None:
     visit.page.locator("section:has(#table2) thead button").nth(2).click()
     bodies = visit.page.locator("section:has(#table2) tbody").all()

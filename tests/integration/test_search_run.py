@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.frame import load
+from analysis.notebook import load
 from lai_net.errors import InputError
 from tests.integration.searching import GRID, HEAD, RE, attempts, drill, events, lai, run
 from tune.engine import Message

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.frame import load
+from analysis.notebook import load
 from tests.unit.growing import Place
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis.findings import findings
-from analysis.frame import load
-from analysis.report import write_report
+from analysis.notebook import load
+from analysis.report import compose_report, write_report
 from analysis.speed import arrangement, inference_settings, read_speeds, speed_of
 from analysis.tables.efficiency import left_out
 from analysis.tables.layout import Entry
@@ -311,6 +311,17 @@ def test_the_report_has_them_and_their_figure(trained: Any, benchmark_file: Path
     written = write_report(str(study), ledger, out, speed=benchmark_file)
     assert {"table3.csv", "table_representations.tex", "figure_speed.svg"} <= set(written.files)
     assert set(pd.read_csv(out / "table_representations.csv")["table"]) == {"representations"}
+
+
+def test_the_page_has_table_1s_differences_not_table_3s(
+    trained: Any, benchmark_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Table 3 shows the same cells, with PL-Marker as their base."""
+    monkeypatch.setattr("analysis.report.draw_all", lambda _: ())
+    ledger, study = trained(STUDY)
+    page = compose_report(str(study), ledger, speed=benchmark_file).files["index.html"].decode()
+    assert "<li>NER, Model PL-Marker: −1.00 points of F1" in page
+    assert "<li>NER, Model LAI-Net:" not in page
 
 
 def test_a_benchmark_of_other_datasets_is_refused(

@@ -24,7 +24,7 @@ def level(name: str, n: int, mean: float | None, **values: Any) -> Row:
     )
 
 
-def compared(n: int, mean: float, mark: str) -> Row:
+def compared(n: int, mean: float, mark: str, pairs: int | None = None) -> Row:
     p = 0.004 if mark else 0.3
     return level(
         "w/o 2nd",
@@ -37,6 +37,7 @@ def compared(n: int, mean: float, mark: str) -> Row:
         p=p,
         p_adjusted=p,
         mark=mark,
+        pairs=n if pairs is None else pairs,
     )
 
 
@@ -46,6 +47,7 @@ def compared(n: int, mean: float, mark: str) -> Row:
         (level("w/o 2nd", 1, 61.0, delta=1.0), "+1.00 to the base; too few seeds to tell it from noise."),
         (level("w/o 2nd", 1, 59.0, delta=-1.0), "the base; too few seeds to tell another level apart."),
         (compared(5, 61.0, ""), "(95 % interval +0.50 to +1.50); too few seeds to tell it from noise."),
+        (compared(9, 61.0, "", pairs=5), "+1.50); too few seeds to tell it from noise."),
         (compared(9, 61.0, ""), "not told apart from noise."),
         (compared(9, 61.0, "*"), "(95 % interval +0.50 to +1.50); more than noise."),
         (compared(9, 59.0, "*"), "1 of 1 other levels can be told apart from it."),

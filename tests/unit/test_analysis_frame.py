@@ -9,7 +9,8 @@ import pytest
 
 from analysis.cautions import cautions, commits
 from analysis.findings import progress
-from analysis.frame import load, read_results
+from analysis.frame import read_results
+from analysis.notebook import load
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
@@ -266,6 +267,11 @@ def test_what_else_a_shown_trial_gave_is_not_missed(imported: Any, result_row: A
         "1 of 4 imported rows match no cell: "
         "1 by split (the first, SciERC NER seed 2, has dev; cells have test)."
     )
+
+
+def test_a_search_misses_no_imported_row(imported: Any, result_row: Any) -> None:
+    paths = imported(STUDY.format(folds=1), [result_row(0.6)])
+    assert cautions(read_results(paths.ledger, "search-demo")) == []
 
 
 def test_mixed_and_uncommitted_code_is_said(tmp_path: Path) -> None:

@@ -89,6 +89,17 @@ def test_an_interval_that_dwarfs_the_differences_does_not_set_the_axis() -> None
     assert figure.reach == 1.5
 
 
+def test_an_interval_that_costs_little_room_is_shown_whole() -> None:
+    ends = {"a": 0.25, "b": 0.32, "c": 0.66}
+    rows = [
+        row("f1", level, 60.0, table="2", task="NER", delta=0.2, delta_ci_low=-0.1, delta_ci_high=end)
+        for level, end in ends.items()
+    ]
+    figure = compute_deltas(rows)
+    assert figure is not None
+    assert figure.reach == pytest.approx(1.08 * 0.66), "not 3 times 0.2"
+
+
 def test_another_model_does_not_set_the_axis_either() -> None:
     """One level 20 points below; it has an arrow and its value at the end of the axis."""
     rows = [

@@ -79,6 +79,13 @@ def test_the_gain_is_over_seeds_and_the_spread_within_configs() -> None:
     assert found.spread == pytest.approx(math.sqrt((stdev((60, 64)) ** 2 + stdev((51, 52)) ** 2) / 2))
 
 
+def test_the_spread_is_pooled_by_degrees_of_freedom() -> None:
+    many, few = curves_of((1, 60), (1, 64), (1, 65), (1, 61), is_base=True), curves_of((1, 51), (1, 52))
+    (found,) = levelling([many, few, curves_of((1, 9))])
+    squares = 3 * stdev((60, 64, 65, 61)) ** 2 + stdev((51, 52)) ** 2
+    assert found.spread == pytest.approx(math.sqrt(squares / 4))
+
+
 def test_the_interval_is_students() -> None:
     (found,) = levelling([curves_of((1, 2), (1, 4), (1, 3), is_base=True)])
     half = stats.t.ppf(0.975, 2) * stdev((1, 3, 2)) / math.sqrt(3)

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from analysis.evidence import collect_evidence
+from analysis.frame import read_results
 from analysis.paper import baselines
 from analysis.tables.layout import Entry
 from analysis.tables.render import to_csv
@@ -51,6 +53,25 @@ def test_a_study_without_pl_marker_says_that_it_is_not_planned(imported: Any, ba
     assert table.grid.lines[-1].labels == ("", "PL-Marker, this study", "")
     assert table.grid.lines[-1].entries[2] == Entry("not planned")
     assert "not planned: this study trains no such model." in table.notes
+
+
+@pytest.mark.parametrize("factors", ['mask = ["Inv.", "Full"]', 'model = ["PL-Marker"]', ""])
+def test_a_base_of_pl_marker_is_shown_as_that(imported: Any, result_row: Any, factors: str) -> None:
+    """And LAI-Net is not planned, whatever the study varies."""
+    study = STUDY.replace("demo-ner", "plmarker-ner").replace("demo-re", "plmarker-re")
+    rows = [result_row(f1, seed=seed, **OF_PL_MARKER) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
+    paths = imported(study.replace("gcn_layers = [0, 1, 2]", factors), rows)
+    table = compute_table(paths.cells, "1")
+    ours, theirs = row_of(table, "LAI-Net"), row_of(table, "PL-Marker")
+    assert (theirs.n, theirs.mean, theirs.is_base) == (3, pytest.approx(62.0), True)
+    assert (ours.n, ours.mark, ours.is_base) == (0, "missing", False)
+    lines = {line.labels[1]: line for line in table.grid.lines}
+    assert lines["LAI-Net, this study"].entries[2] == Entry("not planned")
+    assert lines["PL-Marker, this study"].entries[2].value == "62.00"
+    assert lines["PL-Marker, this study"].entries[5] == Entry("missing (0/3)", cell=None)
+    shown = [key for item in collect_evidence(read_results(paths.ledger, paths.study)) for key in item.cells]
+    assert ("SciERC", "NER", "model", "PL-Marker") in shown
+    assert ("SciERC", "NER", "model", "LAI-Net") not in shown
 
 
 def test_imported_pl_marker_is_shown_in_a_study_that_does_not_plan_it(

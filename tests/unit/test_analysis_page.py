@@ -16,10 +16,10 @@ import lai_net.cli
 import lai_net.pipeline
 from analysis.evidence import collect_evidence
 from analysis.frame import read_results
-from analysis.learning_curves import HEIGHT, WIDTH, draw_learning_curves
 from analysis.page import page_lines
 from analysis.report import compose_report
 from analysis.retrain import train_command
+from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
 from analysis.tables.layout import Entry, Grid, Line
 from lai_net.config import active_settings
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
@@ -172,7 +172,7 @@ def test_the_command_trains_the_very_config(
 
 def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     runs = evidence_of(study, ledger)["SciERC NER, 1 GCN layer, 4 heads, with filter, mask inv"].runs
-    drawing = draw_learning_curves(runs)
+    drawing = draw_sparkline(runs)
     assert drawing is not None
     ((name, points),) = drawing.lines
     low, high = drawing.y_ticks[0], drawing.y_ticks[-1]
@@ -183,7 +183,7 @@ def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     assert 0 < first.at < last.at < WIDTH
     assert 0 < high.at < low.at < HEIGHT
     assert drawing.summary == "F1 on dev by epoch, 1 trial: best 70.00, last 70.00 on average."
-    assert draw_learning_curves(runs[1:]) is None
+    assert draw_sparkline(runs[1:]) is None
 
 
 def test_lines_that_sort_together_have_all_their_labels() -> None:

@@ -1,8 +1,9 @@
 """`lai report --serve`: who is answered, what is answered, and that it follows the study."""
 
 import http.client
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ from lai_net.errors import InputError
 
 
 class Reports:
-    """Composes reports that count themselves; raises what `problem` says."""
+    """Composes reports that count themselves; raises `error` where there is one."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.problem = ""
+        self.error: Exception | None = None
 
     def __call__(self) -> Report:
-        if self.problem:
-            raise InputError(self.problem)
+        if self.error is not None:
+            raise self.error
         self.count += 1
         files = {"index.html": f"<p>{self.count}".encode(), "table2.csv": b"a,b\n"}
         return Report("all done", files, f"v{self.count}")
@@ -120,17 +121,19 @@ def test_it_follows_what_changes(reports: Reports, watched: Path) -> None:
     assert live.report.version == "v3"
 
 
+@pytest.mark.parametrize("kind", [InputError, OSError, sqlite3.OperationalError])
 def test_the_last_page_stands_while_a_new_one_cannot_be_made(
-    server: ReportServer, reports: Reports, watched: Path
+    server: ReportServer, reports: Reports, watched: Path, kind: type[Exception]
 ) -> None:
-    reports.problem = "study.toml: cannot be read as TOML"
+    """It is tried again though nothing else changes: what was locked is free by then."""
+    reports.error = kind("study.toml: cannot be read")
     watched.write_text("abc", encoding="utf-8")
     server.live.refresh()
-    assert get(server, f"/{server.token}/version")[:2] == (503, b"study.toml: cannot be read as TOML\n")
+    assert get(server, f"/{server.token}/version")[:2] == (503, b"study.toml: cannot be read\n")
     assert get(server, f"/{server.token}/")[:2] == (200, b"<p>1")
-    reports.problem = ""
-    watched.write_text("abcd", encoding="utf-8")
-    server.live.refresh()
+    reports.error = None
+    assert server.live.refresh()
+    assert not server.live.refresh()
     assert get(server, f"/{server.token}/version")[:2] == (200, b"v2")
 
 
@@ -139,6 +142,19 @@ def test_a_port_that_is_taken_is_the_users_error(server: ReportServer) -> None:
         InputError, match=rf"--port {server.server_port}: cannot be listened on .*; name another"
     ):
         ReportServer(server.live, server.server_port)
+
+
+def test_all_that_a_report_is_made_of_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+
+    def follow(compose: Callable[..., Report], watched: tuple[Path, ...]) -> None:
+        seen.extend(watched)
+        raise InputError("enough")
+
+    monkeypatch.setattr("analysis.server.LiveReport", follow)
+    words = ["report", "demo", "--serve", "--ledger", "l.sqlite", "--speed", "speed.csv"]
+    CliRunner().invoke(analysis.cli.app, words)
+    assert [path.name for path in seen] == ["demo.toml", "l.sqlite", "l.sqlite-wal", "speed.csv"]
 
 
 @pytest.mark.parametrize("words", [[], ["--serve", "--out", "x"]])

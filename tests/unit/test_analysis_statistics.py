@@ -78,8 +78,6 @@ def test_sign_flip_p_is_sampled_beyond_the_exact_range_and_repeats() -> None:
     assert sign_flip_p(deltas) == sign_flip_p(deltas)
     assert sign_flip_p(deltas) == pytest.approx(stats.ttest_1samp(deltas, 0).pvalue, abs=0.02)
     assert sign_flip_p([1.0] * 60) == 1 / 2**14  # the observed pattern alone; p is never 0
-    p_values = {sign_flip_p(deltas, np.random.default_rng(seed)) for seed in (1, 1, 2)}
-    assert len(p_values) == 2, "a generator's seed decides the sample"
 
 
 SLEEP = (1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4)

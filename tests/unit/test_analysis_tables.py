@@ -201,6 +201,17 @@ def test_caption_does_not_say_what_imported_rows_do_not(cells: Any) -> None:
     assert table.notes[0].endswith("checkpoint selection: not said by imported rows.")
 
 
+def test_pairs_are_too_few_however_many_seeds_a_level_has(imported: Any, result_row: Any) -> None:
+    """Here 3 seeds of the base, of which p = 0.25 is the smallest."""
+    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in range(3)]
+    rows += [result_row(0.50 + seed / 100, seed=seed, gcn_layers=2) for seed in range(8)]
+    table = compute_table(imported(STUDY, rows).cells, "2")
+    row = row_of(table.rows, "NER", "gcn_layers", "2")
+    assert (row.n, row.pairs, row.p) == (8, 3, 0.25)
+    assert "Too few seeds to mark anything, whatever the difference: GCN layers." in table.caption
+    assert any("within dataset, task and metric." in note for note in table.notes)
+
+
 def test_a_table_without_cells_says_so(imported: Any, result_row: Any) -> None:
     study = STUDY.replace('method = ["LAI-Net", "w/o 1st"]\n', "")
     table = compute_table(imported(study, [result_row(0.6)]).cells, "representations")

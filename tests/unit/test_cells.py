@@ -176,6 +176,18 @@ def test_a_base_of_pl_marker_is_called_so(tmp_path: Path) -> None:
     ]
 
 
+def test_pl_marker_has_none_of_the_methods(tmp_path: Path) -> None:
+    """They are LAI-Net and what is left of it."""
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'name = "s"\nseeds = 1\n[[datasets]]\nname = "d"\n[datasets.re]\npreset = "first-plmarker-re"\n'
+        '[factors]\nmodel = ["PL-Marker"]\nmethod = ["LAI-Net", "w/o 2nd"]'
+    )
+    assert [(c.level, c.is_base, c.config is None) for c in expand(load_study(path))] == [
+        ("PL-Marker", True, False), ("LAI-Net", False, True), ("w/o 2nd", False, True),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("settings", "model"),
     [

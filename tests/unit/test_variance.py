@@ -37,6 +37,11 @@ DECIDE = "[decide]\nmax_seeds = 16\nstep = 8\n"
 BASE = [0.60, 0.62, 0.58, 0.61, 0.59, 0.60, 0.63, 0.57]
 
 
+def with_datasets(*names: str) -> str:
+    more = "".join(f'[[datasets]]\nname = "{name}"\n[datasets.ner]\npreset = "demo-ner"\n' for name in names)
+    return STUDY.replace("[factors]", f"{more}[factors]")
+
+
 @pytest.fixture
 def rows(result_row: Any) -> list[dict[str, Any]]:
     """The base; no layers, 3 points below it; two layers, 0.1 points above or below."""
@@ -77,16 +82,25 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
 
 def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any) -> None:
     second = [row | {"dataset": "Other", "f1": row["f1"] + 0.1} for row in rows if row["seed"] < 5]
-    study = STUDY.replace(
-        "[factors]", '[[datasets]]\nname = "Other"\n[datasets.ner]\npreset = "demo-ner"\n[factors]'
-    )
-    paths = imported(study, rows + second)
+    paths = imported(with_datasets("Other"), rows + second)
     (corpora,) = study_variance(paths.ledger, load_study(paths.study)).corpora
     assert (corpora.datasets, corpora.levels, corpora.shared) == (("SciERC", "Other"), ("0", "1", "2"), 5)
     sources = {item.source: item.variance for item in corpora.components}
     assert len(sources) == 7
     assert sources["corpus"] == pytest.approx(10**2 / 2)  # ± 5 points around the mean
     assert sources["corpus:level"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_corpus_without_scores_does_not_hide_the_others(imported: Any, rows: Any) -> None:
+    second = [row | {"dataset": "Other"} for row in rows if row["gcn_layers"] != 2]
+    paths = imported(with_datasets("Other", "Later"), rows + second)
+    (corpora,) = study_variance(paths.ledger, load_study(paths.study)).corpora
+    assert (corpora.datasets, corpora.levels, corpora.shared) == (("SciERC", "Other"), ("0", "1"), 8)
+
+
+def test_corpora_without_any_score_are_none(imported: Any, rows: Any) -> None:
+    paths = imported(with_datasets("Other"), [rows[0] | {"dataset": "Elsewhere"}])
+    assert study_variance(paths.ledger, load_study(paths.study)).corpora == ()
 
 
 def test_an_open_level_asks_for_the_seeds_of_the_next_look(imported: Any, rows: Any) -> None:
@@ -173,7 +187,7 @@ def test_the_variance_study_has_the_studys_interval(imported: Any, rows: Any) ->
     by_study = CliRunner().invoke(app, words, catch_exceptions=False).stdout
     assert asked == by_study
     assert f"[{scores.ci_low:.2f}, {scores.ci_high:.2f}]" in asked
-    assert "95 % BCa interval" in asked
+    assert "95 % BCa bootstrap intervals" in asked
     assert "too narrow for fewer than 20 seeds" in asked
     (family,) = study_variance(paths.ledger, load_study(paths.study)).families
     base = family.cells[1]

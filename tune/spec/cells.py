@@ -23,7 +23,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {"NER": ("NER",), "RE": ("RE", "RE+")}
 """What is scored in a phase."""
 _MASKS = {"Inv.": "inv", "Vis.": "vis", "Full": "full"}
 _METHODS: dict[str, dict[str, Any]] = {
-    "LAI-Net": {},
+    LAI_NET: {},
     "w/o 2nd": {"graph.layers": 0},
     "w/o 1st": {"graph.layers": 0, "input.annotations": False},
 }
@@ -177,7 +177,7 @@ def _base_level(base: TrialConfig, factor: Factor) -> str | None:
             return None
         return "with" if base.filter.enabled else "without"
     if factor == "method":
-        return "LAI-Net"
+        return LAI_NET if model_of(base) == LAI_NET else None
     if factor == "representation":
         return base.input.family
     if not base.input.is_levitated:

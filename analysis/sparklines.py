@@ -24,7 +24,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class LearningCurves:
+class Sparkline:
     """What the template draws.
 
     Attributes:
@@ -40,7 +40,7 @@ class LearningCurves:
     summary: str
 
 
-def draw_learning_curves(runs: Sequence[Run]) -> LearningCurves | None:
+def draw_sparkline(runs: Sequence[Run]) -> Sparkline | None:
     """Lay out the curves of a config's trials; None where no trial has any."""
     curves = [(run.name, run.curve) for run in runs if run.curve]
     if not curves:
@@ -58,7 +58,7 @@ def draw_learning_curves(runs: Sequence[Run]) -> LearningCurves | None:
         return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (f1 - low) / (high - low)
 
     every = max(1, math.ceil(last / _MOST_TICKS))
-    return LearningCurves(
+    return Sparkline(
         lines=tuple(
             # The first point twice: so a curve of one epoch is a dot.
             (name, " ".join(f"{x(epoch):.1f},{y(f1):.1f}" for epoch, f1 in (curve[:1] + curve)))
