@@ -1,6 +1,6 @@
 """The engine on Ray Tune. A Tune experiment is a disposable batch here: what lasts is in the sink.
 
-Tune 2.60 can hang, end early or falsify without a word in seven ways; the fences are:
+Tune 2.60 can hang, end early or falsify without a word in eight ways; the fences are:
 
 1. `suggest` answers FINISHED, not None, once nothing runs and nothing can become ready;
 2. but never before: FINISHED is final, so with something in flight it answers None;
@@ -11,7 +11,10 @@ Tune 2.60 can hang, end early or falsify without a word in seven ways; the fence
 6. results are recorded in `on_trial_result`, whose errors end the run, not in `on_trial_complete`, whose
    errors are swallowed;
 7. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, and
-   the next experiment runs one trial fewer side by side.
+   from the next experiment on one trial fewer runs side by side;
+8. what waits for a device of a type that no node has any more would wait for ever: `choose_trial_to_run`
+   takes it back. Tune goes on counting on it, and to the end of the experiment may start a worker for each
+   trial where it would have kept one.
 """
 
 import dataclasses
@@ -52,7 +55,22 @@ from tune.engine import (
 
 _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
 _TYPE_PREFIX = "accelerator_type:"  # Ray's resource, one a node: `accelerator_type:GeForce-RTX-3090`
+_LOOK_S = 2.0  # between looks at the cluster's nodes
 _A_TOUCH = 0.001  # of that resource: it only says which nodes will do
+
+
+@dataclass
+class _Nodes:
+    """The cluster's nodes; they may come and go."""
+
+    found: list[Node] = field(default_factory=list)
+    looked: float = -math.inf
+
+    def __call__(self) -> list[Node]:
+        """As of a few seconds ago at most: asked for at every step of Tune's."""
+        if time.monotonic() - self.looked >= _LOOK_S:
+            self.found, self.looked = alive_nodes(), time.monotonic()
+        return self.found
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,7 @@ class RayEngine:
     max_concurrent: int | None = None
     wave_trials: int = _WAVE_TRIALS
     stall_s: float = math.inf
+    _nodes: _Nodes = field(init=False, default_factory=_Nodes)
 
     def run(self, source: Source, sink: Sink, should_stop: Callable[[], bool] = lambda: False) -> None:
         """See `tune.engine.Engine.run`.
@@ -81,34 +100,37 @@ class RayEngine:
         Raises:
             InputError: no node can hold a trial.
         """
-        cap = self.slots()
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
+        self._refuse_what_no_node_holds()
+        # Tune reads it once an experiment; how many are pending at most is `_Wave.suggest`'s to say
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.wave_trials)
+        num_killed = 0
+
+        def cap() -> int:
+            return max(1, self.slots() - num_killed)  # with no node left, the next one is waited for
+
         while not source.is_done() and not should_stop():
-            wave = _Wave(source, sink, should_stop, cap, self.wave_trials, self.stall_s)
+            wave = _Wave(source, sink, should_stop, cap, self.nodes, self.wave_trials, self.stall_s)
             if not self._run_wave(wave):
-                cap = max(1, cap - 1)
-                os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cap)
-                wave.abandon(f"a node ran low on memory; from now on at most {cap} trials run side by side")
+                num_killed += cap() > 1
+                wave.abandon(f"a node ran low on memory; for now at most {cap()} trials run side by side")
 
     def nodes(self) -> list[Node]:
-        """The cluster's nodes; GPUs of a node are of one type, that of its first."""
-        return alive_nodes()
+        """The cluster's nodes, of late; GPUs of a node are of one type, that of its first."""
+        return self._nodes()
 
     def slots(self) -> int:
-        """How many trials run side by side.
+        """How many trials run side by side on the nodes that there are."""
+        slots = sum(node.fits(self.cpus, self.gpus) for node in self.nodes())
+        return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
 
-        Raises:
-            InputError: none can; Tune would wait for ever without a word.
-        """
-        nodes = self.nodes()
-        slots = sum(node.fits(self.cpus, self.gpus) for node in nodes)
-        if slots == 0:
-            held = "; ".join(f"{node.cpus:g} CPUs and {node.gpus} GPUs" for node in nodes)
+    def _refuse_what_no_node_holds(self) -> None:
+        """Tune would wait for ever without a word."""
+        if self.slots() == 0:
+            held = "; ".join(f"{node.cpus:g} CPUs and {node.gpus} GPUs" for node in self.nodes())
             raise InputError(
                 f"a trial needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, but no node holds that ({held}); "
                 "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
             )
-        return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
 
     def _resources(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What Ray reserves for a task: its own share of a device of its type, or the engine's."""
@@ -182,7 +204,8 @@ class _Wave:
     source: Source
     sink: Sink
     should_stop: Callable[[], bool]
-    cap: int
+    cap: Callable[[], int]
+    nodes: Callable[[], list[Node]]
     budget: int
     stall_s: float = math.inf
     flights: dict[str, _Flight] = field(default_factory=dict)
@@ -194,7 +217,7 @@ class _Wave:
         """The next task; None to ask again; FINISHED, which is final."""
         if self.should_stop():
             return None  # the callback is about to leave
-        task = self.source.next_task() if self.budget > 0 and len(self.flights) < self.cap else None
+        task = self.source.next_task() if self.budget > 0 and len(self.flights) < self.cap() else None
         if task is not None:
             self.budget -= 1
             self.flights[ray_id] = _Flight(task)
@@ -247,6 +270,24 @@ class _Wave:
                 if (worker := trial.temporary_state.ray_actor) is not None:
                     ray.kill(worker)
 
+    def give_up_stranded(self) -> list[Trial]:
+        """Give up every try that waits for a device of a type that no node has any more.
+
+        Returns:
+            Their trials.
+        """
+        types = {LOGICAL, *(node.device_type for node in self.nodes())}
+        stranded = []
+        for ray_id, trial in self.trials.items():
+            flight = self.flights[ray_id]
+            placement = flight.task.placement
+            if trial.status != Trial.PENDING or placement is None or placement.device_type in types:
+                continue
+            why = f"no node with a device of the type {placement.device_type} is left"
+            self.deliver(flight, failure(why, retryable=True))
+            stranded.append(trial)
+        return stranded
+
     def abandon(self, why: str) -> None:
         """Report every task in flight as failed by the machine."""
         for flight in self.flights.values():
@@ -285,6 +326,12 @@ class _SinkScheduler(FIFOScheduler):
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first that is pending, of those for which a device may come."""
+        for trial in self._wave.give_up_stranded():
+            tune_controller.stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Record; the worker's `report` returns only then. Tune asks once more after the worker's return."""

@@ -98,7 +98,7 @@ def pack(trials: Sequence[Trial], devices: int, *, capped: bool = True) -> Simul
     by_key = {trial.key: trial for trial in trials}
     engine = SimulatedEngine([Node(cpus=math.inf, gpus=devices)], by_key, capped=capped)
     maker = Maker(by_key)
-    source = PackedSource(Schedule(trials, maker.make_task), maker, Pool(engine.nodes()), Needs())
+    source = PackedSource(Schedule(trials, maker.make_task), maker, Pool(engine.nodes), Needs())
     engine.run(source, Rows())
     return engine
 

@@ -243,7 +243,7 @@ def test_trial_that_ends_without_a_word_is_a_failure():
         trial_id, status, error_file = "t1", "ERROR", None
 
     schedule, rows = schedule_of(Job("a"), max_attempts=1), Rows()
-    wave = _Wave(schedule, rows, lambda: False, cap=1, budget=10)
+    wave = _Wave(schedule, rows, lambda: False, cap=lambda: 1, nodes=list, budget=10)
     assert wave.suggest("t1")["key"] == "a"
     wave.sweep([Forgotten()])
     assert "was lost" in schedule.failed["a"]
@@ -255,7 +255,7 @@ def test_finished_is_said_only_when_nothing_is_in_flight():
     from tune.ray_engine import _Wave
 
     schedule, rows = schedule_of(Job("a"), Job("b", needs=("a",))), Rows()
-    wave = _Wave(schedule, rows, lambda: False, cap=5, budget=10)
+    wave = _Wave(schedule, rows, lambda: False, cap=lambda: 5, nodes=list, budget=10)
     wave.suggest("t1")
     assert wave.suggest("t2") is None
 

@@ -67,7 +67,7 @@ def test_trials_share_a_logical_gpu_and_one_out_of_memory_goes_on_alone(tmp_path
     with ray_engine.cluster(gpus=1):
         engine = ray_engine.RayEngine(work, cpus=0.1)
         assert [(node.gpus, node.device_type) for node in engine.nodes()] == [(1, "logical")]
-        engine.run(PackedSource(schedule, maker, Pool(engine.nodes(), cpus=0.1), Needs()), rows)
+        engine.run(PackedSource(schedule, maker, Pool(engine.nodes, cpus=0.1), Needs()), rows)
     assert schedule.completed == {"a", "b", "c"}
     ends = [
         (task.key, task.attempt, task.placement.share, message.event)

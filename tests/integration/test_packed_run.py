@@ -2,18 +2,21 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lai_net.errors import InputError
+from tests.drills.invariants import finished, num_epochs, violations
 from tests.drills.playing import start_driver
 from tests.drills.study import study_text
-from tests.integration.test_run_cluster import head_alone
+from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
-from tune.ledger.ledger import Ledger
+from tune.ledger.ledger import AttemptRow, Ledger
 from tune.preparation import prepare
 from tune.spec.study import load_study
 
@@ -132,16 +135,29 @@ def test_share_is_a_number_or_measured(study: Path, value: str) -> None:
 TYPES = ("GeForce-RTX-3090", "A100")
 
 
+def start_device(raylets: Raylets, name: str) -> subprocess.Popen[bytes]:
+    """A counted device that its raylet calls as Ray calls a real one, with a CPU for one trial alone."""
+    resources = json.dumps({f"accelerator_type:{name}": 1})
+    return raylets.start_worker(options=("--num-gpus=1", f"--resources={resources}"))
+
+
+def types_of(attempts: Iterable[AttemptRow]) -> set[str]:
+    return {attempt.provenance["packing"]["device_type"] for attempt in attempts}
+
+
+def started_on(path: Path) -> set[str]:
+    with Ledger.open(path, read_only=True) as ledger:
+        return types_of(ledger.newest_attempts().values())
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_devices_of_two_types_in_one_cluster(tmp_path: Path) -> None:
-    """Counted devices that two raylets call as Ray calls real ones; each has a CPU for one trial alone."""
     study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
     study.write_text(study_text([1]) + '[resources]\ngpus_per_trial = "measured"\n')
     with head_alone() as raylets:
         for name in TYPES:
-            resources = json.dumps({f"accelerator_type:{name}": 1})
-            raylets.start_worker(options=("--num-gpus=1", f"--resources={resources}"))
+            start_device(raylets, name)
         driver = start_driver(study, ledger, raylets.address, **raylets.environment)
         try:
             _, err = driver.communicate(timeout=240)
@@ -152,4 +168,31 @@ def test_devices_of_two_types_in_one_cluster(tmp_path: Path) -> None:
         attempts = opened.newest_attempts().values()
         measured = {device_type for _, device_type in opened.probes()}
     assert {attempt.status for attempt in attempts} == {"completed"}
-    assert measured == {attempt.provenance["packing"]["device_type"] for attempt in attempts} == set(TYPES)
+    assert measured == types_of(attempts) == set(TYPES)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_type_that_joins_late_is_used_and_one_that_goes_is_done_without(tmp_path: Path) -> None:
+    study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(study_text([*range(8)]) + '[resources]\ngpus_per_trial = "measured"\n')
+    with head_alone() as raylets:
+        start_device(raylets, TYPES[0])
+        driver = start_driver(study, ledger, raylets.address, **raylets.environment)
+        try:
+            wait_for(lambda: driver.poll() is not None or num_epochs(ledger) > 0, 120)
+            late = start_device(raylets, TYPES[1])  # the driver, on this host, may hang on the first raylet
+            wait_for(lambda: driver.poll() is not None or TYPES[1] in started_on(ledger), 120)
+            assert driver.poll() is None, "nothing was left for the late device"
+            kill_session(late)
+            time.sleep(1)  # for what it had said
+            before = finished(ledger)
+            _, err = driver.communicate(timeout=300)
+        finally:
+            driver.kill()
+    assert driver.returncode == 0, err
+    assert violations(ledger, before) == []
+    with Ledger.open(ledger, read_only=True) as opened:
+        attempts = opened.newest_attempts()
+    assert {attempt.status for attempt in attempts.values()} == {"completed"}
+    assert types_of(attempts[key] for key in attempts.keys() - before.keys()) == {TYPES[0]}

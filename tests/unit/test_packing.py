@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.benchmarks.simulated import Maker, Rows, SimulatedEngine, Trial, prob
 from tune.engine import Message, Node, Placement, SerialEngine, Task, failure, is_out_of_memory
 from tune.ledger.ledger import AttemptRow, Ledger
 from tune.packing.needs import Needs
-from tune.packing.pool import Pool, best_fill
+from tune.packing.pool import Pool, best_next
 from tune.packing.shape import shape_id
 from tune.packing.shares import choose_sizes, needed_units, next_larger
 from tune.packing.source import PackedSource
@@ -30,7 +31,7 @@ def run(trials: list[Trial], nodes: list[Node], needs: Needs | None = None, **se
     engine = SimulatedEngine(nodes, by_key, **settings)
     maker, rows = Maker(by_key), Rows()
     schedule = Schedule(trials, maker.make_task, max_attempts=1)
-    engine.run(PackedSource(schedule, maker, Pool(nodes), needs or Needs()), rows)
+    engine.run(PackedSource(schedule, maker, Pool(lambda: nodes), needs or Needs()), rows)
     return schedule, rows, engine
 
 
@@ -114,7 +115,7 @@ def test_mixed_devices_each_get_their_own_share() -> None:
     nodes = [Node(16, 1, "GeForce-RTX-3090"), Node(16, 1, "A100")]
     engine, maker = Mixed(nodes, by_key), Maker(by_key)
     schedule = Schedule(trials, maker.make_task)
-    engine.run(PackedSource(schedule, maker, Pool(nodes), Needs()), Rows())
+    engine.run(PackedSource(schedule, maker, Pool(lambda: nodes), Needs()), Rows())
     assert len(schedule.completed) == 12
     placed = [task.placement for task in engine.started if "probe" not in task.key]
     assert {(item.device_type, item.share) for item in placed} == {
@@ -159,7 +160,7 @@ def test_a_probe_that_fails_leaves_whole_devices() -> None:
     trials = trials_of(2, 0.3)
     by_key = {trial.key: trial for trial in trials}
     engine, maker = Broken([Node(8, 1)], by_key), Maker(by_key)
-    engine.run(PackedSource(Schedule(trials, maker.make_task), maker, Pool(engine.nodes()), Needs()), Rows())
+    engine.run(PackedSource(Schedule(trials, maker.make_task), maker, Pool(engine.nodes), Needs()), Rows())
     assert [task.placement.share for task in engine.started] == [1.0, 1.0, 1.0]
 
 
@@ -178,14 +179,14 @@ def test_spent_budget_ends_the_run_though_tasks_are_drawn() -> None:
     engine, maker = SimulatedEngine([Node(8, 1)], by_key), Maker(by_key)
     schedule = Schedule(trials, maker.make_task)
     engine.run(
-        PackedSource(schedule, maker, Pool(engine.nodes()), Needs(), is_spent=lambda: engine.now >= 3), Rows()
+        PackedSource(schedule, maker, Pool(engine.nodes), Needs(), is_spent=lambda: engine.now >= 3), Rows()
     )
     assert 0 < len(schedule.completed) < 10
     assert len(schedule.remaining) == 20 - len(schedule.completed)
 
 
 def test_cpus_bound_what_runs_side_by_side() -> None:
-    pool = Pool([Node(cpus=2, gpus=1)], cpus=1)
+    pool = Pool(lambda: [Node(cpus=2, gpus=1)], cpus=1)
     for key in "ab":
         pool.take(key, "logical", 200)
     assert pool.choose({"logical": {200: 1}}, {}) is None
@@ -195,13 +196,104 @@ def test_cpus_bound_what_runs_side_by_side() -> None:
 
 def test_no_device_is_refused() -> None:
     with pytest.raises(InputError, match="no node has one"):
-        Pool([Node(cpus=4)])
+        Pool(lambda: [Node(cpus=4)])
+
+
+def test_a_node_that_joins_late_counts_and_what_was_on_one_that_goes_is_counted_on_its_like() -> None:
+    nodes = [Node(8, 1, "A100"), Node(8, 1, "A100")]
+    pool = Pool(lambda: nodes)
+    for key in "abcd":
+        pool.take(key, "A100", 500)
+    assert pool.choose({"A100": {500: 9}, "H100": {500: 9}}, {}) is None
+    nodes = [Node(8, 1, "A100"), Node(8, 1, "H100")]
+    pool.refresh()
+    assert pool.device_types == ("A100", "H100")
+    assert pool.choose({"A100": {500: 9}, "H100": {500: 9}}, {}) == ("H100", 500)
+    for key in "ab":  # whichever the engine says are lost
+        pool.give_back(key)
+        assert pool.choose({"A100": {500: 9}}, {}) is None, "the other two run on what is left"
+    pool.give_back("c")
+    assert pool.choose({"A100": {500: 9}}, {}) == ("A100", 500)
+    pool.give_back("d")
+    assert pool.has_empty("A100")
+
+
+def source_on(cluster: list[Node], trial: Trial, types: tuple[str, ...]) -> tuple[PackedSource, Schedule]:
+    """What is known of a trial on some types of devices, on a cluster that the test changes."""
+    needs = Needs({(trial.shape, name): probe_row(trial, name) for name in types})
+    maker = Maker({trial.key: trial})
+    schedule = Schedule([trial], maker.make_task, pause_s=0.0)
+    return PackedSource(schedule, maker, Pool(lambda: cluster), needs), schedule
+
+
+def test_what_ran_on_the_only_device_of_its_type_is_tried_again_on_another() -> None:
+    cluster = [Node(8, 1, "A100"), Node(8, 1, "H100")]
+    source, _ = source_on(cluster, Trial("t", "a", 0.3, 0.3), ("A100", "H100"))
+    first = source.next_task()
+    assert first.placement.device_type == "A100"
+    del cluster[0]
+    source.ended(first, failure("the node died", retryable=True))
+    assert source.next_task().placement.device_type == "H100"
+
+
+def test_without_a_device_jobs_wait_for_one() -> None:
+    cluster = [Node(8, 1, "A100")]
+    source, schedule = source_on(cluster, Trial("t", "a", 0.3, 0.3), ("A100", "H100"))
+    task = source.next_task()
+    cluster.clear()
+    source.ended(task, failure("torch.OutOfMemoryError: x", retryable=True))
+    assert source.next_task() is None
+    assert schedule.failed == {}
+    assert not source.is_done()
+    cluster.append(Node(8, 1, "H100"))
+    assert source.next_task().placement.device_type == "H100"
+
+
+def test_what_ran_out_of_memory_on_a_type_that_is_gone_is_measured_on_another() -> None:
+    cluster = [Node(8, 1, "A100")]
+    source, schedule = source_on(cluster, Trial("t", "a", 0.3, 0.3), ("A100",))
+    task = source.next_task()
+    cluster[:] = [Node(8, 1, "H100")]
+    assert source.next_task() is None
+    source.ended(task, failure("torch.OutOfMemoryError: x", retryable=True))
+    assert source.next_task().key == "probe of a on H100"
+    assert schedule.failed == {}
 
 
 def test_device_is_filled_with_what_leaves_the_least_room() -> None:
-    assert best_fill(550, [(450, 9), (270, 9)]) == (270, 270)
-    assert best_fill(1000, [(500, 1), (300, 2)]) == (500, 300)
-    assert best_fill(100, [(200, 1)]) == ()
+    assert best_next(550, {450: 9, 270: 9}, most=9) == 270
+    assert best_next(550, {450: 9, 270: 9}, most=1) == 450
+    assert best_next(1000, {500: 1, 300: 2}, most=9) == 500
+    assert best_next(900, {300: 3, 450: 2, 600: 1}, most=9) == 600, "of equal fills the larger first"
+
+
+def test_next_size_is_that_of_all_fills_counted() -> None:
+    rng = random.Random(3)
+    for _ in range(300):
+        room, most = rng.randint(60, 200), rng.randint(1, 6)
+        waiting = {rng.randint(10, 60): rng.randint(1, 3) for _ in range(rng.randint(1, 4))}
+        items = [size for size, count in sorted(waiting.items(), reverse=True) for _ in range(count)]
+        fills = [
+            fill
+            for number in range(1, most + 1)
+            for fill in itertools.combinations(items, number)
+            if sum(fill) <= room
+        ]
+        assert best_next(room, waiting, most) == max(fills, key=lambda fill: (sum(fill), fill))[0]
+
+
+def test_many_small_sizes_take_no_time() -> None:
+    began_s = time.process_time()
+    best_next(970, dict.fromkeys((23, 24, 25, 26, 27, 28), 40), most=1000)
+    assert time.process_time() - began_s < 0.5, "counting all fills takes seconds"
+
+
+def test_device_is_filled_with_no_more_than_the_cpus_of_its_node_start() -> None:
+    waiting = {"logical": {270: 2, 300: 1}}
+    for cpus, expected in ((3, 270), (2, 300)):
+        pool = Pool(lambda cpus=cpus: [Node(cpus, 1)])
+        pool.take("a", "logical", 450)
+        assert pool.choose(waiting, {}) == ("logical", expected)
 
 
 def test_sizes_waste_least() -> None:
@@ -234,12 +326,35 @@ def test_shares_from_bytes() -> None:
         ("training.precision", "bf16", False),
         ("graph.heads", 2, False),
         ("input.max_text_tokens", 90, False),
+        ("graph.dropout", 0.2, True),
+        ("graph.dropout", 0.0, False),
+        ("head.dropout", 0.2, True),
+        ("head.dropout", 0.0, False),
     ],
 )
 def test_shape_is_what_changes_memory(setting: str, value: object, is_same: bool) -> None:
     changed = shape_id(with_settings(NER, {setting: value}), "SciERC", "e")
     assert (changed == shape_id(NER, "SciERC", "e")) is is_same
     assert shape_id(NER, "ADE", "e") != shape_id(NER, "SciERC", "e")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_same"),
+    [
+        ({"head.symmetric_rule": "both", "head.relation_threshold": 0.3}, True),
+        ({"head.overlapping_triples": "drop"}, True),
+        ({"head.object_typing": "loss"}, False),
+        ({"head.shortcut": False}, False),
+    ],
+)
+def test_shape_of_re_is_what_changes_memory(settings: dict[str, object], is_same: bool) -> None:
+    re = TrialConfig(phase="RE")
+    assert (shape_id(with_settings(re, settings), "ADE", "e") == shape_id(re, "ADE", "e")) is is_same
+
+
+def test_shape_without_a_graph_has_no_dropout_of_it() -> None:
+    bare = with_settings(NER, {"graph.layers": 0})
+    assert shape_id(bare, "ADE", "e") == shape_id(with_settings(bare, {"graph.dropout": 0.0}), "ADE", "e")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +386,7 @@ def test_packing_runs_on_the_serial_engine() -> None:
     by_key = {trial.key: trial for trial in trials}
     engine, maker = SerialEngine(execute, poll_s=0.001), Maker(by_key)
     schedule = Schedule(trials, maker.make_task)
-    engine.run(PackedSource(schedule, maker, Pool(engine.nodes()), Needs()), Rows())
+    engine.run(PackedSource(schedule, maker, Pool(engine.nodes), Needs()), Rows())
     assert schedule.completed == {"a0", "a1"}
 
 

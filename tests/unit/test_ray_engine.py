@@ -1,7 +1,9 @@
 """What the Ray engine does when Tune itself breaks off, on a stand-in for `Tuner`; no Ray is started."""
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from tune import ray_engine
 from tune.cluster.workers import ForeignCodeError, RemoteExecutor
-from tune.engine import Message, Task, attempt_messages
+from tune.engine import Message, Node, Placement, Task, attempt_messages
 from tune.ray_engine import RayEngine, node_of
 from tune.schedule import Schedule
 
@@ -31,6 +33,7 @@ class Tuner:
     """Asks for as many tasks as it gets, then runs them, or loses them as Tune 2.60 does."""
 
     held: list[int]
+    pending_limits: list[int]
     error: Exception | None
 
     def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
@@ -39,6 +42,7 @@ class Tuner:
 
     def fit(self) -> None:
         asked = [(f"t{number}", self.searcher.suggest(trial_id=f"t{number}")) for number in range(9)]
+        type(self).pending_limits.append(int(os.environ["TUNE_MAX_PENDING_TRIALS_PG"]))
         configs = {ray_id: config for ray_id, config in asked if isinstance(config, dict)}
         type(self).held.append(len(configs))
         assert len(self.held) < 9, "the engine asks for ever"
@@ -68,9 +72,10 @@ def schedule(count: int) -> Schedule[Any]:
 @pytest.fixture
 def tuner(monkeypatch: pytest.MonkeyPatch) -> type[Tuner]:
     monkeypatch.setattr(ray_engine.ray_tune, "Tuner", Tuner)
-    monkeypatch.setattr(RayEngine, "slots", lambda _: 2)
+    monkeypatch.setattr(ray_engine, "alive_nodes", lambda: [Node(2)])
+    monkeypatch.setattr(ray_engine, "_LOOK_S", 0.0)
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "0")
-    Tuner.held, Tuner.error = [], None
+    Tuner.held, Tuner.pending_limits, Tuner.error = [], [], None
     return Tuner
 
 
@@ -83,6 +88,66 @@ def test_a_worker_killed_for_memory_is_retried_with_fewer_side_by_side(tuner: ty
     assert [content["retryable"] for content in failed] == [True, True]
     assert all("at most 1 trials run side by side" in content["error"] for content in failed)
     assert sorted(source.completed) == ["job0", "job1"]
+
+
+@dataclass
+class Cluster:
+    """So many CPUs at each look; the last number stays."""
+
+    cpus: list[int]
+
+    def __call__(self) -> list[Node]:
+        return [Node(self.cpus.pop(0) if len(self.cpus) > 1 else self.cpus[0])]
+
+
+def test_nodes_that_join_or_go_count_within_a_wave_and_after_it(
+    tuner: type[Tuner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the check, then nine questions, of which the fourth and all later ones find a node more
+    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([1, 1, 1, 1, 4]))
+    RayEngine(succeed).run(schedule(9), Rows())
+    assert tuner.held == [4, 4, 1]
+    assert min(tuner.pending_limits) >= 4, "or Tune itself would hold back what the late node can take"
+
+    tuner.held.clear()
+    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([4, 0]))
+    RayEngine(succeed).run(schedule(2), Rows())
+    assert tuner.held == [1, 1], "one waits for a node to come back"
+
+
+def test_fewer_side_by_side_stays_so_when_a_node_joins(
+    tuner: type[Tuner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner.error = ray_engine.ray.exceptions.OutOfMemoryError("the node is low on memory")
+    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([2] * 12 + [4]))
+    RayEngine(succeed).run(schedule(6), Rows())
+    assert tuner.held[:2] == [2, 3]
+
+
+def test_nodes_are_looked_up_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([1, 2]))
+    engine = RayEngine(succeed)
+    assert engine.nodes() == engine.nodes() == [Node(1)]
+    monkeypatch.setattr(ray_engine, "_LOOK_S", 0.0)
+    assert engine.nodes() == [Node(2)]
+
+
+def test_what_waits_for_a_type_that_is_gone_is_taken_back() -> None:
+    jobs = [SimpleNamespace(key=key, needs=()) for key in ("A100", "H100", "logical")]
+    source = Schedule(jobs, lambda job: Task(job.key, 1, "{}", Placement(0.3, job.key)), max_attempts=1)
+    sink, trials = Rows(), [SimpleNamespace(trial_id=f"t{n}", status="PENDING") for n in range(3)]
+    wave = ray_engine._Wave(
+        source, sink, lambda: False, cap=lambda: 9, nodes=lambda: [Node(8, 1, "H100")], budget=9
+    )
+    for trial in trials:
+        assert wave.suggest(trial.trial_id)["key"] in ("A100", "H100", "logical")
+    wave.sweep(trials)
+    stopped: list[Any] = []
+    controller = SimpleNamespace(get_trials=lambda: trials[1:], stop_trial=stopped.append)
+    assert ray_engine._SinkScheduler(wave).choose_trial_to_run(controller) is trials[1]
+    assert stopped == trials[:1]
+    assert [task.key for task, _ in sink.rows] == ["A100"]
+    assert source.failed == {"A100": "no node with a device of the type A100 is left"}
 
 
 def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:

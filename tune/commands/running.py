@@ -177,7 +177,7 @@ def _packing(
         ledger = execution.ledger
         attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)
         needs = Needs(ledger.probes(), attempts)
-        pool = Pool(engine.nodes(), resources.cpus_per_trial)
+        pool = Pool(engine.nodes, resources.cpus_per_trial)
         return PackedSource(source, execution, pool, needs, budget.is_spent, window)
 
     return pack

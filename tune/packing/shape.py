@@ -12,6 +12,7 @@ _NO_MEMORY = {
     ),
     "filter": ("threshold", "cold_epochs"),
     "graph": ("sigma_min", "direction", "normalization"),
+    "head": ("symmetric_rule", "relation_threshold", "overlapping_triples"),
 }  # fmt: skip
 """Settings that change numbers, not sizes."""
 
@@ -28,5 +29,8 @@ def shape_id(config: TrialConfig, dataset: str, encoder_id: str) -> str:
     for section, names in _NO_MEMORY.items():
         for name in names:
             settings.get(section, {}).pop(name, None)
+    for section in ("graph", "head"):
+        if "dropout" in settings[section]:
+            settings[section]["dropout"] = settings[section]["dropout"] > 0  # a mask is held, or none
     settings["training"]["activation_checkpointing"] = config.training.activation_checkpointing
     return digest(["shape", settings, dataset, encoder_id])

@@ -62,6 +62,7 @@ class PackedSource:
         """A measurement that is missing, else what fits best; None where nothing does at the moment."""
         if self.is_spent():
             return None
+        self.pool.refresh()
         while len(self._held) < self.window and (task := self.inner.next_task()) is not None:
             self._held[task.key] = task
             self._shapes[task.key] = self.maker.shape_of(task.key)
@@ -96,7 +97,7 @@ class PackedSource:
         if message.event == "failed" and is_out_of_memory(message.content["error"]) and task.placement:
             shape = self._shapes[task.key]
             self.needs.ran_out(shape, task.placement)
-            if self._sizes_of(shape):
+            if self._sizes_of(shape) or not self._is_measured(shape):
                 self._held = {task.key: pair[1]} | self._held
                 return
             text = message.content["error"].rstrip()
@@ -127,7 +128,7 @@ class PackedSource:
         waiting: dict[str, Counter[int]] = {name: Counter() for name in self.pool.device_types}
         for key in list(self._held):
             own = sizes[self._shapes[key]]
-            if not own and self._is_measured(key):
+            if not own and self._is_measured(self._shapes[key]):
                 self._refuse(key)
             for device_type, size in own.items():
                 waiting[device_type][size] += 1
@@ -143,8 +144,10 @@ class PackedSource:
         self._out[key] = task, self._held.pop(key)
         return task
 
-    def _is_measured(self, key: str) -> bool:
-        return all(self.needs.knows((self._shapes[key], name)) for name in self.pool.device_types)
+    def _is_measured(self, shape: str) -> bool:
+        """Whether it was on every type of device; never while there is no device."""
+        types = self.pool.device_types
+        return bool(types) and all(self.needs.knows((shape, name)) for name in types)
 
     def _refuse(self, key: str) -> None:
         """A job that no device can hold, as another of its shape showed."""
