@@ -43,7 +43,7 @@ demo: setup  ## a study on the embedded corpus and its report, runs/demo/report/
 bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (twenty minutes of CPU time)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks
 
-bench-driver: setup  ## what the driver adds to its trials, beside bare Ray Tune, into docs/benchmarks (a quarter of an hour)
+bench-driver: setup  ## what the driver adds to its trials, beside bare Ray Tune, into docs/benchmarks (twenty minutes)
 	$(BIN)/python -m tests.benchmarks.driver
 
 bench-search: setup  ## epochs that each way to search needs, replayed on a table, into docs/benchmarks

@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("measurement", nargs="?", choices=_MEASUREMENTS)
     parser.add_argument("numbers", nargs="*", type=int)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=7)
     given = parser.parse_args(arguments)
     if given.measurement is not None:
         sys.stdout.write(json.dumps(_MEASUREMENTS[given.measurement](*given.numbers)) + "\n")
