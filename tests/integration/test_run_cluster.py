@@ -258,7 +258,7 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
         kept = [place / "shared" / attempt.artefacts["best"] for attempt in opened.newest_attempts().values()]
     assert len(kept) == 3
     assert all(folder.is_dir() for folder in kept)
-    assert any(raylets.folder.rglob("raylet*.log")), "Ray's own logs are looked at, too"
+    assert any(raylets.folder.rglob("raylet*.out")), "Ray's own logs are looked at, too"
     assert tell_a_secret(raylets) == []
 
 
