@@ -33,6 +33,7 @@ from tune import ray_environment  # noqa: F401 - ray reads it at its import
 import ray
 import ray.tune as ray_tune
 from ray.tune import PlacementGroupFactory
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -52,6 +53,10 @@ from tune.engine import (
     deliver,
     failure,
 )
+
+# Tune would send the driver's keys of an object store to each worker in a runtime environment, which Ray
+# logs; every node has its own (decision 17).
+ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
 
 _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
 _TYPE_PREFIX = "accelerator_type:"  # Ray's resource, one a node: `accelerator_type:GeForce-RTX-3090`

@@ -131,7 +131,7 @@ def failed_tries(path: Path) -> list[str]:
 def test_hosts_that_are_cut_off_cost_no_result(hosts: Hosts, tmp_path: Path, tiny_encoder: str) -> None:
     write_corpus(tmp_path / "corpus")
     study = tmp_path / "study.toml"
-    text = STUDY.format(encoder=tiny_encoder, epochs=12).replace("seeds = [1]", "seeds = [1, 2]")
+    text = STUDY.format(encoder=tiny_encoder, epochs=20).replace("seeds = [1]", "seeds = [1, 2, 3, 4]")
     study.write_text(text.replace('"corpus"', f'"{tmp_path / "corpus"}"'))
     ledger, alone = tmp_path / "cut" / "ledger.sqlite", tmp_path / "alone" / "ledger.sqlite"
     words = (sys.executable, "-m", "analysis", "run", study, "--ledger", ledger)

@@ -178,3 +178,13 @@ def test_a_node_with_other_code_is_the_machines_fault() -> None:
     content = Message.from_json(message).content
     assert ForeignCodeError.__name__ in content["error"]
     assert (content["kind"], content["retryable"]) == ("machine", True)
+
+
+def test_tune_sends_no_key_of_the_driver_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "hidden, too")
+    made = _ActorClassCache().get(type("Trainable", (), {}))
+    assert "hidden" not in str(made._default_options)
+    assert made._default_options["runtime_env"]["env_vars"], "or Tune keeps them elsewhere"
