@@ -8,7 +8,7 @@ import pytest
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune import fault_points
-from tune.engine import Message, failure
+from tune.engine import Message, failure, is_out_of_memory
 from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger, TrialRow
@@ -252,3 +252,19 @@ def test_jobs_are_told_by_the_cells_that_they_fill():
     assert told == "demo NER seed 1, gcn_layers 0, method w/o 2nd (ner)"
     told = str(Evaluating(RE, "ner", "predicted", ("dev",), ()))
     assert told == "end-to-end evaluation of demo RE seed 1 (re+ner)"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("Traceback\n  x\ntorch.OutOfMemoryError: CUDA out of memory. Tried", True),
+        ("torch.AcceleratorError: CUDA error: out of memory\nCUDA kernel errors", True),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", True),
+        ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory", False),
+        ("ValueError: OutOfMemoryError", False),
+        ("torch.OutOfMemoryError: 2 GiB\n\nDuring handling …\n\nTraceback\n  x\nValueError: wrong", False),
+        ("ValueError: wrong\n\nDuring handling …\n\nTraceback\n  x\ntorch.OutOfMemoryError: 2 GiB", True),
+    ],
+)
+def test_which_errors_are_the_devices_memory(error: str, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

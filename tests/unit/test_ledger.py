@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
+from tests.benchmarks.simulated import Trial, probe_row
 from tune.ledger.file import is_being_written
 from tune.ledger.ledger import EvaluationRow, Ledger, SearchEvent, TrialRow
 
@@ -165,8 +166,16 @@ def test_writer_waits_for_a_reader_that_looks_whether_somebody_writes(path: Path
     Ledger.open(path).close()
     with path.with_name(path.name + ".lock").open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
-        threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
-        Ledger.open(path).close()
+        has_looked = threading.Event()
+
+        def go() -> None:
+            has_looked.set()
+            fcntl.flock(looking, fcntl.LOCK_UN)
+
+        threading.Timer(0.2, go).start()
+        with Ledger.open(path):
+            assert has_looked.is_set()
+            assert is_being_written(path)
 
 
 @pytest.mark.parametrize("how", ["write", "read", "read or empty"])
@@ -333,3 +342,24 @@ def test_evaluations_come_by_trial_and_those_that_failed_by_their_error(ledger: 
     ledger.record_evaluation(dataclasses.replace(EVALUATION, evaluation_id="a0", scores=[], error="boom"))
     assert [item.evaluation_id for item in ledger.each_evaluation(by_trial=True)] == ["a0", "e1"]
     assert [(row.trial_id, row.error) for row in ledger.failed_evaluations()] == [("t1", "boom")]
+
+
+def test_ledger_keeps_probes(tmp_path: Path) -> None:
+    row = probe_row(Trial("t", "a", 0.3, 0.3), "A100")
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record_probe(row)
+        ledger.record_probe(row)
+        assert ledger.probes() == {(row.shape_id, "A100"): row}
+
+
+V3 = Path(__file__).parent.parent / "assets" / "ledger-v3.sqlite"
+
+
+def test_ledger_of_version_3_has_no_probes_until_it_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(V3.read_bytes())
+    with Ledger.open(path, read_only=True) as old:
+        assert old.probes() == {}
+    with Ledger.open(path) as ledger:
+        ledger.record_probe(probe_row(Trial("t", "a", 0.3, 0.3)))
+        assert len(ledger.probes()) == 1

@@ -4,26 +4,17 @@ import itertools
 import math
 import random
 import statistics
-import time
-from pathlib import Path
 
 import pytest
 
-from lai_net.config import TrialConfig
-from lai_net.errors import InputError
-from lai_net.settings import with_settings
-from tests.benchmarks.packing import fewest_fills, outcome, pack, random_mix
+from tests.benchmarks.packing import fewest_fills, outcome, pack
 from tests.benchmarks.simulated import Maker, Rows, SimulatedEngine, Trial, probe_row
-from tune.engine import Message, Node, Placement, SerialEngine, Task, failure, is_out_of_memory
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.engine import Message, Node, Placement, SerialEngine, Task, failure
+from tune.ledger.ledger import AttemptRow
 from tune.packing.needs import Needs
-from tune.packing.pool import Pool, best_next
-from tune.packing.shape import shape_id
-from tune.packing.shares import choose_sizes, needed_units, next_larger
+from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
 from tune.schedule import Schedule
-
-NER = TrialConfig(phase="NER")
 
 
 def run(trials: list[Trial], nodes: list[Node], needs: Needs | None = None, **settings):
@@ -185,39 +176,6 @@ def test_spent_budget_ends_the_run_though_tasks_are_drawn() -> None:
     assert len(schedule.remaining) == 20 - len(schedule.completed)
 
 
-def test_cpus_bound_what_runs_side_by_side() -> None:
-    pool = Pool(lambda: [Node(cpus=2, gpus=1)], cpus=1)
-    for key in "ab":
-        pool.take(key, "logical", 200)
-    assert pool.choose({"logical": {200: 1}}, {}) is None
-    pool.give_back("a")
-    assert pool.choose({"logical": {200: 1}}, {}) == ("logical", 200)
-
-
-def test_no_device_is_refused() -> None:
-    with pytest.raises(InputError, match="no node has one"):
-        Pool(lambda: [Node(cpus=4)])
-
-
-def test_a_node_that_joins_late_counts_and_what_was_on_one_that_goes_is_counted_on_its_like() -> None:
-    nodes = [Node(8, 1, "A100"), Node(8, 1, "A100")]
-    pool = Pool(lambda: nodes)
-    for key in "abcd":
-        pool.take(key, "A100", 500)
-    assert pool.choose({"A100": {500: 9}, "H100": {500: 9}}, {}) is None
-    nodes = [Node(8, 1, "A100"), Node(8, 1, "H100")]
-    pool.refresh()
-    assert pool.device_types == ("A100", "H100")
-    assert pool.choose({"A100": {500: 9}, "H100": {500: 9}}, {}) == ("H100", 500)
-    for key in "ab":  # whichever the engine says are lost
-        pool.give_back(key)
-        assert pool.choose({"A100": {500: 9}}, {}) is None, "the other two run on what is left"
-    pool.give_back("c")
-    assert pool.choose({"A100": {500: 9}}, {}) == ("A100", 500)
-    pool.give_back("d")
-    assert pool.has_empty("A100")
-
-
 def source_on(cluster: list[Node], trial: Trial, types: tuple[str, ...]) -> tuple[PackedSource, Schedule]:
     """What is known of a trial on some types of devices, on a cluster that the test changes."""
     needs = Needs({(trial.shape, name): probe_row(trial, name) for name in types})
@@ -260,119 +218,6 @@ def test_what_ran_out_of_memory_on_a_type_that_is_gone_is_measured_on_another() 
     assert schedule.failed == {}
 
 
-def test_device_is_filled_with_what_leaves_the_least_room() -> None:
-    assert best_next(550, {450: 9, 270: 9}, most=9) == 270
-    assert best_next(550, {450: 9, 270: 9}, most=1) == 450
-    assert best_next(1000, {500: 1, 300: 2}, most=9) == 500
-    assert best_next(900, {300: 3, 450: 2, 600: 1}, most=9) == 600, "of equal fills the larger first"
-
-
-def test_next_size_is_that_of_all_fills_counted() -> None:
-    rng = random.Random(3)
-    for _ in range(300):
-        room, most = rng.randint(60, 200), rng.randint(1, 6)
-        waiting = {rng.randint(10, 60): rng.randint(1, 3) for _ in range(rng.randint(1, 4))}
-        items = [size for size, count in sorted(waiting.items(), reverse=True) for _ in range(count)]
-        fills = [
-            fill
-            for number in range(1, most + 1)
-            for fill in itertools.combinations(items, number)
-            if sum(fill) <= room
-        ]
-        assert best_next(room, waiting, most) == max(fills, key=lambda fill: (sum(fill), fill))[0]
-
-
-def test_many_small_sizes_take_no_time() -> None:
-    began_s = time.process_time()
-    best_next(970, dict.fromkeys((23, 24, 25, 26, 27, 28), 40), most=1000)
-    assert time.process_time() - began_s < 0.5, "counting all fills takes seconds"
-
-
-def test_device_is_filled_with_no_more_than_the_cpus_of_its_node_start() -> None:
-    waiting = {"logical": {270: 2, 300: 1}}
-    for cpus, expected in ((3, 270), (2, 300)):
-        pool = Pool(lambda cpus=cpus: [Node(cpus, 1)])
-        pool.take("a", "logical", 450)
-        assert pool.choose(waiting, {}) == ("logical", expected)
-
-
-def test_sizes_waste_least() -> None:
-    assert choose_sizes([]) == ()
-    assert choose_sizes([300, 310, 500], most=2) == (310, 500)
-    rng = random.Random(0)
-    for _ in range(20):
-        needs = [rng.randint(200, 470) for _ in range(8)]
-        best = min(
-            sum(min(size for size in (*cuts, max(needs)) if size >= need) - need for need in needs)
-            for cuts in itertools.combinations(sorted(set(needs)), 2)
-        )
-        sizes = choose_sizes(needs, most=3)
-        assert sum(min(size for size in sizes if size >= need) - need for need in needs) == best
-
-
-def test_shares_from_bytes() -> None:
-    assert needed_units(probe_row(Trial("t", "a", 0.3, 0.3))) == 315
-    assert needed_units(probe_row(Trial("t", "a", 0.99, 0.99))) == 1000
-    assert [next_larger(units) for units in (315, 370, 375, 900, 1000)] == [375, 500, 500, 1000, None]
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "is_same"),
-    [
-        ("training.encoder_lr", 1e-4, True),
-        ("training.epochs", 3, True),
-        ("training.batch_size", 4, False),
-        ("training.activation_checkpointing", True, False),
-        ("training.precision", "bf16", False),
-        ("graph.heads", 2, False),
-        ("input.max_text_tokens", 90, False),
-        ("graph.dropout", 0.2, True),
-        ("graph.dropout", 0.0, False),
-        ("head.dropout", 0.2, True),
-        ("head.dropout", 0.0, False),
-    ],
-)
-def test_shape_is_what_changes_memory(setting: str, value: object, is_same: bool) -> None:
-    changed = shape_id(with_settings(NER, {setting: value}), "SciERC", "e")
-    assert (changed == shape_id(NER, "SciERC", "e")) is is_same
-    assert shape_id(NER, "ADE", "e") != shape_id(NER, "SciERC", "e")
-
-
-@pytest.mark.parametrize(
-    ("settings", "is_same"),
-    [
-        ({"head.symmetric_rule": "both", "head.relation_threshold": 0.3}, True),
-        ({"head.overlapping_triples": "drop"}, True),
-        ({"head.object_typing": "loss"}, False),
-        ({"head.shortcut": False}, False),
-    ],
-)
-def test_shape_of_re_is_what_changes_memory(settings: dict[str, object], is_same: bool) -> None:
-    re = TrialConfig(phase="RE")
-    assert (shape_id(with_settings(re, settings), "ADE", "e") == shape_id(re, "ADE", "e")) is is_same
-
-
-def test_shape_without_a_graph_has_no_dropout_of_it() -> None:
-    bare = with_settings(NER, {"graph.layers": 0})
-    assert shape_id(bare, "ADE", "e") == shape_id(with_settings(bare, {"graph.dropout": 0.0}), "ADE", "e")
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        ("Traceback\n  x\ntorch.OutOfMemoryError: CUDA out of memory. Tried", True),
-        ("torch.AcceleratorError: CUDA error: out of memory\nCUDA kernel errors", True),
-        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", True),
-        ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory", False),
-        ("ValueError: OutOfMemoryError", False),
-        ("torch.OutOfMemoryError: 2 GiB\n\nDuring handling …\n\nTraceback\n  x\nValueError: wrong", False),
-        ("ValueError: wrong\n\nDuring handling …\n\nTraceback\n  x\ntorch.OutOfMemoryError: 2 GiB", True),
-    ],
-)
-def test_which_errors_are_the_devices_memory(error: str, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected
-
-
 def test_packing_runs_on_the_serial_engine() -> None:
     def execute(spec: str):
         yield Message("started")
@@ -388,24 +233,3 @@ def test_packing_runs_on_the_serial_engine() -> None:
     schedule = Schedule(trials, maker.make_task)
     engine.run(PackedSource(schedule, maker, Pool(engine.nodes), Needs()), Rows())
     assert schedule.completed == {"a0", "a1"}
-
-
-def test_ledger_keeps_probes(tmp_path: Path) -> None:
-    row = probe_row(random_mix(0)[0], "A100")
-    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        ledger.record_probe(row)
-        ledger.record_probe(row)
-        assert ledger.probes() == {(row.shape_id, "A100"): row}
-
-
-V3 = Path(__file__).parent.parent / "assets" / "ledger-v3.sqlite"
-
-
-def test_ledger_of_version_3_has_no_probes_until_it_is_migrated(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    path.write_bytes(V3.read_bytes())
-    with Ledger.open(path, read_only=True) as old:
-        assert old.probes() == {}
-    with Ledger.open(path) as ledger:
-        ledger.record_probe(probe_row(random_mix(0)[0]))
-        assert len(ledger.probes()) == 1
