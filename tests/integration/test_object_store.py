@@ -127,6 +127,16 @@ def test_a_kill_while_an_old_model_is_removed_leaves_none_that_is_half_there(
     assert (model_folder(store.place("t/attempt-1/best")) / "model").read_text() == "one"
 
 
+@pytest.mark.parametrize("error", [NotImplementedError("compiled without GCS"), ImportError("no _gcsfs")])
+def test_a_store_that_pyarrow_was_built_without_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    built_without = Mock(from_uri=Mock(side_effect=error))
+    monkeypatch.setattr("tune.artefacts.object_store.FileSystem", built_without)
+    with pytest.raises(InputError, match=rf"cannot be opened \({error}\); name a folder"):
+        ObjectStore(f"gs://bucket/{type(error).__name__}").read("any")
+
+
 @pytest.mark.parametrize("num_others", [0, 20])
 def test_deleting_leaves_the_rest(store: ObjectStore, num_others: int) -> None:
     publish(store, best__model="one")

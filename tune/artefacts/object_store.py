@@ -219,7 +219,7 @@ def _connect(uri: str) -> tuple[FileSystem, str]:
     """The file system of a URI, and the path in it."""
     try:
         files, path = FileSystem.from_uri(uri)
-    except (ValueError, NotImplementedError, ImportError) as error:
+    except (ValueError, NotImplementedError, ImportError) as error:  # the last two: built without it
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"storage {uri}: cannot be opened ({said}); name a folder, or a store such as s3://BUCKET/STUDY"
