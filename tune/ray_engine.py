@@ -1,20 +1,23 @@
 """The engine on Ray Tune. A Tune experiment is a disposable batch here: what lasts is in the sink.
 
-Tune 2.60 can hang, end early or falsify without a word in eight ways; the fences are:
+Tune 2.60 can hang, end early or falsify without a word in seven ways; the fences are:
 
-1. `suggest` answers FINISHED, not None, once nothing runs and nothing can become ready;
-2. but never before: FINISHED is final, so with something in flight it answers None;
-3. a function trainable, which needs no `save_checkpoint`;
-4. what a trial needs is compared with the nodes before anything starts;
-5. the next trial waits up to a minute for the last one's thread, and `on_step_end` finds trials that ended
+1. a search algorithm of our own, which is asked at every step whether it is finished: a `Searcher` that
+   answers None while nothing runs is polled for ever, and its FINISHED is final, whatever is unlocked later;
+2. a function trainable, which needs no `save_checkpoint`;
+3. what a trial needs is compared with the nodes before anything starts;
+4. the next trial waits up to a minute for the last one's thread, and `on_step_end` finds trials that ended
    without a word;
-6. results are recorded in `on_trial_result`, whose errors end the run, not in `on_trial_complete`, whose
+5. results are recorded in `on_trial_result`, whose errors end the run, not in `on_trial_complete`, whose
    errors are swallowed;
-7. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, and
+6. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, and
    from the next experiment on one trial fewer runs side by side;
-8. what waits for a device of a type that no node has any more would wait for ever: `choose_trial_to_run`
+7. what waits for a device of a type that no node has any more would wait for ever: `choose_trial_to_run`
    takes it back. Tune goes on counting on it, and to the end of the experiment may start a worker for each
    trial where it would have kept one.
+
+Two more make it fast: trials know their trainable, for which Tune would ask Ray's store five times each, and
+a free worker goes to the newest of them (`choose_trial_to_run`).
 """
 
 import dataclasses
@@ -34,9 +37,10 @@ import ray
 import ray.tune as ray_tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.registry import get_trainable_cls
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from ray.tune.search import SearchAlgorithm
 
 from lai_net.errors import InputError
 from tune.cluster.connection import cluster as cluster
@@ -106,7 +110,7 @@ class RayEngine:
             InputError: no node can hold a trial.
         """
         self._refuse_what_no_node_holds()
-        # Tune reads it once an experiment; how many are pending at most is `_Wave.suggest`'s to say
+        # Tune reads it once an experiment; how many are pending at most is `_Wave.next_task`'s to say
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.wave_trials)
         num_killed = 0
 
@@ -137,9 +141,9 @@ class RayEngine:
                 "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
             )
 
-    def _resources(self, config: dict[str, Any]) -> PlacementGroupFactory:
+    def _resources(self, task: Task) -> PlacementGroupFactory:
         """What Ray reserves for a task: its own share of a device of its type, or the engine's."""
-        given = Placement(self.gpus) if config["placement"] is None else Placement(**config["placement"])
+        given = task.placement or Placement(self.gpus)
         bundle = {"CPU": self.cpus, "GPU": given.share}
         if given.device_type != LOGICAL:
             bundle[_TYPE_PREFIX + given.device_type] = _A_TOUCH
@@ -155,13 +159,12 @@ class RayEngine:
 
         with tempfile.TemporaryDirectory(prefix="lai-", ignore_cleanup_errors=True) as folder:
             tuner = ray_tune.Tuner(
-                ray_tune.with_resources(attempt, self._resources),
+                attempt,
                 tune_config=ray_tune.TuneConfig(
-                    search_alg=_SourceSearcher(wave),
+                    search_alg=_SourceAlgorithm(wave, self._resources),
                     scheduler=_SinkScheduler(wave),
                     num_samples=-1,
                     reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=ray_tune.RunConfig(
                     name="wave",
@@ -190,7 +193,7 @@ class _LeaveTune(Exception):  # noqa: N818 - nothing is wrong: the wave is over,
 
 @dataclass
 class _Flight:
-    """A task that Tune holds.
+    """A task that Tune holds, as a trial of its own.
 
     Attributes:
         is_over: its final message was delivered.
@@ -198,13 +201,14 @@ class _Flight:
     """
 
     task: Task
+    trial: Trial
     is_over: bool = False
     heard: float | None = None
 
 
 @dataclass
 class _Wave:
-    """What the searcher and the callback of one Tune experiment share. Keyed by Tune's trial ids."""
+    """What the views of one Tune experiment share. Flights are keyed by Tune's trial ids."""
 
     source: Source
     sink: Sink
@@ -214,20 +218,15 @@ class _Wave:
     budget: int
     stall_s: float = math.inf
     flights: dict[str, _Flight] = field(default_factory=dict)
-    num_seen: int = 0
-    trials: dict[str, Trial] = field(default_factory=dict)
     error: Exception | None = None
 
-    def suggest(self, ray_id: str) -> dict[str, Any] | str | None:
-        """The next task; None to ask again; FINISHED, which is final."""
-        if self.should_stop():
-            return None  # the callback is about to leave
-        task = self.source.next_task() if self.budget > 0 and len(self.flights) < self.cap() else None
-        if task is not None:
-            self.budget -= 1
-            self.flights[ray_id] = _Flight(task)
-            return dataclasses.asdict(task)
-        return Searcher.FINISHED if self.is_over else None
+    def next_task(self) -> Task | None:
+        """The next task, or None to ask again."""
+        if self.budget == 0 or len(self.flights) >= self.cap() or self.should_stop():
+            return None
+        task = self.source.next_task()
+        self.budget -= task is not None
+        return task
 
     @property
     def is_over(self) -> bool:
@@ -243,28 +242,25 @@ class _Wave:
             self.error = error
             raise
 
-    def sweep(self, trials: list[Trial]) -> list[Trial]:
+    def sweep(self) -> list[Trial]:
         """Let go of every flight whose trial is over, and report those that ended without a final message.
 
         Returns:
             The trials that are over.
         """
-        self.trials.update({trial.trial_id: trial for trial in trials[self.num_seen :]})
-        self.num_seen = len(trials)
         ended = (Trial.TERMINATED, Trial.ERROR)
-        landed = [self.trials.pop(key) for key in list(self.flights) if self.trials[key].status in ended]
-        for trial in landed:
-            flight = self.flights.pop(trial.trial_id)
+        landed = [flight for flight in self.flights.values() if flight.trial.status in ended]
+        for flight in landed:
+            del self.flights[flight.trial.trial_id]
             if not flight.is_over:
-                self.deliver(flight, failure(_why(trial), retryable=True))
-        return landed
+                self.deliver(flight, failure(_why(flight.trial), retryable=True))
+        return [flight.trial for flight in landed]
 
     def kill_stalled(self) -> None:
         """Give up every try that has said nothing for too long, and only then kill its worker."""
         now = time.monotonic()
-        for ray_id, flight in self.flights.items():
-            trial = self.trials[ray_id]
-            if trial.status != Trial.RUNNING or flight.is_over:
+        for flight in self.flights.values():
+            if flight.trial.status != Trial.RUNNING or flight.is_over:
                 continue
             if flight.heard is None:
                 flight.heard = now
@@ -272,8 +268,12 @@ class _Wave:
                 said = f"no word for {self.stall_s / 60:g} minutes (budget.stall_minutes); "
                 why = f"{said}the worker was killed"
                 self.deliver(flight, failure(why, retryable=True, kind="stall"))
-                if (worker := trial.temporary_state.ray_actor) is not None:
+                if (worker := flight.trial.temporary_state.ray_actor) is not None:
                     ray.kill(worker)
+
+    def pending(self) -> list[_Flight]:
+        """What waits for a worker, oldest first."""
+        return [flight for flight in self.flights.values() if flight.trial.status == Trial.PENDING]
 
     def give_up_stranded(self) -> list[Trial]:
         """Give up every try that waits for a device of a type that no node has any more.
@@ -283,14 +283,12 @@ class _Wave:
         """
         types = {LOGICAL, *(node.device_type for node in self.nodes())}
         stranded = []
-        for ray_id, trial in self.trials.items():
-            flight = self.flights[ray_id]
+        for flight in self.pending():
             placement = flight.task.placement
-            if trial.status != Trial.PENDING or placement is None or placement.device_type in types:
-                continue
-            why = f"no node with a device of the type {placement.device_type} is left"
-            self.deliver(flight, failure(why, retryable=True))
-            stranded.append(trial)
+            if placement is not None and placement.device_type not in types:
+                why = f"no node with a device of the type {placement.device_type} is left"
+                self.deliver(flight, failure(why, retryable=True))
+                stranded.append(flight.trial)
         return stranded
 
     def abandon(self, why: str) -> None:
@@ -300,26 +298,52 @@ class _Wave:
                 self.deliver(flight, failure(why, retryable=True))
 
 
-class _SourceSearcher(Searcher):
-    """Tune's view of the source. Tune pickles it and calls it by keyword."""
+class _SourceAlgorithm(SearchAlgorithm):
+    """Tune's view of the source. Tune pickles it."""
 
-    def __init__(self, wave: _Wave) -> None:
-        super().__init__()
+    def __init__(self, wave: _Wave, resources: Callable[[Task], PlacementGroupFactory]) -> None:
         self._wave = wave
+        self._resources = resources
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
-    def set_search_properties(self, *_: object, **__: object) -> bool:
-        return True
+    def add_configurations(self, experiments: Any) -> None:
+        """Hear what is to be run, before the first trial is asked for."""
+        experiment: Experiment
+        (experiment,) = experiments
+        trainable: type = get_trainable_cls(experiment.run_identifier)  # type: ignore[no-untyped-call]
 
-    def suggest(self, trial_id: str) -> Any:
-        return self._wave.suggest(trial_id)
+        class KnowingTrial(Trial):
+            """A trial that knows its trainable."""
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Nothing: `_Wave.sweep` sees every end, also those that Tune does not tell."""
+            def get_trainable_cls(self) -> type:
+                return trainable
+
+        def new_trial(task: Task) -> Trial:
+            return KnowingTrial(
+                experiment.run_identifier,
+                config=dataclasses.asdict(task),
+                storage=experiment.storage,
+                placement_group_factory=self._resources(task),
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                stub=True,  # its name is not looked up
+            )
+
+        self._new_trial = new_trial
+
+    def next_trial(self) -> Trial | None:
+        """A trial for the next task, or None to be asked again."""
+        task = self._wave.next_task()
+        if task is None:
+            return None
+        trial = self._new_trial(task)
+        self._wave.flights[trial.trial_id] = _Flight(task, trial)
+        return trial
+
+    def is_finished(self) -> bool:
+        """Whether no trial will come; asked at every step, and for what is free to be given up."""
+        return self._wave.is_over or self._wave.should_stop()
 
 
 class _SinkScheduler(FIFOScheduler):
@@ -333,10 +357,14 @@ class _SinkScheduler(FIFOScheduler):
         return (object, ())
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The first that is pending, of those for which a device may come."""
+        """The newest that is pending, which has asked for no worker yet: what is free goes to it.
+
+        By Tune's order that would go to the oldest, whose own worker is starting and then dropped: of trials
+        that are shorter than such a start only one would ever run at a time.
+        """
         for trial in self._wave.give_up_stranded():
             tune_controller.stop_trial(trial)
-        return super().choose_trial_to_run(tune_controller)
+        return next((flight.trial for flight in reversed(self._wave.pending())), None)
 
     def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Record; the worker's `report` returns only then. Tune asks once more after the worker's return."""
@@ -359,7 +387,7 @@ class _Watchdog(ray_tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:  # noqa: ARG002
         """Notice every end, the last one, and the user's wish to stop."""
-        for trial in self._wave.sweep(trials):
+        for trial in self._wave.sweep():
             _empty(trial)
         self._wave.kill_stalled()
         if self._wave.is_over or self._wave.should_stop():
@@ -368,10 +396,9 @@ class _Watchdog(ray_tune.Callback):
 
 def _empty(trial: Trial) -> None:
     """Take out of a trial that is over what Tune would keep until the experiment ends; nobody reads it."""
-    for content in (trial.config, trial.evaluated_params, trial.metric_analysis, trial.metric_n_steps):
+    for content in (trial.config, trial.metric_analysis, trial.metric_n_steps):
         content.clear()
     trial.run_metadata.last_result = {}
-    trial.experiment_tag = ""
 
 
 def _why(trial: Trial) -> str:

@@ -94,8 +94,8 @@ def test_devices_types_are_rays_resources() -> None:
     resources = {"CPU": 8.0, "GPU": 3.0, "accelerator_type:GeForce-RTX-3090": 1.0}
     assert node_of(resources) == Node(8.0, 3, "GeForce-RTX-3090")
     assert node_of({"CPU": 2.0}) == Node(2.0, 0, "logical")
-    config = {"placement": {"share": 0.375, "device_type": "GeForce-RTX-3090", "cap": 0.35}}
-    (bundle,) = RayEngine(work)._resources(config).bundles
+    task = Task("a", 1, "{}", Placement(share=0.375, device_type="GeForce-RTX-3090", cap=0.35))
+    (bundle,) = RayEngine(work)._resources(task).bundles
     assert bundle == {"CPU": 1.0, "GPU": 0.375, "accelerator_type:GeForce-RTX-3090": 0.001}
-    (plain,) = RayEngine(work, gpus=0.5)._resources({"placement": None}).bundles
+    (plain,) = RayEngine(work, gpus=0.5)._resources(Task("b", 1, "{}")).bundles
     assert plain == {"CPU": 1.0, "GPU": 0.5}

@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 
 from tune import ray_engine
+
+# isort: split
+from ray.tune.experiment import Trial
+from ray.tune.registry import register_trainable
+
 from tune.cluster.workers import ForeignCodeError, RemoteExecutor
 from tune.engine import Message, Node, Placement, Task, attempt_messages
 from tune.ray_engine import RayEngine, node_of
@@ -37,28 +42,25 @@ class Tuner:
     error: Exception | None
 
     def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
-        self.searcher, self.scheduler = tune_config.search_alg, tune_config.scheduler
+        self.algorithm, self.scheduler = tune_config.search_alg, tune_config.scheduler
         (self.callback,) = run_config.callbacks
+        register_trainable("attempt", trainable)
 
     def fit(self) -> None:
-        asked = [(f"t{number}", self.searcher.suggest(trial_id=f"t{number}")) for number in range(9)]
+        self.algorithm.add_configurations([SimpleNamespace(run_identifier="attempt", storage=None)])
+        asked = [self.algorithm.next_trial() for _ in range(9)]
+        trials: list[Trial] = [trial for trial in asked if trial is not None]
         type(self).pending_limits.append(int(os.environ["TUNE_MAX_PENDING_TRIALS_PG"]))
-        configs = {ray_id: config for ray_id, config in asked if isinstance(config, dict)}
-        type(self).held.append(len(configs))
+        type(self).held.append(len(trials))
         assert len(self.held) < 9, "the engine asks for ever"
+        assert not self.algorithm.is_finished(), "or Tune would end with trials in flight"
         error, type(self).error = type(self).error, None
         if error is not None:
             raise RuntimeError(f"Caught unexpected exception: {error}") from error
-        trials = [
-            SimpleNamespace(
-                trial_id=ray_id, status="TERMINATED", config=config, evaluated_params={}, metric_analysis={},
-                metric_n_steps={}, run_metadata=SimpleNamespace(),
-            )
-            for ray_id, config in configs.items()
-        ]  # fmt: skip
         for trial in trials:
             for message in attempt_messages(succeed, trial.config["spec"]):
                 self.scheduler.on_trial_result(None, trial, {"message": message})
+            trial.status = Trial.TERMINATED
         self.callback.on_step_end(iteration=1, trials=trials)
 
 
@@ -132,22 +134,44 @@ def test_nodes_are_looked_up_every_few_seconds(monkeypatch: pytest.MonkeyPatch) 
     assert engine.nodes() == [Node(2)]
 
 
+def wave_of(source: Schedule[Any], sink: Rows, *nodes: Node) -> tuple[ray_engine._Wave, list[Any]]:
+    """A wave with all the source's tasks in flight, and their trials, none of which has a worker."""
+    wave = ray_engine._Wave(source, sink, lambda: False, cap=lambda: 9, nodes=lambda: list(nodes), budget=9)
+    trials = []
+    while (task := wave.next_task()) is not None:
+        trials.append(SimpleNamespace(trial_id=f"t{len(trials)}", status=Trial.PENDING, error_file=None))
+        wave.flights[trials[-1].trial_id] = ray_engine._Flight(task, trials[-1])
+    return wave, trials
+
+
 def test_what_waits_for_a_type_that_is_gone_is_taken_back() -> None:
     jobs = [SimpleNamespace(key=key, needs=()) for key in ("A100", "H100", "logical")]
     source = Schedule(jobs, lambda job: Task(job.key, 1, "{}", Placement(0.3, job.key)), max_attempts=1)
-    sink, trials = Rows(), [SimpleNamespace(trial_id=f"t{n}", status="PENDING") for n in range(3)]
-    wave = ray_engine._Wave(
-        source, sink, lambda: False, cap=lambda: 9, nodes=lambda: [Node(8, 1, "H100")], budget=9
-    )
-    for trial in trials:
-        assert wave.suggest(trial.trial_id)["key"] in ("A100", "H100", "logical")
-    wave.sweep(trials)
+    wave, trials = wave_of(source, sink := Rows(), Node(8, 1, "H100"))
     stopped: list[Any] = []
-    controller = SimpleNamespace(get_trials=lambda: trials[1:], stop_trial=stopped.append)
-    assert ray_engine._SinkScheduler(wave).choose_trial_to_run(controller) is trials[1]
+    ray_engine._SinkScheduler(wave).choose_trial_to_run(SimpleNamespace(stop_trial=stopped.append))
     assert stopped == trials[:1]
     assert [task.key for task, _ in sink.rows] == ["A100"]
     assert source.failed == {"A100": "no node with a device of the type A100 is left"}
+
+
+def test_a_free_worker_goes_to_the_trial_that_asked_for_none_yet() -> None:
+    wave, trials = wave_of(schedule(3), Rows(), Node(2))
+    scheduler = ray_engine._SinkScheduler(wave)
+    assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[2]
+    trials[2].status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[1]
+
+
+def test_a_trial_that_ends_without_a_word_is_a_failure() -> None:
+    source = schedule(1)
+    for _ in range(2):
+        wave, (trial,) = wave_of(source, Rows(), Node(2))
+        assert not wave.is_over
+        trial.status = Trial.ERROR
+        assert wave.sweep() == [trial]
+    assert "was lost" in source.failed["job0"]
+    assert wave.is_over
 
 
 def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:
