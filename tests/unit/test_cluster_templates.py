@@ -5,6 +5,7 @@ since its CRD is in no package. To hold the whole job against that, too, name Ku
 (ray-operator/config/crd/bases/ray.io_rayjobs.yaml) in LAI_RAYJOB_CRD; so tried with 1.5.1, 1.6.2 and 1.7.0.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -195,10 +196,15 @@ class SlurmJob:
         """What Slurm sends before the time is over."""
         self._process.terminate()
 
+    def refused(self, seconds: float) -> tuple[int, str]:
+        """Its exit code and what it said."""
+        _, err = self._process.communicate(timeout=seconds)
+        return self._process.returncode, err
+
     def end(self, seconds: float) -> tuple[int, list[str], str]:
         """Its exit code, its steps, and what it said."""
-        _, err = self._process.communicate(timeout=seconds)
-        return self._process.returncode, self.log.read_text().splitlines(), err
+        code, err = self.refused(seconds)
+        return code, self.log.read_text().splitlines(), err
 
 
 @pytest.fixture
@@ -214,8 +220,7 @@ def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(script: Path) -> None
     assert code == 3, f"as the driver ended: {err}"
     (head,) = [step for step in steps if step.startswith("ray start --head")]
     (nodes,) = [step for step in steps if step.startswith("ray start --block")]
-    own = [int(port) for step in (head, nodes) for port in re.findall(r"port=(\d+)", step)]
-    assert set(own) == {0}, "none is fixed"
+    assert {*ports_of(head), *ports_of(nodes)} == {0}, "none is fixed"
     assert "--address=127.0.0.1:4242 " in nodes
     assert f"--temp-dir={job.mine}/ray" in head
     gate, driver = [step for step in steps if step.startswith("lai ")]
@@ -226,6 +231,45 @@ def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(script: Path) -> None
     )
     assert not re.search(r"[0-9a-f]{64}", "\n".join(steps)), "the token is no word of a command"
     assert not job.mine.exists()
+
+
+def ports_of(step: str) -> list[int]:
+    return [int(port) for port in re.findall(r"port=(\d+)", step)]
+
+
+def test_slurm_job_keeps_to_a_block_of_ports_of_its_own(script: Path) -> None:
+    _, steps, err = SlurmJob(
+        script, os.getpid(), STAND_INS, GATE="0", DRIVER="0", LAI_PORTS="21000-21200"
+    ).end(50)
+    head, nodes = (step for step in steps if step.startswith("ray start"))
+    assert ports_of(head) == [21000, *ports_of(nodes)], err
+    assert ports_of(nodes) == [*range(21001, 21008), 21200]
+
+
+@pytest.mark.parametrize("block", ["21000", "21200-21000", "21000-21050", "a-b"])
+def test_slurm_job_refuses_what_is_no_block_of_ports(script: Path, block: str) -> None:
+    job = SlurmJob(script, os.getpid(), STAND_INS, GATE="0", DRIVER="0", LAI_PORTS=block)
+    code, err = job.refused(50)
+    assert code == 2
+    assert err.splitlines() == [f"LAI_PORTS={block}: a block is FIRST-LAST, 101 ports or more"]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_itself_keeps_to_the_block(script: Path) -> None:
+    look = "import ray, json; ray.init(address='auto'); print(json.dumps(ray.nodes()))"
+    real = {name: STAND_INS[name] for name in ("scontrol", "srun")}
+    real["lai"] = f"""
+[[ $1 != cluster ]] || exec {sys.executable} -m analysis "$@"
+{sys.executable} -c "{look}" 2>/dev/null > "$LOG.nodes\""""
+    block = range(31000, 31201)
+    one = {"SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "1", "LAI_PORTS": f"{block[0]}-{block[-1]}"}
+    job = SlurmJob(script, os.getpid(), real, **one)
+    code, _, err = job.end(200)
+    assert code == 0, err
+    (node,) = json.loads(Path(f"{job.log}.nodes").read_text().splitlines()[-1])
+    found = [node[name] for name in ("NodeManagerPort", "ObjectManagerPort", "MetricsExportPort")]
+    assert all(port in block for port in found), found
 
 
 def test_slurms_term_reaches_the_driver_and_its_exit_code_is_the_jobs(script: Path) -> None:

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A Ray of its own in one Slurm job: sbatch slurm.sh STUDY LEDGER STORAGE [more words of `lai run`]
 #
-# LEDGER should lie on a disk with locks; STORAGE is a folder that all nodes see. Ray takes ports that are free;
-# temporary folder and token belong to this job alone: so jobs of several users may share hosts. A job that is
+# LEDGER should lie on a disk with locks; STORAGE is a folder that all nodes see. Ray takes ports that are free, or,
+# with LAI_PORTS=20000-20499 in the environment, a block of the job's own, where a firewall leaves only some open.
+# Temporary folder and token belong to this job alone: so jobs of several users may share hosts. A job that is
 # submitted again with the same words goes on where the last one ended.
 #SBATCH --job-name=lai-tune
 #SBATCH --nodes=3
@@ -23,10 +24,20 @@ RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN  # never a word of a command: those are seen by every user of a host
 unset RAY_AUTH_TOKEN_PATH
 
-node=(
-  "--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}"
-  --dashboard-agent-listen-port=0  # 0 is any that is free; of all other ports but the head's that is the default
-)
+node=("--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}")
+if [[ -z ${LAI_PORTS:-} ]]; then
+  port=0  # any that is free; of all ports but these two that is the default
+  node+=(--dashboard-agent-listen-port=0)
+elif [[ $LAI_PORTS =~ ^([0-9]+)-([0-9]+)$ ]] && ((BASH_REMATCH[2] - BASH_REMATCH[1] >= 100)); then
+  port=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} number=$port
+  for of in node-manager object-manager runtime-env-agent dashboard-agent-grpc dashboard-agent-listen metrics-export; do
+    node+=("--$of-port=$((++number))")
+  done
+  node+=("--min-worker-port=$((number + 1))" "--max-worker-port=$last")
+else
+  echo "LAI_PORTS=$LAI_PORTS: a block is FIRST-LAST, 101 ports or more" >&2
+  exit 2
+fi
 
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts[0]}
@@ -43,7 +54,7 @@ stop() {
 trap stop EXIT
 
 "${on_all[@]}" sh -c 'rm -rf "$0" && mkdir -m 700 "$0"' "$mine"
-"${on_head[@]}" ray start --head --block --port=0 --include-dashboard=false --temp-dir="$RAY_TMPDIR" "${node[@]}" &
+"${on_head[@]}" ray start --head --block "--port=$port" --include-dashboard=false --temp-dir="$RAY_TMPDIR" "${node[@]}" &
 steps+=($!)
 # Ray leaves the head's address there once it is up.
 wait_for='until test -s "$0"; do sleep 1; done; cat "$0"'
