@@ -21,7 +21,8 @@ import tune.commands.cli
 from analysis.cli import IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
-from tune.forecast.until_decided import DECIDER, Decision
+from tune.commands.growing import DECIDER
+from tune.forecast.until_decided import Decision
 from tune.ledger.file import DEFAULT_LEDGER
 from tune.search.plan import SearchPlan
 from tune.search.state import Search

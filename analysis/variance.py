@@ -15,7 +15,7 @@ import numpy.typing as npt
 from analysis.decisions import decide_study
 from analysis.documents import read_documents
 from analysis.frame import CellResults, match
-from analysis.statistics.bootstrap import DocumentInterval, document_interval
+from analysis.statistics.bootstrap import Counts, DocumentInterval, document_interval
 from analysis.statistics.components import Component, components
 from analysis.statistics.convergence import Step, converge
 from analysis.statistics.multiplicity import holm
@@ -143,12 +143,12 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             if cell.place.cell.config is not None:
                 place = cell.place
                 groups.setdefault((place.cell.dataset, place.task, place.cell.factor), []).append(cell)
-        families = tuple(_family(opened, key, cells, deciding) for key, cells in groups.items())
+        documents = {key: [read_documents(opened, cell) for cell in cells] for key, cells in groups.items()}
     return VarianceStudy(
         study=study.name,
         interval=study.report.interval,
         min_effect=decide.min_effect,
-        families=families,
+        families=tuple(_family(key, cells, documents[key], deciding) for key, cells in groups.items()),
         corpora=tuple(_corpora(groups)),
         decisions=tuple(_decisions(ledger, study, deciding)),
     )
@@ -162,8 +162,12 @@ def _decisions(ledger: Path, study: Study, deciding: Study) -> Iterator[Decision
 
 
 def _family(
-    ledger: Ledger, key: tuple[str, str, str], cells: Sequence[CellResults], study: Study
+    key: tuple[str, str, str],
+    cells: Sequence[CellResults],
+    documents: Sequence[tuple[Counts, ...]],
+    study: Study,
 ) -> FamilySpread:
+    """`documents` are each cell's counts, one array a fold; empty where they were not recorded."""
     interval = study.report.interval
     scores = [_scores(cell) for cell in cells]
     base = next((own for cell, own in zip(cells, scores, strict=True) if cell.place.cell.is_base), {})
@@ -178,11 +182,11 @@ def _family(
             level=str(cell.place.cell.level),
             is_base=cell.place.cell.is_base,
             seeds=summarise(list(own.values()), interval=interval),
-            documents=_documents(ledger, cell),
+            documents=_documents(folds, cell),
             convergence=converge(list(own.values()), np.random.default_rng(0), interval),
             comparison=None if cell.place.cell.is_base else _comparison(values, p, study, compared),
         )
-        for cell, own, values, p in zip(cells, scores, deltas, adjusted, strict=True)
+        for cell, folds, own, values, p in zip(cells, documents, scores, deltas, adjusted, strict=True)
     )
     ranked = _scored(cells)
     matrix = _shared(list(ranked.values()))
@@ -212,8 +216,7 @@ def _comparison(
     )
 
 
-def _documents(ledger: Ledger, cell: CellResults) -> DocumentInterval | None:
-    folds = read_documents(ledger, cell)
+def _documents(folds: tuple[Counts, ...], cell: CellResults) -> DocumentInterval | None:
     if not folds:
         return None
     found = document_interval(folds, cell.place.dataset.averaging, np.random.default_rng(0))

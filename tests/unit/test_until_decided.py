@@ -11,8 +11,9 @@ import tune.commands.run
 from analysis.__main__ import main
 from analysis.decisions import decide_study
 from lai_net.errors import InputError
+from tune.commands.growing import growing
 from tune.engine import Message, Node, SerialEngine
-from tune.forecast.until_decided import growing, look_counts, needed_trials
+from tune.forecast.until_decided import look_counts, needed_trials
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
 from tune.spec.cells import expand

@@ -47,10 +47,10 @@ def check(
     """Wait for the nodes of a cluster and look at each as `lai run` does; exit 2 if one is no good."""
     from tune.artefacts.storage import storage_at
     from tune.cluster.connection import cluster
-    from tune.cluster.gate import Needs, check_nodes, wait_for_nodes
+    from tune.cluster.gate import Requirements, check_nodes, wait_for_nodes
     from tune.code_identity import code_identity
 
     with cluster(address, insecure=insecure_cluster, ship_code=ship_code):
         wait_for_nodes(nodes, patience_s=60 * wait_minutes)
-        count = check_nodes(Needs(code_identity(), {}, storage_at(storage), str(Path.cwd())))
+        count = check_nodes(Requirements(code_identity(), {}, storage_at(storage), str(Path.cwd())))
     typer.echo(f"{count} nodes are ready")

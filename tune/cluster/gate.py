@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 @dataclass(frozen=True)
-class Needs:
+class Requirements:
     """What a node must have.
 
     Attributes:
@@ -55,7 +55,7 @@ def wait_for_nodes(count: int, *, patience_s: float) -> None:
         time.sleep(1.0)
 
 
-def check_nodes(needs: Needs, *, patience_s: float = 120.0) -> int:
+def check_nodes(required: Requirements, *, patience_s: float = 120.0) -> int:
     """Look at every node that may get a trial; returns how many there are.
 
     A node that dies meanwhile gets none, as one that dies later: it is no reason to stop.
@@ -63,8 +63,8 @@ def check_nodes(needs: Needs, *, patience_s: float = 120.0) -> int:
     Raises:
         InputError: one line with all nodes that will not do, and why; or no node is there.
     """
-    with _told(needs.storage) as word:
-        asked = {node["NodeID"]: _look_at(node["NodeID"], needs, word) for node in _nodes()}
+    with _told(required.storage) as word:
+        asked = {node["NodeID"]: _look_at(node["NodeID"], required, word) for node in _nodes()}
         answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=patience_s)
         found = {
             node: _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s"
@@ -104,9 +104,9 @@ def _told(storage: Storage) -> Iterator[str]:
             storage.remove(f".gate-{word}")
 
 
-def _look_at(node_id: str, needs: Needs, word: str) -> "ray.ObjectRef[str]":
-    code, encoders, cwd = needs.code, dict(needs.encoders), needs.cwd
-    storage = needs.storage.place("")
+def _look_at(node_id: str, required: Requirements, word: str) -> "ray.ObjectRef[str]":
+    code, encoders, cwd = required.code, dict(required.encoders), required.cwd
+    storage = required.storage.place("")
 
     def look() -> str:  # travels by value, so it also says that a node lacks our code
         try:

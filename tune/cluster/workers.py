@@ -16,7 +16,7 @@ from lai_net.schema import Corpus
 from tune.artefacts.port import Storage
 from tune.cluster.connection import cluster
 from tune.cluster.features import ObjectStoreCarrier
-from tune.cluster.gate import Needs, check_nodes
+from tune.cluster.gate import Requirements, check_nodes
 from tune.cluster.options import Remote
 from tune.code_identity import code_identity
 from tune.engine import Executor, Message
@@ -85,6 +85,6 @@ def workers(prepared: Prepared, remote: Remote | None, storage: Storage) -> Iter
             yield execute
         return
     with cluster(remote.address, insecure=remote.insecure, ship_code=remote.ship_code):
-        check_nodes(Needs(code_identity(), prepared.contents.encoder_ids, storage, str(Path.cwd())))
+        check_nodes(Requirements(code_identity(), prepared.contents.encoder_ids, storage, str(Path.cwd())))
         sent = {source: ray.put(prepared.contents.corpora[key]) for key, source in prepared.corpora.items()}
         yield RemoteExecutor(code_identity(), sent, ObjectStoreCarrier.start())

@@ -1,6 +1,8 @@
 """`lai status` and `lai why`: what a ledger says of a study or a trial; both change nothing."""
 
 import json
+from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
-from tune.commands.search import show_status
 from tune.commands.standing import STATES, best_trials, state_word, take_stock
+from tune.failures import failure_lines
 from tune.ledger.file import is_being_written
 from tune.ledger.ledger import Ledger, TrialRow
 from tune.planning.explanation import (
@@ -21,15 +23,17 @@ from tune.planning.explanation import (
     state_of,
 )
 from tune.planning.plan import Plan, make_plan
+from tune.search.plan import plan_search
+from tune.search.report import read_search, result_lines, search_attempts
 from tune.spec.identity import settings_id
-from tune.spec.study import load_study
+from tune.spec.study import Study, load_study
 
 
 def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     """Say how far a study is, and which of its trials failed; changes nothing."""
     loaded = load_study(study)
     if loaded.search is not None:
-        show_status(loaded, ledger)
+        _show_search(loaded, ledger)
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
@@ -48,6 +52,21 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
         name = f"{trial.dataset} {trial.phase}"
         typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
     for line in standing.failed:
+        typer.echo(line)
+
+
+def _show_search(study: Study, ledger: Path) -> None:
+    """`lai status` of a search."""
+    plan = plan_search(study)
+    with Ledger.read_or_empty(ledger) as opened:
+        lines, trials = result_lines(read_search(plan, opened)), search_attempts(plan, opened)
+    states = Counter(attempts[-1].status for attempts in trials)
+    is_running = is_being_written(ledger)
+    counts = ", ".join(
+        f"{count} {state_word(state, is_running=is_running)}" for state, count in sorted(states.items())
+    )
+    typer.echo(f"trials: {counts or 'none yet'}")
+    for line in (*lines, *failure_lines(trials)):
         typer.echo(line)
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from collections import Counter
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,15 +13,17 @@ from rich.table import Table
 
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
 from tune.commands.decision_report import show_growth
+from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, decider_of, growing
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
-from tune.commands.search import show_plan
 from tune.engine import Node
-from tune.forecast.estimate import estimate_lines
-from tune.forecast.summary import Summary, summarize
-from tune.forecast.until_decided import MaxSeedsOption, UntilDecidedOption, decider_of, grow, growing
+from tune.forecast.estimate import Estimate, estimate, estimate_lines
+from tune.forecast.summary import Summary, finished_trials, summarize
+from tune.forecast.until_decided import grow
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Plan, make_plan
-from tune.spec.study import load_study
+from tune.search.plan import SearchPlan, plan_search
+from tune.search.report import most_trainings, read_search, search_warnings, summarize_search
+from tune.spec.study import Study, load_study
 
 
 def plan(
@@ -45,7 +49,7 @@ def plan(
             show_growth(grow(grown, opened, decisions, nodes), as_json=as_json)
         return
     if loaded.search is not None:
-        show_plan(loaded, ledger, nodes, as_json=as_json)
+        _show_search(loaded, ledger, nodes, as_json=as_json)
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
@@ -87,3 +91,58 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
         typer.echo(line)
     for warning in summary.warnings:
         typer.echo(f"warning: {warning}", err=True)
+
+
+def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as_json: bool) -> None:
+    """`lai plan` of a search."""
+    plan = plan_search(study)
+    with Ledger.read_or_empty(ledger) as opened:
+        counts = dataclasses.asdict(summarize(make_plan(study), opened))
+        content = summarize_search(plan, opened)
+        ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent, nodes)
+        counts["estimate"] = dataclasses.asdict(ceiling)
+        counts["warnings"] = search_warnings(plan, opened) + unmeasured
+    if as_json:
+        typer.echo(json.dumps(counts | {"search": content}, indent=1))
+        return
+    table = Table("search", "", title=f"study {study.name}")
+    for name, value in content.items():
+        if (name, value) != ("upstream", None):
+            table.add_row(name, _words(value))
+    Console().print(table)
+    if ceiling.wall_s is not None:
+        typer.echo(
+            f"at most {ceiling.wall_s / 3600:.1f} h one after another, were nothing stopped early "
+            f"(mean of {ceiling.measured} finished trials)"
+        )
+    for line in estimate_lines(ceiling) if content["most_trainings"] else ():
+        typer.echo(f"at most {line}")
+    for warning in counts["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _ceiling(
+    plan: SearchPlan, ledger: Ledger, folder: Path, nodes: Sequence[Node] | None
+) -> tuple[Estimate, list[str]]:
+    """What the rest of a search costs at most: stops cannot be foreseen. Second, what is not known."""
+    count = most_trainings(plan, read_search(plan, ledger))
+    if count is None:
+        return Estimate(), ["no estimate: hours alone bound the search"]
+    finished = finished_trials(ledger)
+    trials = [plan.trial(plan.space.base, plan.rules.seeds[0])] * count
+    if plan.upstream is not None and plan.upstream.key not in {row.key for row, _ in finished}:
+        trials.append(plan.upstream)
+    confirm, level = plan.spec.confirm, plan.study.budget.keep_models
+    stay = {"all": len(trials), "needed": confirm.best * confirm.seeds + 2, "none": 1}[level]
+    kept = trials[::-1][:stay]  # the trial that RE takes entities from is the last
+    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder, kept, nodes)
+    names = ", ".join(unmeasured)
+    return found, [f"no estimate: the ledger has no finished trial like those of {names}"] if names else []
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if item is not None) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "no end" if value is None else str(value)

@@ -19,17 +19,11 @@ from tune.cluster.options import (
     StorageOption,
     remote_of,
 )
+from tune.commands.growing import Decider, MaxSeedsOption, UntilDecidedOption, decider_of, growing
 from tune.commands.options import DEFAULT_LEDGER, INTERRUPTED, CorpusOption, LedgerOption, StudyArgument
 from tune.commands.running import execute_study
 from tune.engine import Engine
-from tune.forecast.until_decided import (
-    Decider,
-    MaxSeedsOption,
-    UntilDecidedOption,
-    decider_of,
-    growing,
-    needed_trials,
-)
+from tune.forecast.until_decided import needed_trials
 from tune.ledger.ledger import Ledger
 from tune.preparation import Prepared, prepare
 from tune.spec.study import Study, load_study, with_all_seeds
