@@ -12,7 +12,7 @@ from analysis.frame import CellResults, Results
 from analysis.place import Place
 from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from tune.planning.explanation import differences, flat
 from tune.results.curves import Curves
 from tune.results.table import SCORES, ResultRow

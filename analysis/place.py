@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lai_net.config import Phase, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import Phase
 from tune.results.table import ResultRow, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
 from tune.spec.cells import TASKS, Cell, base_config, expand

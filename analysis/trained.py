@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lai_net.config import Phase, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import Phase, TrialConfig
 from lai_net.preset import Preset, preset_names, read_preset
 from tune.planning.explanation import flat
 from tune.spec.cells import base_config

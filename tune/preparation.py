@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from lai_net.corpora.loading import num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training

@@ -18,7 +18,8 @@ from analysis.tables.layout import Entry
 from analysis.tables.render import to_csv
 from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_table, compute_tables
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.preset import load_preset
 from lai_net.settings import with_settings

@@ -21,7 +21,7 @@ from analysis.report import compose_report
 from analysis.retrain import train_command
 from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
 from analysis.tables.layout import Entry, Grid, Line
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan
 from tune.spec.cells import expand

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.config import Phase, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.spec.baseline import as_pl_marker, model_of

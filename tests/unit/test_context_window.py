@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lai_net.config import Phase, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import Phase, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.extractor import LaiNet

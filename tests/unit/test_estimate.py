@@ -28,7 +28,7 @@ def planned(count: int) -> list[PlannedTrial]:
 
 
 def row_of(seed: int) -> TrialRow:
-    from lai_net.config import active_settings
+    from lai_net.active_settings import active_settings
 
     return TrialRow(
         trial_id=f"t{seed}", config_id="c", spec_id=spec_id(CONFIG), dataset="d", phase="NER", fold=None,

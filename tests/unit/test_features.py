@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from lai_net.model.encoder import build_encoder
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus, Sentence

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lai_net.active_settings import active_settings
 from lai_net.config import (
     EncoderConfig,
     FilterConfig,
@@ -18,7 +19,6 @@ from lai_net.config import (
     InputConfig,
     TrainingConfig,
     TrialConfig,
-    active_settings,
 )
 from lai_net.schema import Labels
 from lai_net.settings import with_settings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import analysis.paper
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
 from lai_net.settings import doubts, with_settings

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lai_net.config import HeadConfig, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import HeadConfig, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.extractor import LaiNet

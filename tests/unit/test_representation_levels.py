@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lai_net.config import InputConfig, Phase, Representation, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import InputConfig, Phase, Representation
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tests.unit.representing import FAMILIES, PHASES, config_of

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.settings import with_settings
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan

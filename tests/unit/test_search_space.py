@@ -6,7 +6,8 @@ import random
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import setting_names, with_settings
 from tune.search.sampler import distribution

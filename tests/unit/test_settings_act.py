@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus, Document, Entity, Relation, Sentence, Span

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lai_net.config import GraphConfig, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import GraphConfig, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.model import encoder

@@ -15,7 +15,8 @@ from analysis.frame import match, read_results
 from analysis.statistics.summary import summarise
 from analysis.tables.table import compute_table
 from analysis.variance import study_variance
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan

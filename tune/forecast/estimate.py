@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from tune.engine import Node
 from tune.forecast.cost import Cost, CostModel, nodes_in_words
 from tune.ledger.ledger import AttemptRow, Ledger, TrialRow

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from tune.spec.identity import digest
 
 _NO_MEMORY = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger, TrialRow
 from tune.planning.imported import imported_ids

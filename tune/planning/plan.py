@@ -11,7 +11,8 @@ that trials of equal shape follow each other.
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from lai_net.config import EntitySource, Phase, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import EntitySource, Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow

@@ -8,7 +8,7 @@ still needs is trained all the same.
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from lai_net.config import active_settings
+from lai_net.active_settings import active_settings
 from tune.ledger.ledger import Ledger, TrialKey
 from tune.planning.imported import ImportedEvaluation, imported_evaluations, imported_ids
 from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.planning.plan import PlannedTrial

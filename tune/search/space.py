@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.spec.search import Domain, Value

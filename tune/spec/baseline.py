@@ -8,7 +8,8 @@ else, the encoder, rates and epochs among it, is free.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from lai_net.config import InputConfig, TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import InputConfig, TrialConfig
 from lai_net.settings import with_settings
 
 Model = Literal["LAI-Net", "PL-Marker"]

@@ -3,7 +3,7 @@
 An id is a hash of canonical JSON: sorted keys; a float that is a whole number reads as that integer, any
 other by its shortest decimal form; true is not 1. Whatever changes numbers is in it; host, device, commit
 and worker count are not. Settings that do not act, and later fields at their neutral value, are left out
-(`lai_net.config.active_settings`), so that they change no id.
+(`lai_net.active_settings`), so that they change no id.
 """
 
 import hashlib
@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lai_net.config import TrialConfig, active_settings
+from lai_net.active_settings import active_settings
+from lai_net.config import TrialConfig
 from lai_net.schema import Labels
 
 IDENTITY_VERSION = 1
