@@ -2,8 +2,9 @@
 
 Tune 2.60 can hang, end early or falsify without a word in seven ways; the fences are:
 
-1. a search algorithm of our own, which is asked at every step whether it is finished: a `Searcher` that
-   answers None while nothing runs is polled for ever, and its FINISHED is final, whatever is unlocked later;
+1. a search algorithm of our own, asked for a trial at every step, leaves `Tuner.fit` once no more will come:
+   a `Searcher` that answers None while nothing runs is polled for ever, its FINISHED is final, whatever is
+   unlocked later, and Tune raises where "finished" becomes true between two of its questions;
 2. a function trainable, which needs no `save_checkpoint`;
 3. what a trial needs is compared with the nodes before anything starts;
 4. the next trial waits up to a minute for the last one's thread, and `on_step_end` finds trials that ended
@@ -16,11 +17,10 @@ Tune 2.60 can hang, end early or falsify without a word in seven ways; the fence
    takes it back. Tune goes on counting on it, and to the end of the experiment may start a worker for each
    trial where it would have kept one.
 
-Two more make it fast: trials know their trainable, for which Tune would ask Ray's store five times each, and
-a free worker goes to the newest of them (`choose_trial_to_run`).
+Two more make it fast: trials know their trainable, for which Tune would ask Ray's store some four times each,
+and a free worker goes to the newest of them (`choose_trial_to_run`).
 """
 
-import dataclasses
 import math
 import os
 import tempfile
@@ -65,6 +65,7 @@ ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE 
 _WAVE_TRIALS = 2000  # Tune keeps ~60 kB of every trial of an experiment
 _TYPE_PREFIX = "accelerator_type:"  # Ray's resource, one a node: `accelerator_type:GeForce-RTX-3090`
 _LOOK_S = 2.0  # between looks at the cluster's nodes
+_PATIENCE_S = 60.0  # of a trial that waits for a worker of its own while newer ones take those that are free
 _A_TOUCH = 0.001  # of that resource: it only says which nodes will do
 
 
@@ -110,7 +111,7 @@ class RayEngine:
             InputError: no node can hold a trial.
         """
         self._refuse_what_no_node_holds()
-        # Tune reads it once an experiment; how many are pending at most is `_Wave.next_task`'s to say
+        # Tune reads it once an experiment; how many are pending at most is `_Wave.next_trial`'s to say
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.wave_trials)
         num_killed = 0
 
@@ -163,14 +164,12 @@ class RayEngine:
                 tune_config=ray_tune.TuneConfig(
                     search_alg=_SourceAlgorithm(wave, self._resources),
                     scheduler=_SinkScheduler(wave),
-                    num_samples=-1,
                     reuse_actors=True,
                 ),
                 run_config=ray_tune.RunConfig(
                     name="wave",
                     storage_path=folder,
                     callbacks=[_Watchdog(wave)],
-                    failure_config=ray_tune.FailureConfig(max_failures=0),
                     verbose=0,
                 ),
             )
@@ -198,12 +197,14 @@ class _Flight:
     Attributes:
         is_over: its final message was delivered.
         heard: when its worker last said something, or began; None before.
+        asked: when a worker was asked for.
     """
 
     task: Task
     trial: Trial
     is_over: bool = False
     heard: float | None = None
+    asked: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -220,18 +221,21 @@ class _Wave:
     flights: dict[str, _Flight] = field(default_factory=dict)
     error: Exception | None = None
 
-    def next_task(self) -> Task | None:
-        """The next task, or None to ask again."""
-        if self.budget == 0 or len(self.flights) >= self.cap() or self.should_stop():
-            return None
-        task = self.source.next_task()
-        self.budget -= task is not None
-        return task
+    def next_trial(self, new_trial: Callable[[Task], Trial]) -> Trial | None:
+        """A trial for the next task, or None to ask again.
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing flies and nothing will take off."""
-        return not self.flights and (self.budget == 0 or self.source.is_done())
+        Raises:
+            _LeaveTune: nothing flies and nothing will take off, or the user wants to stop.
+        """
+        if self.should_stop() or (not self.flights and (self.budget == 0 or self.source.is_done())):
+            raise _LeaveTune
+        task = self.source.next_task() if self.budget > 0 and len(self.flights) < self.cap() else None
+        if task is None:
+            return None
+        self.budget -= 1
+        trial = new_trial(task)
+        self.flights[trial.trial_id] = _Flight(task, trial)
+        return trial
 
     def deliver(self, flight: _Flight, message: Message) -> None:
         """Pass a message on; Tune hides the class of an error, so it is kept."""
@@ -323,7 +327,7 @@ class _SourceAlgorithm(SearchAlgorithm):
         def new_trial(task: Task) -> Trial:
             return KnowingTrial(
                 experiment.run_identifier,
-                config=dataclasses.asdict(task),
+                config={"spec": task.spec},
                 storage=experiment.storage,
                 placement_group_factory=self._resources(task),
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -333,17 +337,8 @@ class _SourceAlgorithm(SearchAlgorithm):
         self._new_trial = new_trial
 
     def next_trial(self) -> Trial | None:
-        """A trial for the next task, or None to be asked again."""
-        task = self._wave.next_task()
-        if task is None:
-            return None
-        trial = self._new_trial(task)
-        self._wave.flights[trial.trial_id] = _Flight(task, trial)
-        return trial
-
-    def is_finished(self) -> bool:
-        """Whether no trial will come; asked at every step, and for what is free to be given up."""
-        return self._wave.is_over or self._wave.should_stop()
+        """Asked at every step, also while Tune waits for a first trial. It is never finished: it leaves."""
+        return self._wave.next_trial(self._new_trial)
 
 
 class _SinkScheduler(FIFOScheduler):
@@ -357,14 +352,19 @@ class _SinkScheduler(FIFOScheduler):
         return (object, ())
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The newest that is pending, which has asked for no worker yet: what is free goes to it.
+        """The newest that is pending: what is free goes to it, unless the oldest has waited for too long.
 
         By Tune's order that would go to the oldest, whose own worker is starting and then dropped: of trials
-        that are shorter than such a start only one would ever run at a time.
+        that are shorter than such a start only one would ever run at a time. But what has no room for a
+        worker of its own would never get one of those.
         """
         for trial in self._wave.give_up_stranded():
             tune_controller.stop_trial(trial)
-        return next((flight.trial for flight in reversed(self._wave.pending())), None)
+        pending = self._wave.pending()
+        if not pending:
+            return None
+        has_waited = time.monotonic() - pending[0].asked > _PATIENCE_S
+        return pending[0 if has_waited else -1].trial
 
     def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Record; the worker's `report` returns only then. Tune asks once more after the worker's return."""
@@ -386,12 +386,10 @@ class _Watchdog(ray_tune.Callback):
         return (object, ())
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:  # noqa: ARG002
-        """Notice every end, the last one, and the user's wish to stop."""
+        """Notice every end, and every silence."""
         for trial in self._wave.sweep():
             _empty(trial)
         self._wave.kill_stalled()
-        if self._wave.is_over or self._wave.should_stop():
-            raise _LeaveTune
 
 
 def _empty(trial: Trial) -> None:

@@ -189,7 +189,8 @@ def test_one_process_serves_many_trials_in_waves(ray_up):
 
 @pytest.mark.ray
 def test_trials_shorter_than_a_workers_start_fill_every_slot(ray_up):
-    _, rows = run(ray_of(act), *[Job(str(n), "short") for n in range(80)])
+    # one worker is warm when two are wanted first
+    _, rows = run(ray_of(act), Job("first"), *[Job(str(n), "short", needs=("first",)) for n in range(80)])
     pids = [message.content["pid"] for _, message in rows.rows if message.event == "started"]
     assert len(set(pids)) == 2, "or the worker that was up took every trial, and the other never began"
 

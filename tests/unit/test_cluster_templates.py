@@ -237,39 +237,61 @@ def ports_of(step: str) -> list[int]:
     return [int(port) for port in re.findall(r"port=(\d+)", step)]
 
 
-def test_slurm_job_keeps_to_a_block_of_ports_of_its_own(script: Path) -> None:
-    _, steps, err = SlurmJob(
-        script, os.getpid(), STAND_INS, GATE="0", DRIVER="0", LAI_PORTS="21000-21200"
-    ).end(50)
+def test_slurm_job_keeps_to_a_block_of_ports(script: Path) -> None:
+    told = {"GATE": "0", "DRIVER": "0", "LAI_PORTS": "21000-21200"}
+    _, steps, err = SlurmJob(script, os.getpid(), STAND_INS, **told).end(50)
     head, nodes = (step for step in steps if step.startswith("ray start"))
     assert ports_of(head) == [21000, *ports_of(nodes)], err
-    assert ports_of(nodes) == [*range(21001, 21008), 21200]
+    assert ports_of(nodes) == [*range(21002, 21009), 21200]
 
 
-@pytest.mark.parametrize("block", ["21000", "21200-21000", "21000-21050", "a-b"])
+@pytest.mark.parametrize(("block", "expected"), [("", 31999), ("21000-21200", 21001)])
+def test_slurm_job_gives_rays_clients_a_port_of_its_own(script: Path, block: str, expected: int) -> None:
+    has_grpc = {"python3": '[[ $2 == "import grpc" ]] || echo 31999'}
+    told = {"GATE": "0", "DRIVER": "0", "LAI_PORTS": block}
+    _, steps, err = SlurmJob(script, os.getpid(), STAND_INS | has_grpc, **told).end(50)
+    (head,) = [step for step in steps if step.startswith("ray start --head")]
+    assert f"--ray-client-server-port={expected} " in head, err
+
+
+@pytest.mark.parametrize(
+    "block", ["21000", "21200-21000", "21000-21050", "a-b", "1000-2000", "65000-99999", "08000-09000"]
+)
 def test_slurm_job_refuses_what_is_no_block_of_ports(script: Path, block: str) -> None:
     job = SlurmJob(script, os.getpid(), STAND_INS, GATE="0", DRIVER="0", LAI_PORTS=block)
     code, err = job.refused(50)
     assert code == 2
-    assert err.splitlines() == [f"LAI_PORTS={block}: a block is FIRST-LAST, 101 ports or more"]
+    assert err == f"LAI_PORTS={block}: a block is FIRST-LAST, 101 ports or more from 1024 to 65535\n"
+
+
+LISTENING = """
+import json, os, ray, psutil  # psutil is Ray's
+ray.init(address="auto")
+roots = [p for p in psutil.process_iter() if os.environ["RAY_TMPDIR"] in " ".join(p.cmdline())]
+all = {p for root in roots for p in (root, *root.children(recursive=True))} - {psutil.Process()}
+found = {c.laddr.port for p in all for c in p.net_connections("tcp") if c.status == "LISTEN"}
+print(json.dumps(sorted(found)))
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_ray_itself_keeps_to_the_block(script: Path) -> None:
-    look = "import ray, json; ray.init(address='auto'); print(json.dumps(ray.nodes()))"
+    look = script.with_name("look.py")
+    look.write_text(LISTENING)
     real = {name: STAND_INS[name] for name in ("scontrol", "srun")}
     real["lai"] = f"""
 [[ $1 != cluster ]] || exec {sys.executable} -m analysis "$@"
-{sys.executable} -c "{look}" 2>/dev/null > "$LOG.nodes\""""
-    block = range(31000, 31201)
-    one = {"SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "1", "LAI_PORTS": f"{block[0]}-{block[-1]}"}
+{sys.executable} {look} 2>/dev/null > "$LOG.listening\""""
+    first = 30000 + os.getpid() % 100 * 200
+    one = {"SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "1", "LAI_PORTS": f"{first}-{first + 199}"}
     job = SlurmJob(script, os.getpid(), real, **one)
     code, _, err = job.end(200)
     assert code == 0, err
-    (node,) = json.loads(Path(f"{job.log}.nodes").read_text().splitlines()[-1])
-    found = [node[name] for name in ("NodeManagerPort", "ObjectManagerPort", "MetricsExportPort")]
-    assert all(port in block for port in found), found
+    listening = json.loads(Path(f"{job.log}.listening").read_text().splitlines()[-1])
+    assert first in listening
+    assert len(listening) > 3
+    assert [port for port in listening if not first <= port < first + 200] == []
 
 
 def test_slurms_term_reaches_the_driver_and_its_exit_code_is_the_jobs(script: Path) -> None:

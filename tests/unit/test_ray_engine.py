@@ -48,12 +48,12 @@ class Tuner:
 
     def fit(self) -> None:
         self.algorithm.add_configurations([SimpleNamespace(run_identifier="attempt", storage=None)])
+        assert not self.algorithm.is_finished(), "or Tune would end of itself, or raise"
         asked = [self.algorithm.next_trial() for _ in range(9)]
         trials: list[Trial] = [trial for trial in asked if trial is not None]
         type(self).pending_limits.append(int(os.environ["TUNE_MAX_PENDING_TRIALS_PG"]))
         type(self).held.append(len(trials))
         assert len(self.held) < 9, "the engine asks for ever"
-        assert not self.algorithm.is_finished(), "or Tune would end with trials in flight"
         error, type(self).error = type(self).error, None
         if error is not None:
             raise RuntimeError(f"Caught unexpected exception: {error}") from error
@@ -62,6 +62,7 @@ class Tuner:
                 self.scheduler.on_trial_result(None, trial, {"message": message})
             trial.status = Trial.TERMINATED
         self.callback.on_step_end(iteration=1, trials=trials)
+        raise ray_engine._LeaveTune  # as at a wave's end, whether or not anything is left
 
 
 def schedule(count: int) -> Schedule[Any]:
@@ -134,44 +135,85 @@ def test_nodes_are_looked_up_every_few_seconds(monkeypatch: pytest.MonkeyPatch) 
     assert engine.nodes() == [Node(2)]
 
 
-def wave_of(source: Schedule[Any], sink: Rows, *nodes: Node) -> tuple[ray_engine._Wave, list[Any]]:
-    """A wave with all the source's tasks in flight, and their trials, none of which has a worker."""
-    wave = ray_engine._Wave(source, sink, lambda: False, cap=lambda: 9, nodes=lambda: list(nodes), budget=9)
+def wave_of(source: Schedule[Any], sink: Rows, *nodes: Node, **given: Any) -> ray_engine._Wave:
+    settings = {"should_stop": lambda: False, "cap": lambda: 9, "nodes": lambda: list(nodes), "budget": 9}
+    return ray_engine._Wave(source, sink, **settings | given)
+
+
+def trial_of(task: Task) -> Any:
+    """A stand-in that has no worker yet."""
+    return SimpleNamespace(trial_id=task.key, status=Trial.PENDING, error_file=None)
+
+
+def in_flight(wave: ray_engine._Wave) -> list[Any]:
+    """All that the source has ready, as trials."""
     trials = []
-    while (task := wave.next_task()) is not None:
-        trials.append(SimpleNamespace(trial_id=f"t{len(trials)}", status=Trial.PENDING, error_file=None))
-        wave.flights[trials[-1].trial_id] = ray_engine._Flight(task, trials[-1])
-    return wave, trials
+    while (trial := wave.next_trial(trial_of)) is not None:
+        trials.append(trial)
+    return trials
 
 
 def test_what_waits_for_a_type_that_is_gone_is_taken_back() -> None:
-    jobs = [SimpleNamespace(key=key, needs=()) for key in ("A100", "H100", "logical")]
+    jobs = [SimpleNamespace(key=key, needs=()) for key in ("H100", "logical", "A100")]
     source = Schedule(jobs, lambda job: Task(job.key, 1, "{}", Placement(0.3, job.key)), max_attempts=1)
-    wave, trials = wave_of(source, sink := Rows(), Node(8, 1, "H100"))
-    stopped: list[Any] = []
-    ray_engine._SinkScheduler(wave).choose_trial_to_run(SimpleNamespace(stop_trial=stopped.append))
-    assert stopped == trials[:1]
+    wave = wave_of(source, sink := Rows(), Node(8, 1, "H100"))
+    trials = in_flight(wave)
+
+    def stop(trial: Any) -> None:
+        trial.status = Trial.TERMINATED
+
+    chosen = ray_engine._SinkScheduler(wave).choose_trial_to_run(SimpleNamespace(stop_trial=stop))
+    assert chosen is trials[1]
     assert [task.key for task, _ in sink.rows] == ["A100"]
     assert source.failed == {"A100": "no node with a device of the type A100 is left"}
+    assert wave.sweep() == trials[2:]
 
 
-def test_a_free_worker_goes_to_the_trial_that_asked_for_none_yet() -> None:
-    wave, trials = wave_of(schedule(3), Rows(), Node(2))
-    scheduler = ray_engine._SinkScheduler(wave)
+def test_a_free_worker_goes_to_the_newest_trial_unless_the_oldest_has_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wave = wave_of(schedule(3), Rows(), Node(2))
+    trials, scheduler = in_flight(wave), ray_engine._SinkScheduler(wave)
     assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[2]
     trials[2].status = Trial.RUNNING
     assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[1]
+    monkeypatch.setattr(ray_engine, "_PATIENCE_S", 0.0)
+    assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[0]
+    for trial in trials:
+        trial.status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(SimpleNamespace()) is None
 
 
 def test_a_trial_that_ends_without_a_word_is_a_failure() -> None:
     source = schedule(1)
     for _ in range(2):
-        wave, (trial,) = wave_of(source, Rows(), Node(2))
-        assert not wave.is_over
+        wave = wave_of(source, Rows(), Node(2))
+        (trial,) = in_flight(wave)
         trial.status = Trial.ERROR
         assert wave.sweep() == [trial]
     assert "was lost" in source.failed["job0"]
-    assert wave.is_over
+    with pytest.raises(ray_engine._LeaveTune):
+        wave.next_trial(trial_of)
+
+
+def test_tune_is_left_when_no_trial_will_come_and_no_sooner() -> None:
+    jobs = [SimpleNamespace(key="a", needs=()), SimpleNamespace(key="b", needs=("a",))]
+    source = Schedule(jobs, lambda job: Task(job.key, 1, "{}"), max_attempts=1)
+    wave = wave_of(source, Rows(), budget=1)
+    (trial,) = in_flight(wave)
+    assert wave.next_trial(trial_of) is None, "what it unlocks is not known"
+    wave.deliver(wave.flights["a"], Message("completed"))
+    trial.status = Trial.TERMINATED
+    wave.sweep()
+    with pytest.raises(ray_engine._LeaveTune):
+        wave.next_trial(trial_of)  # this wave has done its share
+    assert [trial.trial_id for trial in in_flight(wave_of(source, Rows()))] == ["b"]
+
+
+def test_tune_is_left_at_once_when_the_user_wants_to_stop() -> None:
+    wave = wave_of(schedule(2), Rows(), should_stop=lambda: True)
+    with pytest.raises(ray_engine._LeaveTune):
+        wave.next_trial(trial_of)
 
 
 def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:

@@ -2,9 +2,9 @@
 # A Ray of its own in one Slurm job: sbatch slurm.sh STUDY LEDGER STORAGE [more words of `lai run`]
 #
 # LEDGER should lie on a disk with locks; STORAGE is a folder that all nodes see. Ray takes ports that are free, or,
-# with LAI_PORTS=20000-20499 in the environment, a block of the job's own, where a firewall leaves only some open.
-# Temporary folder and token belong to this job alone: so jobs of several users may share hosts. A job that is
-# submitted again with the same words goes on where the last one ended.
+# with LAI_PORTS=20000-20499 in the environment, those of that block alone: for firewalls, and then each of the jobs
+# that may share a host needs another block. Temporary folder and token belong to this job alone: so jobs of several
+# users may share hosts. A job that is submitted again with the same words goes on where the last one ended.
 #SBATCH --job-name=lai-tune
 #SBATCH --nodes=3
 #SBATCH --ntasks-per-node=1
@@ -25,18 +25,27 @@ export RAY_AUTH_TOKEN  # never a word of a command: those are seen by every user
 unset RAY_AUTH_TOKEN_PATH
 
 node=("--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}")
+is_block() {
+  [[ $1 =~ ^([1-9][0-9]{3,4})-([1-9][0-9]{3,4})$ ]] && first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} &&
+    ((first >= 1024 && last <= 65535 && last - first >= 100))
+}
 if [[ -z ${LAI_PORTS:-} ]]; then
-  port=0  # any that is free; of all ports but these two that is the default
+  head_port=0  # any that is free; of all ports but these three that is the default
+  client_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
   node+=(--dashboard-agent-listen-port=0)
-elif [[ $LAI_PORTS =~ ^([0-9]+)-([0-9]+)$ ]] && ((BASH_REMATCH[2] - BASH_REMATCH[1] >= 100)); then
-  port=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} number=$port
+elif is_block "$LAI_PORTS"; then
+  head_port=$first client_port=$((first + 1)) number=$((first + 1))
   for of in node-manager object-manager runtime-env-agent dashboard-agent-grpc dashboard-agent-listen metrics-export; do
     node+=("--$of-port=$((++number))")
   done
   node+=("--min-worker-port=$((number + 1))" "--max-worker-port=$last")
 else
-  echo "LAI_PORTS=$LAI_PORTS: a block is FIRST-LAST, 101 ports or more" >&2
+  echo "LAI_PORTS=$LAI_PORTS: a block is FIRST-LAST, 101 ports or more from 1024 to 65535" >&2
   exit 2
+fi
+head_ports=("--port=$head_port")
+if python3 -c 'import grpc' 2>/dev/null; then  # Ray serves clients, too, and would do so on one port in every job
+  head_ports+=("--ray-client-server-port=$client_port")
 fi
 
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
@@ -54,7 +63,7 @@ stop() {
 trap stop EXIT
 
 "${on_all[@]}" sh -c 'rm -rf "$0" && mkdir -m 700 "$0"' "$mine"
-"${on_head[@]}" ray start --head --block "--port=$port" --include-dashboard=false --temp-dir="$RAY_TMPDIR" "${node[@]}" &
+"${on_head[@]}" ray start --head --block "${head_ports[@]}" --include-dashboard=false --temp-dir="$RAY_TMPDIR" "${node[@]}" &
 steps+=($!)
 # Ray leaves the head's address there once it is up.
 wait_for='until test -s "$0"; do sleep 1; done; cat "$0"'
