@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -338,6 +339,20 @@ def test_a_trial_that_hangs_is_given_up_and_tried_again(study, undisturbed, tmp_
     _, err = driver.communicate(timeout=240)
     assert driver.returncode == 0, err
     assert "no word for 0.05 minutes (budget.stall_minutes); the worker was killed" in err
+    assert differences(study, ledger, undisturbed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("point", ["worker.started:3", "worker.epoch:8", "worker.completed:2"])
+def test_workers_that_are_killed_at_their_points_are_replaced(study, undisturbed, tmp_path, point):
+    """Every worker process is, on its way; the driver lives."""
+    study.write_text(STUDY + "[budget]\nmax_attempts = 9\n")
+    ledger = tmp_path / "ledger.sqlite"
+    driver = start_driver(study, ledger, "ray", **{VARIABLE: f"{point}:kill"})
+    _, err = driver.communicate(timeout=240)
+    assert driver.returncode == 0, err
+    assert int(re.findall(r"(\d+) failed tries", err)[-1]) > 0, "or no worker was killed"
     assert differences(study, ledger, undisturbed) == []
 
 
