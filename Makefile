@@ -52,7 +52,7 @@ bench-search: setup  ## epochs that each way to search needs, replayed on a tabl
 search-truth: setup  ## that table, trained anew (a quarter of an hour of CPU time; resumes)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks.search --ledger runs/search-truth/ledger.sqlite
 
-drill: setup  ## 60 random schedules of kills over driver, worker and node, into docs/benchmarks (a quarter of an hour)
+drill: setup  ## 100 random schedules of kills over driver, worker and node, into docs/benchmarks (twenty minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.drills --out docs/benchmarks
 
 readme-image: setup  ## Table 4 of the committed report as the README shows it; needs chromium

@@ -15,6 +15,8 @@ from typing import NoReturn
 from lai_net.errors import InputError
 
 TRANSITIONS = (
+    "ledger.create",
+    "ledger.migrate",
     "trials.register",
     "attempt.start",
     "epoch.record",

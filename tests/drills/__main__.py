@@ -18,7 +18,7 @@ from tune.checkout import code_of
 def main(arguments: list[str] | None = None) -> int:
     """Play the schedules, print how each went, write the page; 1 if anything was violated."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--schedules", type=int, default=60)
+    parser.add_argument("--schedules", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first schedule")
     parser.add_argument("--out", type=Path, help="where the page goes; none without")
     given = parser.parse_args(arguments)

@@ -9,9 +9,9 @@ from tune.fault_points import POINTS
 Victim = Literal["driver", "worker", "node"]
 Engine = Literal["serial", "cluster", "real"]
 
-_OTHERS = ("search.", "results.", "probe.", "model.")
+_OTHERS = ("ledger.migrate.", "search.", "results.", "probe.", "model.")
 _TABLE_POINTS = tuple(point for point in POINTS if not point.startswith(_OTHERS))
-_ONCE = ("trials.register.before_commit", "trials.register.after_commit")
+_ONCE = ("ledger.create.", "trials.register.")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _driver_call(rng: random.Random, *, most: int) -> Call:
     if rng.random() < 0.4:
         return Call(kills=(_kill(rng, "driver", most=most),))
     point = rng.choice(_TABLE_POINTS)
-    return Call(fault=f"{point}:{1 if point in _ONCE else rng.randint(1, 4)}")
+    return Call(fault=f"{point}:{1 if point.startswith(_ONCE) else rng.randint(1, 4)}")
 
 
 def _kill(rng: random.Random, victim: Victim, *, most: int) -> Kill:

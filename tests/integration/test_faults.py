@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tune.commands.running import execute_study
 from tune.commands.standing import best_trials
 from tune.engine import Message, SerialEngine
 from tune.fault_points import POINTS, VARIABLE
+from tune.ledger.file import MIGRATIONS, SCHEMA_VERSION, version_of
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import make_plan
 from tune.preparation import Prepared, prepare
@@ -32,6 +34,7 @@ from tune.results.table import long_table, to_csv
 from tune.schedule import Schedule
 from tune.spec.study import load_study
 
+ASSETS = Path(__file__).parents[1] / "assets"
 STUDY = study_text([1])
 SEARCH = """
 name = "drill"
@@ -61,11 +64,17 @@ def points(name: str) -> list[str]:
     return [point for point in POINTS if point.startswith(name)]
 
 
-OF_A_SEARCH, OF_AN_IMPORT = points("search."), points("results.")
+OF_A_SEARCH, OF_AN_IMPORT, OF_A_MIGRATION = points("search."), points("results."), points("ledger.migrate.")
 OF_A_PROBE, OF_FORGETTING, OF_A_STORE = points("probe."), points("model."), points("files.publish")
-OF_TABLES = sorted({*POINTS} - {*OF_A_SEARCH, *OF_AN_IMPORT, *OF_A_PROBE, *OF_FORGETTING, *OF_A_STORE})
+OF_TABLES = sorted(
+    {*POINTS} - {*OF_A_SEARCH, *OF_AN_IMPORT, *OF_A_MIGRATION, *OF_A_PROBE, *OF_FORGETTING, *OF_A_STORE}
+)
 """Whatever has no place of its own, so a new point is killed at, or the test below fails."""
-VISITS = [(point, count) for point in OF_TABLES for count in (1, 4) if count == 1 or "register" not in point]
+AT_THE_START = [*points("ledger.create."), *points("trials.register.")]
+"""Passed once, when nothing runs yet."""
+VISITS = [
+    (point, count) for point in OF_TABLES for count in (1, 4) if count == 1 or point not in AT_THE_START
+]
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 
@@ -206,6 +215,29 @@ def test_killed_at_an_import_all_rows_are_there_or_none(undisturbed, study, tmp_
     assert take_in() == (0 if point.endswith("after_commit") else num_rows)
 
 
+@pytest.mark.parametrize("version", sorted(MIGRATIONS))
+@pytest.mark.parametrize("point", OF_A_MIGRATION)
+def test_killed_at_a_migration_a_ledger_is_of_one_version_or_the_other(tmp_path, point, version):
+    ledger = tmp_path / "ledger.sqlite"
+    shutil.copy(ASSETS / f"ledger-v{version}.sqlite", ledger)
+    with Ledger.open(ledger, read_only=True) as opened:
+        before = opened.trials(), opened.all_attempts(), opened.evaluations()
+
+    def migrate() -> int:
+        Ledger.open(ledger).close()
+        return 0
+
+    def found() -> int:
+        with Ledger.open(ledger, read_only=True) as opened:
+            assert (opened.trials(), opened.all_attempts(), opened.evaluations()) == before
+            return version_of(opened._connection)
+
+    assert in_fork(migrate, f"{point}:kill") == -signal.SIGKILL
+    assert found() == (SCHEMA_VERSION if point.endswith("after_commit") else version)
+    assert migrate() == 0
+    assert found() == SCHEMA_VERSION
+
+
 @pytest.mark.parametrize("level", ["needed", "none"])
 @pytest.mark.parametrize(("point", "count"), [(point, count) for point in OF_FORGETTING for count in (1, 2)])
 def test_killed_at_the_deletion_of_a_model_a_study_resumes_to_the_same(
@@ -260,6 +292,28 @@ def test_a_full_disk_at_a_worker_is_tried_again_in_the_same_run(
         tries = [[row.status for row in attempts] for attempts in opened.all_attempts().values()]
     assert sorted(tries)[-1] == ["failed", "completed"]
     assert sum(map(len, tries)) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json"])
+def test_a_checkpoint_that_is_cut_off_is_passed_over(tiny_encoder, tmp_path, name):
+    """Trained in truth: the first trial is killed after two epochs, and half of its checkpoint is left."""
+    study = written(tmp_path, study_text([1], 3, tiny_encoder))
+    unbroken, cut = tmp_path / "unbroken" / "ledger.sqlite", tmp_path / "cut" / "ledger.sqlite"
+
+    def train(ledger: Path, **environment: str) -> int:
+        driver = start_driver(study, ledger, "real", **environment)
+        driver.communicate(timeout=240)
+        return driver.returncode
+
+    assert train(unbroken) == 0
+    assert train(cut, **{VARIABLE: "worker.epoch:2:kill"}) == -signal.SIGKILL
+    (file,) = cut.parent.glob(f"artifacts/*/attempt-1/epoch-*/{name}")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert train(cut) == 0
+    assert differences(study, cut, unbroken) == []
+    with Ledger.open(cut, read_only=True) as opened:
+        assert sorted(map(len, opened.all_attempts().values())) == [1, 1, 1, 1, 1, 2]
 
 
 def test_a_loss_that_is_no_number_costs_no_other_trial_and_is_not_tried_again(

@@ -13,6 +13,7 @@ from tests.drills.invariants import differences, finished, violations
 from tests.drills.playing import start_driver
 from tests.integration.searching import lai
 from tests.integration.test_faults import (
+    AT_THE_START,
     KEEPING,
     MEASURED,
     OF_A_PROBE,
@@ -39,14 +40,14 @@ STUDIES = {
     "search": SEARCH,
 }
 AT_THE_DRIVER = [
-    *(("table", point, 1 if "register" in point else 2) for point in OF_TABLES if "worker." not in point),
+    *(("table", point, 1 if point in AT_THE_START else 2) for point in OF_TABLES if "worker." not in point),
     *(("keeping", point, 1) for point in OF_FORGETTING),
     *(("measured", point, 2) for point in OF_A_PROBE),
     *(("search", point, 5) for point in OF_A_SEARCH),  # the first decisions start what reports epochs later
 ]
 """Study, point, and at which visit of it: when a worker is there, where there can be one."""
 CASES = [(*place, "node") for place in AT_THE_DRIVER] + [
-    (*place, "worker") for place in AT_THE_DRIVER if "register" not in place[1]
+    (*place, "worker") for place in AT_THE_DRIVER if place[1] not in AT_THE_START
 ]
 
 

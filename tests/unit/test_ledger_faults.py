@@ -13,7 +13,7 @@ from lai_net.errors import DivergedError, InputError
 from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution, Training
 from tune.ledger import file as ledger_file
-from tune.ledger.file import is_being_written, is_on_network
+from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
 from tune.ledger.ledger import Ledger, TrialRow
 from tune.planning.plan import Job
 from tune.task_spec import CorpusSource
@@ -137,6 +137,21 @@ def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, versi
         assert told(new) == before
         assert new.next_attempt("t2") == 2
     assert schema(path) == schema_of_new(tmp_path)
+
+
+def test_a_ledger_without_tables_is_one_that_nothing_was_recorded_in(tmp_path: Path) -> None:
+    """Whoever is killed while it lays out a new file leaves that."""
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    with pytest.raises(
+        MissingLedgerError, match=r"ledger\.sqlite: nothing was recorded in it yet; call `lai run`"
+    ):
+        Ledger.open(path, read_only=True)
+    with Ledger.read_or_empty(path) as ledger:
+        assert ledger.trials() == []
+    assert path.read_bytes() == b""
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([TRIAL])
 
 
 def schema(path: Path) -> list[tuple]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from lai_net.errors import InputError
+from tune.fault_points import reach
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 SCHEMA_VERSION = 6
@@ -54,7 +55,6 @@ MIGRATIONS = {
 """What turns a ledger of a version into one of the next."""
 
 SCHEMA = f"""
-BEGIN;
 CREATE TABLE trial (
   trial_id TEXT PRIMARY KEY, config_id TEXT NOT NULL, spec_id TEXT NOT NULL, dataset TEXT NOT NULL,
   phase TEXT NOT NULL CHECK (phase IN ('NER', 'RE')), fold INTEGER, seed INTEGER NOT NULL,
@@ -78,9 +78,7 @@ CREATE TABLE evaluation (
 CREATE TABLE imported (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
 {_SEARCH_EVENT}{_EVALUATION_DOCUMENTS}{_PROBE}{_IMPORTED_EPOCH}PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
 """
-
 
 EVERY_EPOCH = """
 WITH further AS (
@@ -176,12 +174,17 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     """Open to write, and lay out a file that is new."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     connection.execute("PRAGMA foreign_keys = ON")
-    is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    is_new = _is_blank(connection)
     if is_new or connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
     if is_new:
-        connection.executescript(SCHEMA)
+        _lay_out(connection, SCHEMA, "ledger.create")
     return connection
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether the file has no tables yet."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -227,7 +230,15 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = version_of(connection)
     if version < SCHEMA_VERSION:
         steps = "".join(MIGRATIONS[old] for old in range(version, SCHEMA_VERSION))
-        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        _lay_out(connection, f"{steps} PRAGMA user_version = {SCHEMA_VERSION};", "ledger.migrate")
+
+
+def _lay_out(connection: sqlite3.Connection, script: str, transition: str) -> None:
+    """Run what changes the schema, all of it or nothing."""
+    connection.executescript(f"BEGIN IMMEDIATE; {script}")
+    reach(f"{transition}.before_commit")
+    connection.execute("COMMIT")
+    reach(f"{transition}.after_commit")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -236,7 +247,9 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's database and a ledger of a later version."""
+    """Refuse another program's database, a ledger of a later version, and one that is not laid out yet."""
+    if _is_blank(connection):
+        raise MissingLedgerError(f"{path}: nothing was recorded in it yet; call `lai run`")
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID or version_of(connection) < min(MIGRATIONS):
         raise InputError(f"{path}: an SQLite file, but not a ledger; name another file")
