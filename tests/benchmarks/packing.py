@@ -142,8 +142,9 @@ _PAGE = """# Packing trials on GPUs: a simulation of the scheduler
 Written by `python -m tests.benchmarks.packing` ({date}); simulated time, no GPU. Random mixes of 3 to 8
 config shapes with peaks of 20 to 45 % of a device and 5 to 20 trials each, which all take equally long. One
 shape in ten takes 5 to 10 % more than its probe saw. Ours: margin {margin:.0%}, at most {sizes} sizes at a
-time; what runs out of memory counts with the time that it lost. The optimum knows the true peaks, takes no
-margin, and is exact (integer programming over all ways to fill a device).
+time; what runs out of memory counts with the time that it lost, the few steps of a probe with none. The
+optimum knows the true peaks, takes no margin, and is exact (integer programming over all ways to fill a
+device).
 
 Throughput as a share of the optimum's, over the mixes:
 

@@ -190,3 +190,18 @@ def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatc
     started = next(execute(spec_to_json(task)))
     assert started.content == {"device": "cuda" if caps else "cpu"}
     assert set_caps == caps
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_trial_gets_no_more_of_a_gpu_than_its_cap(spec, tiny_encoder):
+    """Trained in truth: the cap is a hundred thousandth of the device, then half of it."""
+    config = with_settings(spec.config, {"encoder.name": tiny_encoder, "training.epochs": 1})
+    task = dataclasses.replace(spec, config=config, encoder_id=encoder_id(tiny_encoder), gpus=0.5)
+    try:
+        (*_, held_back) = messages(dataclasses.replace(task, memory_cap=1e-5))
+        (*_, let) = messages(dataclasses.replace(task, memory_cap=0.5, attempt=2))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (held_back.event, held_back.content.get("kind")) == ("failed", "memory")
+    assert let.event == "completed"

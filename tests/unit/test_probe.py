@@ -35,6 +35,18 @@ def test_probe_measures_memory_time_and_length(phase, corpus: Corpus, tiny_encod
     assert num_examples is None or found.steps_per_epoch == -(-num_examples // 2)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_cuda_meter_tells_what_the_allocator_held_and_what_lies_beside_it(
+    phase, corpus: Corpus, tiny_encoder: str
+) -> None:
+    found = probe_trial(config_of(phase, tiny_encoder), corpus, steps=1, device="cuda")
+    assert found.meter == "cuda"
+    assert torch.cuda.max_memory_allocated() <= found.peak_bytes < found.capacity_bytes
+    assert 0 < found.context_bytes < found.capacity_bytes
+
+
 @pytest.mark.parametrize("kind", [NerTask, ReTask])
 def test_largest_step_takes_the_longest_examples(
     kind, corpus: Corpus, tiny_encoder: str, monkeypatch
