@@ -90,7 +90,8 @@ def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, flo
 
     Its memory by the way: growth between the first third of the trials, at most 1,000, and the end.
     """
-    from tune.ray_engine import RayEngine, cluster
+    from tune.cluster.connection import cluster
+    from tune.ray_engine import RayEngine
 
     watched: list[_Watched] = []
 
@@ -113,7 +114,8 @@ def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, flo
 
 def bare_tune(num_trials: int) -> dict[str, float]:
     """The same number of no-op reports by `Tuner.fit` alone, with the driver's settings, nothing recorded."""
-    from tune.ray_engine import cluster, ray_tune
+    from tune.cluster.connection import cluster
+    from tune.ray_engine import ray_tune
 
     left = iter(range(num_trials))
 
@@ -168,6 +170,24 @@ def reporting() -> dict[str, float]:
     return {"wall_s": wall_s, "per_s": _SLOTS * _TALK_EPOCHS / wall_s}
 
 
+def starting() -> dict[str, float]:
+    """Seconds from `lai run` to its first trial's start in the ledger; that trial trains in truth."""
+    with _no_op_study(1) as (prepared, ledger, folder):
+        ledger.close()
+        path = folder / "ledger.sqlite"
+        lai = Path(sys.executable).with_name("lai")
+        begin = time.perf_counter()
+        with subprocess.Popen(
+            [lai, "run", str(prepared.study.file), "--ledger", path], stderr=subprocess.DEVNULL
+        ) as run:
+            while not _num_attempts(path):
+                if run.poll() is not None:
+                    raise RuntimeError(f"no trial was started; exit code {run.returncode}")
+                time.sleep(0.02)
+            wall_s = time.perf_counter() - begin
+    return {"wall_s": wall_s}
+
+
 def planning(num_trials: int) -> dict[str, float]:
     """CPU seconds of `lai plan --json`, the larger of: no ledger, and one that holds all trials."""
     with _no_op_study(num_trials) as (prepared, ledger, folder):
@@ -187,9 +207,12 @@ def finished_study(num_trials: int) -> dict[str, float]:
         ledger.close()
         path = folder / "ledger.sqlite"
         cpu_s = _cpu_s(["run", str(prepared.study.file), "--ledger", str(path)])
-        with Ledger.open(path, read_only=True) as after:
-            attempts = sum(map(len, after.all_attempts().values()))
-    return {"cpu_s": cpu_s, "started": attempts - num_trials}
+        return {"cpu_s": cpu_s, "started": _num_attempts(path) - num_trials}
+
+
+def _num_attempts(path: Path) -> int:
+    with Ledger.open(path, read_only=True) as ledger:
+        return sum(map(len, ledger.all_attempts().values()))
 
 
 def _complete_all(prepared: Prepared, ledger: Ledger, folder: Path) -> None:
@@ -225,6 +248,7 @@ _MEASUREMENTS: dict[str, Callable[..., dict[str, float]]] = {
     "bare": bare_tune,
     "sleepers": sleeping_study,
     "reports": reporting,
+    "start": starting,
     "plan": planning,
     "finished": finished_study,
 }
@@ -276,6 +300,8 @@ def _page(date: str, repetitions: int) -> str:
         Bar("no-op trials a second", 20, driver["per_s"]),
         Bar("60 five-second trials on two slots: ideal / wall time", 0.95, _apart("sleepers")["share"]),
         Bar(f"epochs recorded a second, two trials of {_TALK_EPOCHS:,}", 500, _apart("reports")["per_s"]),
+        Bar("from `lai run` to its first trial, seconds", 10,
+            statistics.median(_apart("start")["wall_s"] for _ in range(repetitions)), at_most=True),
         Bar("driver memory from trial 1,000 to 10,000, kB a trial", 10,
             _apart("driver", 10_000)["kb_per_trial"], at_most=True),
         Bar("`lai plan` on 10,000 trials, CPU s", 5, _apart("plan", 10_000)["cpu_s"], at_most=True),

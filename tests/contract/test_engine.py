@@ -88,9 +88,10 @@ def schedule_of(*jobs: Job, max_attempts: int = 2) -> Schedule:
 @pytest.fixture(scope="module")
 def ray_up() -> Iterator[None]:
     from tune import ray_engine  # before ray: it sets what Ray reads at its import
+    from tune.cluster.connection import cluster
 
     ray_engine.ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with ray_engine.cluster(gpus=1):
+    with cluster(gpus=1):
         yield
 
 
@@ -246,17 +247,17 @@ def test_long_clean_up_of_a_stopped_trial_does_not_break_the_next_one(ray_up):
 
 @pytest.mark.ray
 def test_nothing_listens_at_the_address():
-    from tune import ray_engine
+    from tune.cluster.connection import cluster
 
-    with pytest.raises(InputError, match="nothing answers"), ray_engine.cluster("127.0.0.1:1"):
+    with pytest.raises(InputError, match="nothing answers"), cluster("127.0.0.1:1"):
         pass
-    with pytest.raises(InputError, match="HOST:PORT"), ray_engine.cluster("somewhere"):
+    with pytest.raises(InputError, match="HOST:PORT"), cluster("somewhere"):
         pass
 
 
 @pytest.mark.ray
 def test_ray_writes_no_token_into_the_home(tmp_path):
-    code = "from tune.ray_engine import cluster\nwith cluster(gpus=1):\n    pass"
+    code = "from tune.cluster.connection import cluster\nwith cluster(gpus=1):\n    pass"
     named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
     environment = {name: value for name, value in os.environ.items() if name not in named}
     subprocess.run([sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True)

@@ -59,12 +59,13 @@ class DeclaringMaker(Maker):
 @pytest.mark.ray
 def test_trials_share_a_logical_gpu_and_one_out_of_memory_goes_on_alone(tmp_path: Path) -> None:
     from tune import ray_engine
+    from tune.cluster.connection import cluster
 
     ray_engine.ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     trials = [Trial("a", "s", 0.29, 0.29), Trial("b", "s", 0.29, 0.29), Trial("c", "s", 0.36, 0.29)]
     maker, rows = DeclaringMaker({trial.key: trial for trial in trials}, folder=str(tmp_path)), Rows()
     schedule = Schedule(trials, maker.make_task, max_attempts=1)
-    with ray_engine.cluster(gpus=1):
+    with cluster(gpus=1):
         engine = ray_engine.RayEngine(work, cpus=0.1)
         assert [(node.gpus, node.device_type) for node in engine.nodes()] == [(1, "logical")]
         engine.run(PackedSource(schedule, maker, Pool(engine.nodes, cpus=0.1), Needs()), rows)
@@ -86,7 +87,8 @@ def test_trials_share_a_logical_gpu_and_one_out_of_memory_goes_on_alone(tmp_path
 def test_devices_types_are_rays_resources() -> None:
     from ray._private.accelerators.nvidia_gpu import NvidiaGPUAcceleratorManager
 
-    from tune.ray_engine import RayEngine, node_of
+    from tune.cluster.nodes import node_of
+    from tune.ray_engine import RayEngine
 
     named = NvidiaGPUAcceleratorManager._gpu_name_to_accelerator_type("NVIDIA GeForce RTX 3090")
     assert named == "GeForce-RTX-3090", "Ray's rule has changed"

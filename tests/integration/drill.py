@@ -92,7 +92,8 @@ def make_engine(name: str, study: Study) -> Iterator[object]:
     if name in ("serial", "real"):
         yield SerialEngine(execute if name == "serial" else trainable.execute)
         return
-    from tune.ray_engine import RayEngine, cluster
+    from tune.cluster.connection import cluster
+    from tune.ray_engine import RayEngine
 
     where = cluster(gpus=1) if name == "ray" else cluster(name)
     gpus, stall_s = (0.25 if name == "ray" else 0.0), 60 * study.budget.stall_minutes

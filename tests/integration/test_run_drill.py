@@ -84,7 +84,7 @@ def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills
             assert names == [f"attempt-{len(opened.attempts(trial_id))}"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "serial")
@@ -103,12 +103,13 @@ def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number)
 
 
 @pytest.mark.ray
-def test_signal_stops_ray_cleanly(study, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_signal_stops_ray_cleanly(study, tmp_path, number):
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
     assert "the same call resumes" in out

@@ -1,6 +1,7 @@
 """What the Ray engine does when Tune itself breaks off, on a stand-in for `Tuner`; no Ray is started."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +10,19 @@ from typing import Any
 
 import pytest
 
-from tune import ray_engine
+from tune import ray_engine, ray_wave
+from tune.cluster import nodes as cluster_nodes
 
 # isort: split
 from ray.tune.experiment import Trial
 from ray.tune.registry import register_trainable
 
+from tune.cluster.nodes import node_of
 from tune.cluster.workers import ForeignCodeError, RemoteExecutor
 from tune.engine import Message, Node, Placement, Task, attempt_messages
-from tune.ray_engine import RayEngine, node_of
+from tune.ray_engine import RayEngine
+from tune.ray_views import SinkScheduler
+from tune.ray_wave import LeaveTune, Wave
 from tune.schedule import Schedule
 
 
@@ -40,6 +45,7 @@ class Tuner:
     held: list[int]
     pending_limits: list[int]
     error: Exception | None
+    returns: bool
 
     def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
         self.algorithm, self.scheduler = tune_config.search_alg, tune_config.scheduler
@@ -57,28 +63,34 @@ class Tuner:
         error, type(self).error = type(self).error, None
         if error is not None:
             raise RuntimeError(f"Caught unexpected exception: {error}") from error
+        if self.returns:
+            type(self).returns = False
+            return
         for trial in trials:
             for message in attempt_messages(succeed, trial.config["spec"]):
                 self.scheduler.on_trial_result(None, trial, {"message": message})
             trial.status = Trial.TERMINATED
         self.callback.on_step_end(iteration=1, trials=trials)
-        raise ray_engine._LeaveTune  # as at a wave's end, whether or not anything is left
+        raise LeaveTune  # as at a wave's end, whether or not anything is left
 
 
-def schedule(count: int) -> Schedule[Any]:
+def schedule(count: int, max_attempts: int = 2) -> Schedule[Any]:
     jobs = [SimpleNamespace(key=f"job{number}", needs=()) for number in range(count)]
     return Schedule(
-        jobs, lambda job, attempt=1: Task(job.key, attempt, json.dumps({})), max_attempts=2, pause_s=0.0
+        jobs,
+        lambda job, attempt=1: Task(job.key, attempt, json.dumps({})),
+        max_attempts=max_attempts,
+        pause_s=0.0,
     )
 
 
 @pytest.fixture
 def tuner(monkeypatch: pytest.MonkeyPatch) -> type[Tuner]:
     monkeypatch.setattr(ray_engine.ray_tune, "Tuner", Tuner)
-    monkeypatch.setattr(ray_engine, "alive_nodes", lambda: [Node(2)])
-    monkeypatch.setattr(ray_engine, "_LOOK_S", 0.0)
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", lambda: [Node(2)])
+    monkeypatch.setattr(cluster_nodes, "_LOOK_S", 0.0)
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "0")
-    Tuner.held, Tuner.pending_limits, Tuner.error = [], [], None
+    Tuner.held, Tuner.pending_limits, Tuner.error, Tuner.returns = [], [], None, False
     return Tuner
 
 
@@ -91,6 +103,16 @@ def test_a_worker_killed_for_memory_is_retried_with_fewer_side_by_side(tuner: ty
     assert [content["retryable"] for content in failed] == [True, True]
     assert all("at most 1 trials run side by side" in content["error"] for content in failed)
     assert sorted(source.completed) == ["job0", "job1"]
+
+
+def test_what_is_in_flight_when_tune_ends_of_itself_is_tried_again(tuner: type[Tuner]) -> None:
+    tuner.returns = True
+    source, sink = schedule(2), Rows()
+    RayEngine(succeed).run(source, sink)
+    assert tuner.held == [2, 2]
+    assert [message.event for _, message in sink.rows if message.is_final] == ["failed"] * 2 + [
+        "completed"
+    ] * 2
 
 
 @dataclass
@@ -107,13 +129,13 @@ def test_nodes_that_join_or_go_count_within_a_wave_and_after_it(
     tuner: type[Tuner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the check, then nine questions, of which the fourth and all later ones find a node more
-    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([1, 1, 1, 1, 4]))
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", Cluster([1, 1, 1, 1, 4]))
     RayEngine(succeed).run(schedule(9), Rows())
     assert tuner.held == [4, 4, 1]
     assert min(tuner.pending_limits) >= 4, "or Tune itself would hold back what the late node can take"
 
     tuner.held.clear()
-    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([4, 0]))
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", Cluster([4, 0]))
     RayEngine(succeed).run(schedule(2), Rows())
     assert tuner.held == [1, 1], "one waits for a node to come back"
 
@@ -122,22 +144,28 @@ def test_fewer_side_by_side_stays_so_when_a_node_joins(
     tuner: type[Tuner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuner.error = ray_engine.ray.exceptions.OutOfMemoryError("the node is low on memory")
-    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([2] * 12 + [4]))
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", Cluster([2] * 12 + [4]))
     RayEngine(succeed).run(schedule(6), Rows())
     assert tuner.held[:2] == [2, 3]
 
 
 def test_nodes_are_looked_up_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_engine, "alive_nodes", Cluster([1, 2]))
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", Cluster([1, 2]))
     engine = RayEngine(succeed)
     assert engine.nodes() == engine.nodes() == [Node(1)]
-    monkeypatch.setattr(ray_engine, "_LOOK_S", 0.0)
+    monkeypatch.setattr(cluster_nodes, "_LOOK_S", 0.0)
     assert engine.nodes() == [Node(2)]
 
 
-def wave_of(source: Schedule[Any], sink: Rows, *nodes: Node, **given: Any) -> ray_engine._Wave:
-    settings = {"should_stop": lambda: False, "cap": lambda: 9, "nodes": lambda: list(nodes), "budget": 9}
-    return ray_engine._Wave(source, sink, **settings | given)
+def wave_of(source: Schedule[Any], sink: Rows, *nodes: Node, **given: Any) -> Wave:
+    settings = {
+        "should_stop": lambda: False,
+        "cap": lambda: 9,
+        "nodes": lambda: list(nodes),
+        "stall_s": math.inf,
+        "num_left": 9,
+    }
+    return Wave(source, sink, **settings | given)
 
 
 def trial_of(task: Task) -> Any:
@@ -145,7 +173,7 @@ def trial_of(task: Task) -> Any:
     return SimpleNamespace(trial_id=task.key, status=Trial.PENDING, error_file=None)
 
 
-def in_flight(wave: ray_engine._Wave) -> list[Any]:
+def in_flight(wave: Wave) -> list[Any]:
     """All that the source has ready, as trials."""
     trials = []
     while (trial := wave.next_trial(trial_of)) is not None:
@@ -162,7 +190,7 @@ def test_what_waits_for_a_type_that_is_gone_is_taken_back() -> None:
     def stop(trial: Any) -> None:
         trial.status = Trial.TERMINATED
 
-    chosen = ray_engine._SinkScheduler(wave).choose_trial_to_run(SimpleNamespace(stop_trial=stop))
+    chosen = SinkScheduler(wave).choose_trial_to_run(SimpleNamespace(stop_trial=stop))
     assert chosen is trials[1]
     assert [task.key for task, _ in sink.rows] == ["A100"]
     assert source.failed == {"A100": "no node with a device of the type A100 is left"}
@@ -173,11 +201,11 @@ def test_a_free_worker_goes_to_the_newest_trial_unless_the_oldest_has_waited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wave = wave_of(schedule(3), Rows(), Node(2))
-    trials, scheduler = in_flight(wave), ray_engine._SinkScheduler(wave)
+    trials, scheduler = in_flight(wave), SinkScheduler(wave)
     assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[2]
     trials[2].status = Trial.RUNNING
     assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[1]
-    monkeypatch.setattr(ray_engine, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(ray_wave, "_PATIENCE_S", 0.0)
     assert scheduler.choose_trial_to_run(SimpleNamespace()) is trials[0]
     for trial in trials:
         trial.status = Trial.RUNNING
@@ -185,35 +213,45 @@ def test_a_free_worker_goes_to_the_newest_trial_unless_the_oldest_has_waited(
 
 
 def test_a_trial_that_ends_without_a_word_is_a_failure() -> None:
-    source = schedule(1)
-    for _ in range(2):
-        wave = wave_of(source, Rows(), Node(2))
-        (trial,) = in_flight(wave)
-        trial.status = Trial.ERROR
-        assert wave.sweep() == [trial]
+    source = schedule(1, max_attempts=1)
+    wave = wave_of(source, Rows(), Node(2))
+    (trial,) = in_flight(wave)
+    trial.status = Trial.ERROR
+    assert wave.sweep() == [trial]
     assert "was lost" in source.failed["job0"]
-    with pytest.raises(ray_engine._LeaveTune):
+    with pytest.raises(LeaveTune):
         wave.next_trial(trial_of)
 
 
 def test_tune_is_left_when_no_trial_will_come_and_no_sooner() -> None:
     jobs = [SimpleNamespace(key="a", needs=()), SimpleNamespace(key="b", needs=("a",))]
     source = Schedule(jobs, lambda job: Task(job.key, 1, "{}"), max_attempts=1)
-    wave = wave_of(source, Rows(), budget=1)
+    wave = wave_of(source, Rows(), num_left=1)
     (trial,) = in_flight(wave)
     assert wave.next_trial(trial_of) is None, "what it unlocks is not known"
-    wave.deliver(wave.flights["a"], Message("completed"))
+    wave.deliver(wave.in_flight["a"], Message("completed"))
     trial.status = Trial.TERMINATED
     wave.sweep()
-    with pytest.raises(ray_engine._LeaveTune):
+    with pytest.raises(LeaveTune):
         wave.next_trial(trial_of)  # this wave has done its share
     assert [trial.trial_id for trial in in_flight(wave_of(source, Rows()))] == ["b"]
 
 
 def test_tune_is_left_at_once_when_the_user_wants_to_stop() -> None:
     wave = wave_of(schedule(2), Rows(), should_stop=lambda: True)
-    with pytest.raises(ray_engine._LeaveTune):
+    with pytest.raises(LeaveTune):
         wave.next_trial(trial_of)
+
+
+def test_a_try_is_given_up_once() -> None:
+    jobs = [SimpleNamespace(key="A100", needs=())]
+    source = Schedule(jobs, lambda job: Task(job.key, 1, "{}", Placement(0.3, job.key)), max_attempts=1)
+    wave = wave_of(source, sink := Rows())
+    in_flight(wave)
+    for _ in range(2):
+        wave.give_up_stranded()
+        wave.abandon("again")
+    assert [message.event for _, message in sink.rows] == ["failed"]
 
 
 def test_another_error_of_tune_ends_the_run(tuner: type[Tuner]) -> None:

@@ -109,7 +109,7 @@ def test_mlflow_shows_settings_epochs_scores_and_the_end(job, tmp_path, monkeypa
 @pytest.mark.ray
 def test_wandb_keeps_a_run_of_each_attempt(job, tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
-    from tune.ray_engine import cluster
+    from tune.cluster.connection import cluster
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

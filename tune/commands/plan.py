@@ -64,7 +64,8 @@ def _nodes_of(remote: Remote | None) -> list[Node] | None:
     """A cluster's; None without one."""
     if remote is None:
         return None
-    from tune.ray_engine import alive_nodes, cluster
+    from tune.cluster.connection import cluster
+    from tune.cluster.nodes import alive_nodes
 
     with cluster(remote.address, insecure=remote.insecure):
         return alive_nodes()

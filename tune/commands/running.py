@@ -198,9 +198,13 @@ def _search_source(
     )
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""The last, since batch systems are often asked to warn by it."""
+
+
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the process.
+    """Turn the first SIGINT, SIGTERM or SIGUSR1 into a flag; a second one ends the process.
 
     Also where SIGINT was ignored before, as shells have it for what they start in the background.
     """
@@ -210,9 +214,10 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         seen.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         os.write(2, b"\nstopping at the last checkpoints; a second Ctrl-C stops at once\n")
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in _STOPPING}
     try:
         yield lambda: bool(seen)
     finally:
