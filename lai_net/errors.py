@@ -1,4 +1,4 @@
-"""The error that a user can mend.
+"""The errors that are ours, and how those of others are told.
 
 Everything that is wrong with the user's input (a corpus, a study, a setting) is an `InputError`: its
 text is one line that says what is wrong, where, and what to do. The command line prints that line and
@@ -12,3 +12,8 @@ class InputError(ValueError):
 
 class DivergedError(ArithmeticError):
     """Training gave a loss that is no finite number; the config is at fault, not the machine."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lai_net.active_settings import active_settings
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training
 from tune.planning.explanation import flat
@@ -127,7 +127,7 @@ class TrackingSink:
                 getattr(callback, method)(*args, **kwargs)
             except Exception as error:
                 del self.callbacks[name]
-                sys.stderr.write(f"--track {name}: {_first_line(error)}; going on without it\n")
+                sys.stderr.write(f"--track {name}: {first_line(error)}; going on without it\n")
 
 
 def parse_trackers(options: list[str]) -> dict[str, str | None]:
@@ -174,7 +174,7 @@ def callbacks_of(trackers: Mapping[str, str | None], study: str) -> dict[str, "L
             made[name] = _callback(name, where, study)
             made[name].setup()
         except Exception as error:
-            raise InputError(f"--track {name}: {_first_line(error)}") from error
+            raise InputError(f"--track {name}: {first_line(error)}") from error
     return made
 
 
@@ -219,7 +219,3 @@ def _scores(evaluation: Mapping[str, Any]) -> dict[str, float]:
         for name in ("precision", "recall", "f1"):
             numbers[f"{place}/{score['protocol']}/{score['averaging']}/{task}/{name}"] = score[name]
     return numbers
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

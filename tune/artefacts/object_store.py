@@ -1,4 +1,4 @@
-"""Artefacts in an object store: S3, or what else `pyarrow.fs` opens by a URI.
+"""Artefacts in an object store: S3, or another that `pyarrow.fs` opens by a URI.
 
 A try writes in a folder of its machine and publishes that whole: new files first, then a list of all files
 with their SHA-256; what the list no longer names is deleted last. So a half upload is never taken for a
@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow.fs import FileSelector, FileSystem
 
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 from tune.artefacts.port import FEATURES, Attempt, attempt_name, is_inside
 from tune.fault_points import reach
 
@@ -29,6 +29,9 @@ _LIST = "published.json"
 _CHUNK = 2**23
 _KEPT_S = 2 * 86400  # longer than any epoch; whatever is in use is touched with each
 _FEW = 8  # deletions, up to which a listing of all is not worth it
+_BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss")
+_TREES = ("hdfs", "viewfs")
+"""Schemes of what all nodes see; pyarrow also opens some that each process has for itself (`mock`)."""
 _SECRET = re.compile("secret|password|token|credential|key|sas|sig", re.IGNORECASE)
 
 
@@ -40,7 +43,7 @@ class ObjectStore:
         uri: such as `s3://bucket/study?region=eu-central-1`; the words of the query are pyarrow's.
 
     Raises:
-        InputError: it holds a secret, or names a folder; of the methods, where pyarrow opens no such URI.
+        InputError: it holds a secret, or names no store; of the methods, where pyarrow cannot open it.
     """
 
     uri: str
@@ -212,6 +215,11 @@ def _check(uri: str) -> None:
         )
     if parts.scheme == "file":
         raise InputError(f"storage {uri}: is a folder; name it as {parts.path}")
+    if parts.scheme not in (*_BUCKETS, *_TREES):
+        known = ", ".join(f"{scheme}://" for scheme in (*_BUCKETS, *_TREES))
+        raise InputError(f"storage {uri}: is no store of {known}; name one of those, or a folder")
+    if parts.scheme in _BUCKETS and not parts.netloc:
+        raise InputError(f"storage {uri}: names no bucket; write it as {parts.scheme}://BUCKET/STUDY")
 
 
 @functools.lru_cache(maxsize=16)
@@ -219,10 +227,10 @@ def _connect(uri: str) -> tuple[FileSystem, str]:
     """The file system of a URI, and the path in it."""
     try:
         files, path = FileSystem.from_uri(uri)
-    except (ValueError, NotImplementedError, ImportError) as error:  # the last two: built without it
-        said = next(iter(str(error).splitlines()), type(error).__name__)
+    except (ValueError, ImportError, NotImplementedError) as error:  # the last two: of a pyarrow without it
         raise InputError(
-            f"storage {uri}: cannot be opened ({said}); name a folder, or a store such as s3://BUCKET/STUDY"
+            f"storage {uri}: cannot be opened ({first_line(error)}); name a folder, or a store such as "
+            "s3://BUCKET/STUDY"
         ) from error
     return files, path
 

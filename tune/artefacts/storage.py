@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 from tune.artefacts.port import FEATURES, FOLDER, Attempt, Storage, attempt_name
 from tune.budget import size_gib
 
@@ -236,4 +236,4 @@ def _claim(storage: Storage, place: str, owner: _Owner) -> None:
 
 def reason(error: OSError) -> str:
     """What the system, or a store's client at more length, says in one line."""
-    return error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+    return error.strerror or first_line(error)

@@ -21,7 +21,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 import lai_net
 import tune
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 
 _OBJECT_STORE_BYTES = 100 * 2**20
 _MAX_TEMPORARY_PATH = 20  # characters; Ray's sockets lie below it, and their paths may have 107
@@ -95,8 +95,9 @@ def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
     try:  # failed trials are in our records; Tune's log would only tear the progress bar
         ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"Ray did not start ({said}); on a busy machine a second call may do") from error
+        raise InputError(
+            f"Ray did not start ({first_line(error)}); on a busy machine a second call may do"
+        ) from error
 
 
 def _check_address(address: str, *, insecure: bool) -> None:
