@@ -155,6 +155,7 @@ STAND_INS = {
 while [[ $1 == -* ]]; do echo "$1" >> "$LOG.options"; shift; done
 echo "$*" >> "$LOG"
 exec "$@\"""",
+    "python3": "exit 1",  # a host without grpc
     # a node lasts until it is killed; a head tells its address
     "ray": """
 [[ $2 != --head ]] || { mkdir "$RAY_TMPDIR" && printf 127.0.0.1:4242 > "$RAY_TMPDIR/ray_current_cluster"; }
@@ -196,14 +197,14 @@ class SlurmJob:
         """What Slurm sends before the time is over."""
         self._process.terminate()
 
-    def refused(self, seconds: float) -> tuple[int, str]:
+    def wait(self, seconds: float) -> tuple[int, str]:
         """Its exit code and what it said."""
         _, err = self._process.communicate(timeout=seconds)
         return self._process.returncode, err
 
     def end(self, seconds: float) -> tuple[int, list[str], str]:
         """Its exit code, its steps, and what it said."""
-        code, err = self.refused(seconds)
+        code, err = self.wait(seconds)
         return code, self.log.read_text().splitlines(), err
 
 
@@ -255,22 +256,32 @@ def test_slurm_job_gives_rays_clients_a_port_of_its_own(script: Path, block: str
 
 
 @pytest.mark.parametrize(
-    "block", ["21000", "21200-21000", "21000-21050", "a-b", "1000-2000", "65000-99999", "08000-09000"]
+    ("block", "cpus", "needed"),
+    [
+        *((block, 1, 102) for block in ("21000", "21200-21000", "21000-21100", "a-b", "1000-2000")),
+        *((block, 8, 116) for block in ("65000-99999", "08000-09000")),
+        ("21000-21354", 128, 356),
+    ],
 )
-def test_slurm_job_refuses_what_is_no_block_of_ports(script: Path, block: str) -> None:
-    job = SlurmJob(script, os.getpid(), STAND_INS, GATE="0", DRIVER="0", LAI_PORTS=block)
-    code, err = job.refused(50)
+def test_slurm_job_refuses_what_is_no_block_of_ports(
+    script: Path, block: str, cpus: int, needed: int
+) -> None:
+    told = {"GATE": "0", "DRIVER": "0", "LAI_PORTS": block, "SLURM_CPUS_PER_TASK": str(cpus)}
+    code, err = SlurmJob(script, os.getpid(), STAND_INS, **told).wait(50)
     assert code == 2
-    assert err == f"LAI_PORTS={block}: a block is FIRST-LAST, 101 ports or more from 1024 to 65535\n"
+    assert err == f"LAI_PORTS={block}: a block is FIRST-LAST, {needed} ports or more from 1024 to 65535\n"
 
 
 LISTENING = """
-import json, os, ray, psutil  # psutil is Ray's
-ray.init(address="auto")
-roots = [p for p in psutil.process_iter() if os.environ["RAY_TMPDIR"] in " ".join(p.cmdline())]
-all = {p for root in roots for p in (root, *root.children(recursive=True))} - {psutil.Process()}
-found = {c.laddr.port for p in all for c in p.net_connections("tcp") if c.status == "LISTEN"}
-print(json.dumps(sorted(found)))
+import contextlib, json, os, ray, psutil  # psutil is Ray's
+ray.init(open(os.environ["RAY_TMPDIR"] + "/ray_current_cluster").read())  # "auto" may find another's
+found, own = [], {psutil.Process()}
+for process in psutil.process_iter():
+    with contextlib.suppress(psutil.NoSuchProcess):  # gone meanwhile
+        if os.environ["RAY_TMPDIR"] in " ".join(process.cmdline()):
+            for each in {process, *process.children(recursive=True)} - own:
+                found += [c.laddr.port for c in each.net_connections("tcp") if c.status == "LISTEN"]
+print(json.dumps(sorted(set(found))))
 """
 
 
@@ -282,8 +293,8 @@ def test_ray_itself_keeps_to_the_block(script: Path) -> None:
     real = {name: STAND_INS[name] for name in ("scontrol", "srun")}
     real["lai"] = f"""
 [[ $1 != cluster ]] || exec {sys.executable} -m analysis "$@"
-{sys.executable} {look} 2>/dev/null > "$LOG.listening\""""
-    first = 30000 + os.getpid() % 100 * 200
+{sys.executable} {look} > "$LOG.listening\""""
+    first = 20000 + os.getpid() % 60 * 200  # below what the system gives to clients
     one = {"SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "1", "LAI_PORTS": f"{first}-{first + 199}"}
     job = SlurmJob(script, os.getpid(), real, **one)
     code, _, err = job.end(200)

@@ -24,27 +24,30 @@ RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN  # never a word of a command: those are seen by every user of a host
 unset RAY_AUTH_TOKEN_PATH
 
-node=("--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}")
+cpus=${SLURM_CPUS_PER_TASK:-1}
+ports=$((100 + 2 * cpus))  # Ray keeps a worker a CPU, and starts some before the last ones are gone
+node=("--num-cpus=$cpus" "--num-gpus=${SLURM_GPUS_ON_NODE:-0}")
 is_block() {
   [[ $1 =~ ^([1-9][0-9]{3,4})-([1-9][0-9]{3,4})$ ]] && first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]} &&
-    ((first >= 1024 && last <= 65535 && last - first >= 100))
+    ((first >= 1024 && last <= 65535 && last - first >= ports - 1))
 }
 if [[ -z ${LAI_PORTS:-} ]]; then
-  head_port=0  # any that is free; of all ports but these three that is the default
-  client_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+  first= head_port=0  # any that is free; of all ports but these three that is the default
   node+=(--dashboard-agent-listen-port=0)
 elif is_block "$LAI_PORTS"; then
-  head_port=$first client_port=$((first + 1)) number=$((first + 1))
+  head_port=$first number=$((first + 1))
   for of in node-manager object-manager runtime-env-agent dashboard-agent-grpc dashboard-agent-listen metrics-export; do
     node+=("--$of-port=$((++number))")
   done
   node+=("--min-worker-port=$((number + 1))" "--max-worker-port=$last")
 else
-  echo "LAI_PORTS=$LAI_PORTS: a block is FIRST-LAST, 101 ports or more from 1024 to 65535" >&2
+  echo "LAI_PORTS=$LAI_PORTS: a block is FIRST-LAST, $ports ports or more from 1024 to 65535" >&2
   exit 2
 fi
 head_ports=("--port=$head_port")
 if python3 -c 'import grpc' 2>/dev/null; then  # Ray serves clients, too, and would do so on one port in every job
+  free='import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
+  if [[ -n $first ]]; then client_port=$((first + 1)); else client_port=$(python3 -c "$free"); fi
   head_ports+=("--ray-client-server-port=$client_port")
 fi
 
