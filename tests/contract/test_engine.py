@@ -190,10 +190,15 @@ def test_one_process_serves_many_trials_in_waves(ray_up):
 
 @pytest.mark.ray
 def test_trials_shorter_than_a_workers_start_fill_every_slot(ray_up):
-    # one worker is warm when two are wanted first
-    _, rows = run(ray_of(act), Job("first"), *[Job(str(n), "short", needs=("first",)) for n in range(80)])
-    pids = [message.content["pid"] for _, message in rows.rows if message.event == "started"]
-    assert len(set(pids)) == 2, "or the worker that was up took every trial, and the other never began"
+    """One worker is warm when two are wanted first; the other has a minute of trials to start in."""
+    jobs = [Job("first"), *(Job(str(number), "short", needs=("first",)) for number in range(600))]
+    schedule, rows = schedule_of(*jobs), Rows()
+
+    def pids() -> set[int]:
+        return {message.content["pid"] for _, message in rows.rows if message.event == "started"}
+
+    ray_of(act).run(schedule, rows, lambda: len(pids()) == 2)
+    assert len(pids()) == 2, "or the worker that was up took every trial, and the other never began"
 
 
 @pytest.mark.ray
