@@ -148,7 +148,10 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
         study=study.name,
         interval=study.report.interval,
         min_effect=decide.min_effect,
-        families=tuple(_family(key, cells, documents[key], deciding) for key, cells in groups.items()),
+        families=tuple(
+            _family(key, cells, documents[key], study.report.interval, decide.min_effect)
+            for key, cells in groups.items()
+        ),
         corpora=tuple(_corpora(groups)),
         decisions=tuple(_decisions(ledger, study, deciding)),
     )
@@ -165,10 +168,18 @@ def _family(
     key: tuple[str, str, str],
     cells: Sequence[CellResults],
     documents: Sequence[tuple[Counts, ...]],
-    study: Study,
+    interval: Interval,
+    min_effect: float,
 ) -> FamilySpread:
-    """`documents` are each cell's counts, one array a fold; empty where they were not recorded."""
-    interval = study.report.interval
+    """The spread over seeds of one factor's levels.
+
+    Args:
+        key: dataset, task, factor.
+        cells: its levels, the base among them.
+        documents: each cell's counts, one array a fold; empty where they were not recorded.
+        interval: of the means.
+        min_effect: the smallest difference that matters, in points of F1.
+    """
     scores = [_scores(cell) for cell in cells]
     base = next((own for cell, own in zip(cells, scores, strict=True) if cell.place.cell.is_base), {})
     deltas = [
@@ -184,7 +195,9 @@ def _family(
             seeds=summarise(list(own.values()), interval=interval),
             documents=_documents(folds, cell),
             convergence=converge(list(own.values()), np.random.default_rng(0), interval),
-            comparison=None if cell.place.cell.is_base else _comparison(values, p, study, compared),
+            comparison=None
+            if cell.place.cell.is_base
+            else _comparison(values, p, interval, min_effect, compared),
         )
         for cell, folds, own, values, p in zip(cells, documents, scores, deltas, adjusted, strict=True)
     )
@@ -201,12 +214,12 @@ def _family(
 
 
 def _comparison(
-    deltas: Sequence[float], p_adjusted: float | None, study: Study, comparisons: int
+    deltas: Sequence[float], p_adjusted: float | None, interval: Interval, min_effect: float, comparisons: int
 ) -> Comparison:
-    found = summarise(deltas, interval=study.report.interval)
+    found = summarise(deltas, interval=interval)
     needed = None
-    if found.std is not None and study.decide is not None:
-        needed = required_seeds(study.decide.min_effect, found.std, power=POWER, comparisons=comparisons)
+    if found.std is not None:
+        needed = required_seeds(min_effect, found.std, power=POWER, comparisons=comparisons)
     return Comparison(
         delta=found,
         p=sign_flip_p(deltas),

@@ -11,7 +11,7 @@ import tune.commands.run
 from analysis.__main__ import main
 from analysis.decisions import decide_study
 from lai_net.errors import InputError
-from tune.commands.growing import growing
+from tune.commands.growing import bounded_study
 from tune.engine import Message, Node, SerialEngine
 from tune.forecast.until_decided import look_counts, needed_trials
 from tune.ledger.ledger import Ledger
@@ -60,25 +60,25 @@ def test_a_bound_below_the_seeds_is_refused(study: Path, bound: str, said: str) 
 
 
 def test_the_bound_comes_from_the_study_or_the_call(study: Path) -> None:
-    assert growing(load_study(study), 20, until_decided=True).all_seeds == tuple(range(20))
-    assert growing(load_study(study), None, until_decided=True).all_seeds == tuple(range(12))
+    assert bounded_study(load_study(study), 20, until_decided=True).all_seeds == tuple(range(20))
+    assert bounded_study(load_study(study), None, until_decided=True).all_seeds == tuple(range(12))
     with pytest.raises(InputError, match="at least the study's 6, but is 4"):
-        growing(load_study(study), 4, until_decided=True)
+        bounded_study(load_study(study), 4, until_decided=True)
     study.write_text(STUDY)
     with pytest.raises(InputError, match="how many seeds at most"):
-        growing(load_study(study), None, until_decided=True)
+        bounded_study(load_study(study), None, until_decided=True)
     with pytest.raises(InputError, match="a search adds no seeds"):
-        growing(load_study("search-demo"), 4, until_decided=True)
-    assert growing(load_study(study), None, until_decided=False) is None
+        bounded_study(load_study("search-demo"), 4, until_decided=True)
+    assert bounded_study(load_study(study), None, until_decided=False) is None
     with pytest.raises(InputError, match="--max-seeds bounds what --until-decided adds"):
-        growing(load_study(study), 20, until_decided=False)
+        bounded_study(load_study(study), 20, until_decided=False)
 
 
 def test_looks_that_could_mark_nothing_are_left_out(study: Path) -> None:
     loaded = load_study(study)
     assert look_counts(loaded, 1) == (6, 9, 12)[1:], "2/2^6 for each of three looks is above 0.05"
-    assert look_counts(growing(loaded, 8, until_decided=True), 1) == (8,)
-    assert look_counts(growing(loaded, 6, until_decided=True), 5) == (6,), "the last look stays"
+    assert look_counts(bounded_study(loaded, 8, until_decided=True), 1) == (8,)
+    assert look_counts(bounded_study(loaded, 6, until_decided=True), 5) == (6,), "the last look stays"
 
 
 def test_relations_need_the_base_ner_trial_of_their_seed(study: Path, tmp_path: Path) -> None:

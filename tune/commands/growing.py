@@ -40,7 +40,7 @@ def decider_of(context: typer.Context) -> Decider:
     return decider
 
 
-def growing(study: Study, max_seeds: int | None, *, until_decided: bool) -> Study | None:
+def bounded_study(study: Study, max_seeds: int | None, *, until_decided: bool) -> Study | None:
     """The study with its `[decide]`, bounded by `max_seeds` where that is given; None where it does not grow.
 
     Raises:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
 from tune.commands.decision_report import show_growth
-from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, decider_of, growing
+from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate, estimate_lines
@@ -41,7 +41,7 @@ def plan(
     Hours are for this machine, or for the cluster at --address.
     """
     loaded = load_study(study)
-    grown = growing(loaded, max_seeds, until_decided=until_decided)
+    grown = bounded_study(loaded, max_seeds, until_decided=until_decided)
     nodes = _nodes_of(remote_of(address, insecure=insecure_cluster, ship_code=False))
     if grown is not None:
         decisions = decider_of(context)(ledger, grown)

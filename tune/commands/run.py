@@ -19,7 +19,7 @@ from tune.cluster.options import (
     StorageOption,
     remote_of,
 )
-from tune.commands.growing import Decider, MaxSeedsOption, UntilDecidedOption, decider_of, growing
+from tune.commands.growing import Decider, MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
 from tune.commands.options import DEFAULT_LEDGER, INTERRUPTED, CorpusOption, LedgerOption, StudyArgument
 from tune.commands.running import execute_study
 from tune.engine import Engine
@@ -56,7 +56,7 @@ def run(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Execute what the study needs and the ledger lacks: start, resume and grow are this one call."""
     loaded = load_study(study)
-    grown = growing(loaded, max_seeds, until_decided=until_decided)
+    grown = bounded_study(loaded, max_seeds, until_decided=until_decided)
     prepared = prepare(loaded, corpus or [])
     folder, started_s = ledger.resolve().parent, time.monotonic()
     remote = remote_of(address, insecure=insecure_cluster, ship_code=ship_code)
