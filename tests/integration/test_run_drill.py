@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import random
 import signal
 import subprocess
@@ -109,10 +110,23 @@ def test_signal_stops_ray_cleanly(study, tmp_path, number):
     process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does, and a batch system may
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
     assert "the same call resumes" in out
+
+
+@pytest.mark.ray
+def test_signal_while_ray_starts_is_heard_and_nothing_is_trained(study, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    process = start_driver(study, ledger, "ray")
+    assert "12 of 12 trials to train" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "0 jobs completed" in out
+    assert "the same call resumes" in out
+    assert num_epochs(ledger) == 0
 
 
 def test_failed_level_is_named_blocks_its_evaluations_and_ends_nothing(study, tmp_path):

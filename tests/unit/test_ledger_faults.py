@@ -1,15 +1,19 @@
 """A ledger on a full disk, on a network, damaged, of an old version; and answers that come too late."""
 
+import contextlib
 import errno
 import fcntl
 import shutil
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
+from tune import fault_points
 from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution, Training
 from tune.ledger import file as ledger_file
@@ -150,6 +154,64 @@ def test_a_ledger_without_tables_is_one_that_nothing_was_recorded_in(tmp_path: P
     with Ledger.read_or_empty(path) as ledger:
         assert ledger.trials() == []
     assert path.read_bytes() == b""
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([TRIAL])
+
+
+def test_another_programs_file_without_tables_is_no_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    sql(path, "PRAGMA application_id = 7")
+    content = path.read_bytes()
+    for read_only in (True, False):
+        with pytest.raises(InputError, match=r"other\.sqlite: an SQLite file, but not a ledger"):
+            Ledger.open(path, read_only=read_only)
+    assert path.read_bytes() == content
+
+
+FULL = r"ledger\.sqlite: the disk is full; .* the same call resumes"
+
+
+@pytest.mark.parametrize("point", ["ledger.create", "ledger.migrate"])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_disk_that_is_full_when_a_ledger_is_laid_out_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, side: str
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    if point == "ledger.migrate":
+        shutil.copy(ASSETS / "ledger-v1.sqlite", path)
+    with monkeypatch.context() as armed:
+        armed.setattr(fault_points, "_visits", 0)
+        armed.setenv(fault_points.VARIABLE, f"{point}.{side}_commit:raise-enospc")
+        with pytest.raises(InputError, match=FULL):
+            Ledger.open(path)
+    Ledger.open(path).close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted, which needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("there", ["nothing", "lock", "ledger"])
+def test_a_ledger_on_a_full_disk_is_one_line_and_the_same_call_resumes(small_disk: Path, there: str) -> None:
+    path, filler = small_disk / "ledger.sqlite", small_disk / "filler"
+    if there == "lock":
+        path.with_name("ledger.sqlite.lock").touch()
+    if there == "ledger":
+        Ledger.open(path).close()
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(InputError, match=FULL):
+        Ledger.open(path)
+    filler.unlink()
     with Ledger.open(path) as ledger:
         ledger.register_trials([TRIAL])
 

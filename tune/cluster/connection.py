@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -93,11 +94,22 @@ def _own_ray(gpus: int | None) -> Iterator[dict[str, Any]]:
 
 def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
     try:  # failed trials are in our records; Tune's log would only tear the progress bar
-        ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
+        with _blocked_for_children(signal.SIGUSR1):
+            ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise InputError(
             f"Ray did not start ({first_line(error)}); on a busy machine a second call may do"
         ) from error
+
+
+@contextlib.contextmanager
+def _blocked_for_children(number: signal.Signals) -> Iterator[None]:
+    """What starts meanwhile is deaf to a signal that a batch system sends to the whole process group."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_address(address: str, *, insecure: bool) -> None:

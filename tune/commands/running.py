@@ -76,10 +76,15 @@ def execute_study(
     budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
     window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
-    runner = _Runner(execution, budget, make_engine, make_source, watch)
-    if prepared.search is not None:
-        return _run_search(prepared, prepared.search, runner)
-    return _run_tables(prepared, runner)
+    try:
+        with stop_on_signals() as should_stop:
+            runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
+            if prepared.search is not None:
+                return _run_search(prepared, prepared.search, runner)
+            return _run_tables(prepared, runner)
+    except KeyboardInterrupt:
+        typer.echo("interrupted at once; the same call resumes", err=True)
+        raise
 
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
@@ -128,6 +133,7 @@ class _Runner:
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]]
     make_source: Callable[[Source, Engine], Source]
     watch: Watch
+    should_stop: Callable[[], bool]
 
     def run(self, source: Source, schedule: Schedule[Any], jobs: Jobs) -> int:
         """The exit code; `jobs` may grow meanwhile."""
@@ -138,22 +144,18 @@ class _Runner:
         _settle_orphans(execution.ledger.newest_attempts().values())
         with (
             self.make_engine() as engine,
-            stop_on_signals() as should_stop,
+            stop_on_signals() as should_stop,  # once more, since Ray takes SIGTERM
             self.watch(execution, jobs) as watched,
             ProgressSink(watched, jobs).live() as sink,
         ):
             source = self.make_source(source, engine)
-            try:
-                engine.run(source, sink, should_stop)
-            except KeyboardInterrupt:
-                typer.echo("interrupted at once; the same call resumes", err=True)
-                raise
+            engine.run(source, sink, lambda: self.should_stop() or should_stop())
         if (kept := size_gib(features := execution.storage.features)) > 0:
             typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
         if (retention := execution.retention).num_released > 0:
             typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
         names = {key: str(job) for key, job in jobs.items()}
-        is_interrupted = should_stop() and not source.is_done()
+        is_interrupted = self.should_stop() or should_stop()
         return _conclude(schedule, names, self.budget, is_interrupted=is_interrupted)
 
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -96,6 +97,9 @@ _NETWORK_FILE_SYSTEMS = {
     "virtiofs",
 }  # fmt: skip
 
+_LEAST_ROOM = 2**16
+"""Bytes; SQLite's index of a WAL file takes half of them."""
+
 _PATIENCE_S, _PAUSE_S = 1.0, 0.02
 """For how long a writer tries to get its lock, and how often."""
 
@@ -114,7 +118,7 @@ def lock_beside(path: Path) -> IO[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _lock_file(path).open("a+", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another ledger") from error
+        raise _unwritable(path, error) from error
     try:
         _lock_soon(lock)
     except BlockingIOError as error:
@@ -130,10 +134,19 @@ def lock_beside(path: Path) -> IO[str]:
             f"{path}: its file system has no locks ({error.strerror}), so two runs could write at once; "
             "name a ledger on a local disk, or mount it with locks"
         ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    try:
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
+    except OSError as error:
+        lock.close()
+        raise _unwritable(path, error) from error
     return lock
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    if is_disk_full(error):
+        return disk_full(path)
+    return InputError(f"{path}: cannot be written ({error.strerror}); name another ledger")
 
 
 def _lock_soon(lock: IO[str]) -> None:
@@ -171,20 +184,28 @@ def _lock_file(path: Path) -> Path:
 
 
 def connect_to_write(path: Path) -> sqlite3.Connection:
-    """Open to write, and lay out a file that is new."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    """Open to write."""
+    return sqlite3.connect(path, isolation_level=None, timeout=60)
+
+
+def prepare_to_write(connection: sqlite3.Connection, path: Path) -> None:
+    """Choose how it is journalled, and lay out a file that is new."""
     connection.execute("PRAGMA foreign_keys = ON")
     is_new = _is_blank(connection)
-    if is_new or connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+    if is_new or _application_of(connection) == APPLICATION_ID:
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_network(path) else 'WAL'}")
     if is_new:
         _lay_out(connection, SCHEMA, "ledger.create")
-    return connection
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
-    """Whether the file has no tables yet."""
-    return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0)
+    """Whether the file has no tables yet, and is not another program's."""
+    (num_tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return num_tables == 0 and _application_of(connection) in (0, APPLICATION_ID)
+
+
+def _application_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -250,8 +271,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse another program's database, a ledger of a later version, and one that is not laid out yet."""
     if _is_blank(connection):
         raise MissingLedgerError(f"{path}: nothing was recorded in it yet; call `lai run`")
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != APPLICATION_ID or version_of(connection) < min(MIGRATIONS):
+    if _application_of(connection) != APPLICATION_ID or version_of(connection) < min(MIGRATIONS):
         raise InputError(f"{path}: an SQLite file, but not a ledger; name another file")
     if version_of(connection) > SCHEMA_VERSION:
         raise InputError(
@@ -262,12 +282,23 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say where opening a ledger ended in an error."""
+    is_io = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR  # also of the -shm file
+    if is_disk_full(error) or (is_io and shutil.disk_usage(path.parent).free < _LEAST_ROOM):
+        return disk_full(path)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return InputError(
             f"{path}: its last writer was killed in the middle of a commit; all that was recorded before is "
             "safe: call `lai run` again, or `lai import`, which takes that commit back"
         )
     return InputError(f"{path}: not a readable ledger ({error}); name another file")
+
+
+def disk_full(path: str | Path) -> InputError:
+    """What to say where nothing more can be written."""
+    return InputError(
+        f"{path}: the disk is full; all that was recorded before is safe: free space, then the same call "
+        "resumes"
+    )
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -24,9 +24,11 @@ from tune.ledger.file import (
     check_version,
     connect_to_read,
     connect_to_write,
+    disk_full,
     is_disk_full,
     lock_beside,
     migrate,
+    prepare_to_write,
     unreadable,
 )
 from tune.ledger.reading import LedgerReader
@@ -66,6 +68,8 @@ class Ledger(LedgerReader):
             lock = None if read_only else opened.enter_context(lock_beside(path))
             try:
                 connection = opened.enter_context(contextlib.closing(connect(path)))
+                if not read_only:
+                    prepare_to_write(connection, path)
                 check_version(connection, path)
                 if not read_only:
                     check_whole(connection, path)
@@ -253,10 +257,7 @@ class Ledger(LedgerReader):
             if self._connection.in_transaction:  # SQLite itself may have rolled back
                 self._connection.execute("ROLLBACK")
             if is_disk_full(error):
-                raise InputError(
-                    f"{self._file}: the disk is full; all that was recorded before is safe: free space, then "
-                    "the same call resumes"
-                ) from error
+                raise disk_full(self._file) from error
             raise
 
     def _is_open(self, trial_id: str, attempt: int) -> bool:
