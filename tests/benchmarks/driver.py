@@ -313,8 +313,8 @@ def _page(date: str, repetitions: int) -> str:
         "",
         f"`make bench-driver` on {os.cpu_count()} cores, Python {platform.python_version()}; load average "
         f"{load:.1f} at the start and, by its own processes, {os.getloadavg()[0]:.1f} at the end. Trials do "
-        f"nothing or sleep. The first line and the third are medians of {repetitions} alternating pairs (ratios "
-        f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}); bare Tune ran "
+        f"nothing or sleep. The first line and the third are medians of {repetitions} alternating pairs "
+        f"(ratios {', '.join(f'{ratio:.2f}' for ratio in ratios)}); bare Tune ran "
         f"{bare['per_s']:.1f} trials a second. Of CPU time 1,000 trials took {driver['cpu_s']:.1f} s in the "
         f"driver's process, and {bare['cpu_s']:.1f} s in bare Tune's.",
         "",
