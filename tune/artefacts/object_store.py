@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem
 
 from lai_net.errors import InputError, first_line
@@ -227,7 +228,7 @@ def _connect(uri: str) -> tuple[FileSystem, str]:
     """The file system of a URI, and the path in it."""
     try:
         files, path = FileSystem.from_uri(uri)
-    except (ValueError, ImportError, NotImplementedError) as error:  # the last two: of a pyarrow without it
+    except (ArrowException, ImportError) as error:  # the latter of a pyarrow that was built without it
         raise InputError(
             f"storage {uri}: cannot be opened ({first_line(error)}); name a folder, or a store such as "
             "s3://BUCKET/STUDY"
