@@ -104,13 +104,18 @@ def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number)
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
-def test_signal_stops_ray_cleanly(study, tmp_path, number):
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1), (os.kill, signal.SIGTERM)],
+    ids=["int", "usr1", "term"],
+)
+def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
+    """To the whole group, as a terminal and a batch system may; Ray itself ends at SIGTERM."""
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
         time.sleep(0.01)
-    os.killpg(process.pid, number)  # as a terminal does, and a batch system may
+    send(process.pid, number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
     assert "the same call resumes" in out

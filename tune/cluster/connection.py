@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _own_ray(gpus: int | None) -> Iterator[dict[str, Any]]:
 
 def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
     try:  # failed trials are in our records; Tune's log would only tear the progress bar
-        with _blocked_for_children(signal.SIGUSR1):
+        with _signals_left_alone():
             ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise InputError(
@@ -103,13 +104,16 @@ def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _blocked_for_children(number: signal.Signals) -> Iterator[None]:
-    """What starts meanwhile is deaf to a signal that a batch system sends to the whole process group."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+def _signals_left_alone() -> Iterator[None]:
+    """Ray would take SIGTERM, and what it starts would die of a SIGUSR1 to the whole process group."""
+    at_term = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # its children inherit that
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if threading.current_thread() is threading.main_thread():  # elsewhere Ray did not take it
+            signal.signal(signal.SIGTERM, at_term)
 
 
 def _check_address(address: str, *, insecure: bool) -> None:

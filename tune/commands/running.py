@@ -144,19 +144,17 @@ class _Runner:
         _settle_orphans(execution.ledger.newest_attempts().values())
         with (
             self.make_engine() as engine,
-            stop_on_signals() as should_stop,  # once more, since Ray takes SIGTERM
             self.watch(execution, jobs) as watched,
             ProgressSink(watched, jobs).live() as sink,
         ):
             source = self.make_source(source, engine)
-            engine.run(source, sink, lambda: self.should_stop() or should_stop())
+            engine.run(source, sink, self.should_stop)
         if (kept := size_gib(features := execution.storage.features)) > 0:
             typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
         if (retention := execution.retention).num_released > 0:
             typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
         names = {key: str(job) for key, job in jobs.items()}
-        is_interrupted = self.should_stop() or should_stop()
-        return _conclude(schedule, names, self.budget, is_interrupted=is_interrupted)
+        return _conclude(schedule, names, self.budget, is_interrupted=self.should_stop())
 
 
 def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
