@@ -54,6 +54,13 @@ def start_driver(study: Path, ledger: Path, engine: str, **environment: str) -> 
     )
 
 
+def finish(study: Path, ledger: Path, engine: str = "serial") -> tuple[int, str, str]:
+    """Run to the end: exit code, stdout, stderr."""
+    process = start_driver(study, ledger, engine)
+    out, err = process.communicate(timeout=90)
+    return process.returncode, out, err
+
+
 class Nodes:
     """A Ray cluster on this machine: a head, and a second raylet that can be killed."""
 

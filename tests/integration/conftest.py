@@ -1,9 +1,10 @@
-"""Fixtures: the whole command, and studies with a search."""
+"""Fixtures: the whole command, the drill's study, and studies with a search."""
 
 import io
 import json
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 import analysis.__main__ as command
 from tests.integration.object_store import s3, s3_server  # noqa: F401
-from tests.integration.searching import HEAD, SEARCH, drill, run
+from tests.integration.searching import HEAD, SEARCH
+from tests.integration.standing_in import STUDY, drill, run, written
 from tests.integration.untrained import expected, model, no_encoder, saved, saved_once, trials  # noqa: F401
 
 Run = Callable[..., tuple[int, list[dict[str, Any]], str]]
@@ -57,3 +59,24 @@ def finished_search(search_study, tmp_path) -> Path:
     ledger = tmp_path / "ledger.sqlite"
     run(search_study, ledger)
     return ledger
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return written(tmp_path, STUDY)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ledger of a run of that study that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run(written(folder, STUDY), folder / "ledger.sqlite") == 0
+    return folder / "ledger.sqlite"
+
+
+@pytest.fixture
+def own_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A killed driver cannot remove Ray's session; short, since Ray puts sockets there."""
+    with tempfile.TemporaryDirectory(prefix="d", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield

@@ -1,7 +1,5 @@
-"""What tests of a search share: studies, and a `lai run` whose trainings are the drill's. No test itself."""
+"""What tests of a search share. No test itself."""
 
-import contextlib
-import importlib.util
 import sqlite3
 from pathlib import Path
 
@@ -9,17 +7,9 @@ from typer.testing import CliRunner, Result
 
 from lai_net.errors import InputError
 from tune.commands.cli import app
-from tune.commands.running import execute_study
-from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger, SearchEvent
-from tune.preparation import prepare
 from tune.search.plan import plan_search
 from tune.spec.study import load_study
-
-DRILL = Path(__file__).with_name("drill.py")
-_spec = importlib.util.spec_from_file_location("drill", DRILL)
-drill = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(drill)
 
 HEAD = """
 name = "drill"
@@ -70,14 +60,6 @@ set = { "training.epochs" = 5 }
 """
     + GRID.replace('phase = "NER"', 'phase = "RE"')
 )
-
-
-def run(study: Path, ledger: Path, executor=drill.execute) -> int:
-    with Ledger.open(ledger) as opened:
-        engine = SerialEngine(executor, poll_s=0.001)
-        return execute_study(
-            prepare(str(study), []), opened, ledger.parent, lambda: contextlib.nullcontext(engine)
-        )
 
 
 def events(study: Path, ledger: Path) -> list[SearchEvent]:

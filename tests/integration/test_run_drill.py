@@ -2,23 +2,23 @@
 
 import csv
 import io
-import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.drills.invariants import content, num_epochs, table
-from tests.drills.playing import start_driver
+from tests.drills.playing import finish, start_driver
 from tests.drills.study import study_text
 from tune.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc"),
+    pytest.mark.usefixtures("own_temporary_folder"),
+]
 
 
 @pytest.fixture
@@ -26,20 +26,6 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
     path.write_text(study_text([1, 2]))
     return path
-
-
-@pytest.fixture(autouse=True)
-def own_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A killed driver cannot remove Ray's session; short, since Ray puts sockets there."""
-    with tempfile.TemporaryDirectory(prefix="d", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        yield
-
-
-def finish(study: Path, ledger: Path, engine: str = "serial") -> tuple[int, str, str]:
-    process = start_driver(study, ledger, engine)
-    out, err = process.communicate(timeout=90)
-    return process.returncode, out, err
 
 
 def kill_after_progress(process: subprocess.Popen[str], ledger: Path, epochs: int, delay_s: float) -> None:
@@ -83,55 +69,6 @@ def test_killed_driver_resumes_to_the_same_ledger(study, tmp_path, engine, kills
         assert max(attempts) > 1, "no kill hit a running trial"
         for trial_id, names in folders.items():
             assert names == [f"attempt-{len(opened.attempts(trial_id))}"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
-    ledger = tmp_path / "ledger.sqlite"
-    process = start_driver(study, ledger, "serial")
-    while num_epochs(ledger) < 3:
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 3, err
-    assert "the same call resumes" in out
-    code, out, _ = finish(study, ledger)
-    assert code == 0
-    assert ", 0 remain" in out
-    code, out, _ = finish(study, ledger)
-    assert code == 0
-    assert "0 of 12 trials to train, 0 evaluations to make" in out
-
-
-@pytest.mark.ray
-@pytest.mark.parametrize(
-    ("send", "number"),
-    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1), (os.kill, signal.SIGTERM)],
-    ids=["int", "usr1", "term"],
-)
-def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
-    """To the whole group, as a terminal and a batch system may; Ray itself ends at SIGTERM."""
-    ledger = tmp_path / "ledger.sqlite"
-    process = start_driver(study, ledger, "ray")
-    while num_epochs(ledger) < 3:
-        time.sleep(0.01)
-    send(process.pid, number)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 3, err
-    assert "the same call resumes" in out
-
-
-@pytest.mark.ray
-def test_signal_while_ray_starts_is_heard_and_nothing_is_trained(study, tmp_path):
-    ledger = tmp_path / "ledger.sqlite"
-    process = start_driver(study, ledger, "ray")
-    assert "12 of 12 trials to train" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 3, err
-    assert "0 jobs completed" in out
-    assert "the same call resumes" in out
-    assert num_epochs(ledger) == 0
 
 
 def test_failed_level_is_named_blocks_its_evaluations_and_ends_nothing(study, tmp_path):

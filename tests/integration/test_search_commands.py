@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import analysis.__main__
 from lai_net.errors import InputError
-from tests.integration.searching import GRID, HEAD, RE, drill, events, lai, run
+from tests.integration.searching import GRID, HEAD, RE, events, lai
+from tests.integration.standing_in import drill, run
 from tune.engine import Message
 
 pytestmark = pytest.mark.usefixtures("fast_search")

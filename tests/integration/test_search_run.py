@@ -8,10 +8,14 @@ import pytest
 
 from analysis.notebook import load
 from lai_net.errors import InputError
-from tests.integration.searching import GRID, HEAD, RE, attempts, drill, events, lai, run
+from tests.drills.invariants import left_behind
+from tests.integration.searching import GRID, HEAD, RE, attempts, events, lai
+from tests.integration.standing_in import drill, run, written
 from tune.engine import Message
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
+from tune.search.plan import plan_search
+from tune.spec.study import load_study
 from tune.task_spec import TrainSpec, spec_from_json
 
 pytestmark = pytest.mark.usefixtures("fast_search")
@@ -181,3 +185,28 @@ def test_heads_that_cannot_divide_the_encoder_are_refused_before_anything_runs(s
     search_study.write_text(search_study.read_text().replace("choice = [1, 2, 4] }", "int = [1, 6] }"))
     with pytest.raises(InputError, match="must divide the width 384 of encoder minilm, but may be 5"):
         prepare(str(search_study), [])
+
+
+@pytest.mark.parametrize("level", ["needed", "none"])
+def test_a_search_keeps_its_confirmations_and_its_best_or_nothing(tmp_path, level):
+    study = written(tmp_path, HEAD + GRID + f'[budget]\nkeep_models = "{level}"\n')
+    ledger = tmp_path / "ledger.sqlite"
+    assert run(study, ledger) == 0
+    assert left_behind(ledger) == []
+    with Ledger.open(ledger, read_only=True) as opened:
+        seeds = {row.trial_id: row.seed for row in opened.trials()}
+        f1 = {row.trial_id: row.dev_f1("NER") for row in opened.evaluations() if row.split == "dev"}
+        kept = {key for key, attempt in opened.newest_attempts().items() if "best" in attempt.artefacts}
+    fresh = {key for key in f1 if seeds[key] in plan_search(load_study(study)).fresh_seeds}
+    assert len(fresh) == 2
+    assert kept == ({*fresh, max(f1, key=f1.get)} if level == "needed" else set())
+
+
+def test_of_equally_good_configs_a_search_keeps_all_however_often_it_resumes(tmp_path, monkeypatch):
+    monkeypatch.setattr(drill, "number", lambda _: 0.5)
+    study = written(tmp_path, HEAD + GRID + '[budget]\nkeep_models = "needed"\n')
+    ledger = tmp_path / "ledger.sqlite"
+    for _ in range(2):
+        assert run(study, ledger) == 0
+        with Ledger.open(ledger, read_only=True) as opened:
+            assert all("best" in attempt.artefacts for attempt in opened.newest_attempts().values())

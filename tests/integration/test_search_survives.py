@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
-from tests.integration.searching import DRILL, HEAD, SEARCH, attempts, drill, events, folder, lai, run
+from tests.drills.playing import DRIVER
+from tests.integration.searching import HEAD, SEARCH, attempts, events, folder, lai
+from tests.integration.standing_in import drill, run
 from tune.commands.running import execute_study
 from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger
@@ -95,7 +97,7 @@ def test_killed_driver_goes_on_with_the_same_decisions(search_study, tmp_path, m
 
 def start(study: Path, ledger: Path, engine: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(DRILL), str(study), str(ledger), engine],
+        [sys.executable, str(DRIVER), str(study), str(ledger), engine],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,122 @@
+"""Ctrl-C, and what batch systems send: a run stops at its last checkpoints, and the same call resumes."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.drills.invariants import differences, num_epochs
+from tests.drills.playing import finish, start_driver
+from tune.commands.options import INTERRUPTED
+from tune.fault_points import VARIABLE
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc"),
+    pytest.mark.usefixtures("own_temporary_folder"),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
+    ledger = tmp_path / "ledger.sqlite"
+    process = start_driver(study, ledger, "serial")
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 3, err
+    assert "the same call resumes" in out
+    code, out, _ = finish(study, ledger)
+    assert code == 0
+    assert ", 0 remain" in out
+    code, out, _ = finish(study, ledger)
+    assert code == 0
+    assert "0 of 6 trials to train, 0 evaluations to make" in out
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1), (os.kill, signal.SIGTERM)],
+    ids=["int", "usr1", "term"],
+)
+def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
+    """To the whole group, as a terminal and a batch system may; Ray itself ends at SIGTERM."""
+    ledger = tmp_path / "ledger.sqlite"
+    process = start_driver(study, ledger, "ray")
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    send(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 3, err
+    assert "the same call resumes" in out
+
+
+@pytest.mark.ray
+def test_signal_while_ray_starts_is_heard_and_nothing_is_trained(study, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    process = start_driver(study, ledger, "ray")
+    assert "6 of 6 trials to train" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "0 jobs completed" in out
+    assert "the same call resumes" in out
+    assert num_epochs(ledger) == 0
+
+
+@contextlib.contextmanager
+def hanging_driver(study, ledger, engine, point):
+    """A run that hangs at a fault point after its third epoch, and is gone after the test.
+
+    It is started with SIGINT ignored, as what a script starts in the background is.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    driver = start_driver(study, ledger, engine, **{VARIABLE: f"{point}:4:hang"})
+    signal.signal(signal.SIGINT, before)
+    try:
+        while num_epochs(ledger) < 3:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        yield driver
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.communicate()
+
+
+def ctrl_c_twice(driver):
+    """What a terminal sends, to the whole group; the second once the first is heard, or they may be one."""
+    os.killpg(driver.pid, signal.SIGINT)
+    assert any("a second Ctrl-C stops at once" in line for line in iter(driver.stderr.readline, ""))
+    assert driver.poll() is None, "the first waits for the epoch"
+    os.killpg(driver.pid, signal.SIGINT)
+
+
+def test_a_second_ctrl_c_ends_a_run_at_once_and_the_same_call_resumes(study, undisturbed, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    with hanging_driver(study, ledger, "serial", "worker.epoch") as driver:
+        ctrl_c_twice(driver)
+        began = time.monotonic()
+        _, err = driver.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert driver.returncode == INTERRUPTED
+    assert "Traceback" not in err
+    assert "the same call resumes" in err
+    assert finish(study, ledger)[0] == 0
+    assert differences(study, ledger, undisturbed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_second_ctrl_c_ends_ray_at_once(study, tmp_path):
+    ledger = tmp_path / "ledger.sqlite"
+    with hanging_driver(study, ledger, "ray", "epoch.record.before_commit") as driver:
+        ctrl_c_twice(driver)
+        began = time.monotonic()
+        _, err = driver.communicate(timeout=60)
+    assert driver.returncode == INTERRUPTED, err
+    assert time.monotonic() - began < 15
