@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import torch
-
+from lai_net.device import checked_device
 from lai_net.errors import InputError
 from lai_net.extraction import Extraction, Text, read_text
 from lai_net.saved_model import read_model, write_model
@@ -132,18 +131,3 @@ def best_model(folder: Path) -> Path:
             raise InputError(f"{folder}: its training is not finished; call `lai train` again")
         return folder / "best"
     return folder
-
-
-def checked_device(device: str) -> str:
-    """The device, if torch has it here.
-
-    Raises:
-        InputError: it has not.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch has both
-        raise InputError(
-            f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"
-        ) from error
-    return device

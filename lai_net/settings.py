@@ -8,6 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 
+SLOW_BF16 = 'has no instructions for bf16, which is slower there than float32 (training.precision = "fp32")'
+"""Said of a device or a host."""
+
 
 def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConfig:
     """A copy with dotted keys replaced, e.g. `{"graph.layers": 1}`.

@@ -125,12 +125,15 @@ def _run(
     device: str,
 ) -> "Iterator[Evaluation]":
     """Train with a line an epoch on stderr, then evaluate."""
-    from lai_net.extractor import checked_device
+    from lai_net.device import checked_device, has_bf16
     from lai_net.pipeline import evaluate_trial, train_trial
+    from lai_net.settings import SLOW_BF16
     from lai_net.training.features import FeatureStore
 
     one_thread()
     device = checked_device(device)
+    if config.training.precision == "bf16" and not has_bf16(device):
+        typer.echo(f"warning: {device} {SLOW_BF16}", err=True)
     ner_dir = None if upstream is None else _ner_model(upstream)
     store = None if features is None else FeatureStore(features)
     selected_on = ner_dir if config.training.selection_entities != "gold" else None

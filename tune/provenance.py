@@ -16,11 +16,14 @@ from tune.checkout import code_of
 
 def provenance(device: str) -> dict[str, Any]:
     """Of this process, now. `device` is `cpu` or `cuda`; a GPU is recorded by its name."""
+    from lai_net.device import has_bf16
+
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "pid_started": _process_start(os.getpid()),
         "device": _device_name(device),
+        "has_bf16": has_bf16(device),
         **code_of(Path(__file__)),
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(),

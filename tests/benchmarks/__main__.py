@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from analysis.speed import inference_settings
+from lai_net.device import has_bf16
 from tests.benchmarks.cases import (
     Case,
     Workload,
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--presets", nargs="*", default=["first", "six-layer"], help="of committed studies")
     parser.add_argument("--quick", action="store_true", help="a tiny encoder, one repetition")
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if _has_bf16() else ["fp32"])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if has_bf16("cpu") else ["fp32"])
     given = parser.parse_args(arguments)
     counts = _NUM_SENTENCES
     if given.quick:
@@ -112,11 +113,6 @@ def _rows(
             yield row
         workloads.clear()  # each holds weights, in training gradients and moments, too
         gc.collect()
-
-
-def _has_bf16() -> bool:
-    flags = torch.cpu.get_capabilities()
-    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.integration.conftest import Run
 
@@ -60,6 +61,19 @@ def test_re_that_types_its_objects_is_evaluated_with_its_types(
 def test_a_doubtful_setting_is_said(lai: Run, tiny_encoder: str, corpus: Path) -> None:
     _, _, message = lai(*words("ner", corpus, tiny_encoder, "filter.threshold=0.1"), "--device", "quantum")
     assert message.startswith('warning: filter.threshold 0.1 with filter.stage = "text" loses gold spans')
+
+
+@pytest.mark.parametrize("flags", [{}, {"avx512_bf16": True}, {"bf16": True}])
+def test_a_processor_slow_in_bf16_is_said(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, flags: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    code, _, message = lai(*words("ner", corpus, tiny_encoder, 'training.precision="bf16"'))
+    assert code == 0
+    assert ("warning: cpu has no instructions for bf16" in message) == (not flags)
+    code, _, message = lai(*words("ner", corpus, tiny_encoder), "--out", corpus / "fp32")
+    assert code == 0
+    assert "warning" not in message
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from lai_net.config import TrialConfig
+from lai_net.settings import with_settings
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.execution import Training
@@ -18,7 +19,7 @@ class Silent:
         pass
 
 
-def shown(*messages: Message, terminal: bool) -> tuple[str, ProgressSink]:
+def shown(*messages: Message, terminal: bool, precision: str = "fp32") -> tuple[str, ProgressSink]:
     row = TrialRow(
         trial_id="abc",
         config_id="c",
@@ -31,9 +32,10 @@ def shown(*messages: Message, terminal: bool) -> tuple[str, ProgressSink]:
         corpus_id="x",
         encoder_id="e",
     )
+    config = with_settings(TrialConfig(phase="NER"), {"training.precision": precision})
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=300, highlight=False)
-    jobs = {"abc": Training(Job(row, TrialConfig(phase="NER")))}
+    jobs = {"abc": Training(Job(row, config))}
     sink = ProgressSink(Silent(), jobs, console)
     with sink.live():
         for message in messages:
@@ -60,6 +62,16 @@ def test_failures_are_always_printed_with_their_last_line(terminal):
         STARTED, failure("Traceback …\nValueError: [wrong]\n", retryable=False), terminal=terminal
     )
     assert "failed: demo NER seed 3 (abc): config failure: ValueError: [wrong]" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_host_without_bf16_is_told_once_where_bf16_is_asked_for(terminal):
+    slow = Message("started", {"host": "old", "has_bf16": False})
+    fast = Message("started", {"host": "new", "has_bf16": True})
+    text, _ = shown(fast, slow, slow, terminal=terminal, precision="bf16")
+    assert text.count("warning: old has no instructions for bf16") == 1
+    assert "new" not in text
+    assert "warning" not in shown(slow, terminal=terminal)[0]
 
 
 def test_bar_on_a_terminal():

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from lai_net.device import has_bf16
 from tune.checkout import code_of
 from tune.provenance import provenance, wait_for_orphans
 
@@ -19,6 +20,7 @@ def test_provenance_names_process_code_and_versions():
     row = provenance("cpu")
     assert (row["host"], row["pid"], row["device"]) == (socket.gethostname(), os.getpid(), "cpu")
     assert row["commit"] is None or len(row["commit"]) == 40
+    assert row["has_bf16"] == has_bf16("cpu")
     assert row["versions"].keys() == {"python", "lai-tune", "torch", "transformers", "ray"}
 
 

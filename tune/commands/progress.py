@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lai_net.settings import SLOW_BF16
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training
 from tune.failures import headline
@@ -34,6 +35,7 @@ class ProgressSink:
     def __post_init__(self) -> None:
         self._done_units: dict[str, int] = {}
         self._running: set[str] = set()
+        self._slow_hosts: set[str] = set()
         self._num_ended = {"completed": 0, "failed": 0, "stopped": 0}
         self._bar: Progress | None = None
         self._row = TaskID(0)
@@ -76,6 +78,8 @@ class ProgressSink:
             self._end(task.key, job, message)
         else:
             self._running.add(task.key)
+        if message.event == "started":
+            self._started(job, message)
         if message.event == "epoch":
             self._epoch(task.key, job, message)
         if self._bar is not None:
@@ -84,6 +88,13 @@ class ProgressSink:
 
     def _total(self) -> int:
         return sum(map(_units, self.jobs.values()))
+
+    def _started(self, job: Training | Evaluating, message: Message) -> None:
+        """Warn once of each host that is slow in what it was asked for."""
+        host, is_bf16 = message.content.get("host", ""), job.trial.config.training.precision == "bf16"
+        if is_bf16 and not message.content.get("has_bf16", True) and host not in self._slow_hosts:
+            self._slow_hosts.add(host)
+            self._print(f"warning: {host} {SLOW_BF16}")
 
     def _epoch(self, key: str, job: Training | Evaluating, message: Message) -> None:
         row = job.trial.row

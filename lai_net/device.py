@@ -1,0 +1,31 @@
+"""The device that a model is on, and what it can do."""
+
+import torch
+
+from lai_net.errors import InputError
+
+_BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Of x86 and of ARM."""
+
+
+def checked_device(device: str) -> str:
+    """The device, if torch has it here.
+
+    Raises:
+        InputError: it has not.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch has both
+        raise InputError(
+            f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"
+        ) from error
+    return device
+
+
+def has_bf16(device: str) -> bool:
+    """Whether it multiplies in bf16 by instructions of its own; without them bf16 is slower than float32."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = torch.cpu.get_capabilities()
+    return any(flags.get(name) for name in _BF16_FLAGS)
