@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.frame import match, to_frame
+from analysis.frame import CellResults, match, to_frame
 from analysis.statistics.sequential import Design, decide
 from tune.forecast.summary import SIGNIFICANCE
 from tune.forecast.until_decided import Decision, look_counts
@@ -28,10 +28,14 @@ def decide_study(ledger: Path, study: Study) -> list[Decision]:
     `[decide]` (of imported rows) do not count.
     """
     whole = with_all_seeds(study)
-    planned = {(cell.dataset, cell.phase, cell.factor, cell.level) for cell in expand(study)}
     with Ledger.read_or_empty(ledger) as opened:
-        found = list(match(whole, long_table(opened, whole)))
-    places = [(item.place.cell, item) for item in found]
+        return decide_results(match(whole, long_table(opened, whole)), study)
+
+
+def decide_results(results: Iterable[CellResults], study: Study) -> list[Decision]:
+    """The same from what was found for the study with all its seeds."""
+    planned = {(cell.dataset, cell.phase, cell.factor, cell.level) for cell in expand(study)}
+    places = [(item.place.cell, item) for item in results]
     # What imported rows alone bring is compared in the tables, but nobody here can train more of it.
     own = [item for cell, item in places if (cell.dataset, cell.phase, cell.factor, cell.level) in planned]
     return list(decide_cells(to_frame(own), study))

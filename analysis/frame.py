@@ -48,6 +48,12 @@ class CellResults:
     scores: Mapping[int, SeedRows]
     unfinished: Mapping[int, tuple[str, Sequence[str | None]]]
 
+    @property
+    def f1(self) -> dict[int, float]:
+        """In percent by seed, the mean over folds."""
+        means = ((seed, _mean([row["f1"] for row in rows])) for seed, rows in self.scores.items())
+        return {seed: 100 * mean for seed, mean in means if mean is not None}
+
 
 @dataclass(frozen=True)
 class Results:

@@ -1,7 +1,8 @@
 """Whether training has levelled off: what dev F1 still gains at its end, beside its spread over seeds.
 
 The gain is that of the last tenth of the epochs, at least one. A seed is the unit: its gain is the mean over
-the configs of a phase, since trials that share a seed are no independent witnesses. Levelled off means that
+the configs of a phase that have all of the base's seeds, since trials that share a seed are no independent
+witnesses, and seeds are only alike if they are means over the same configs. Levelled off means that
 the whole 95 % t interval of the mean gain lies within the standard deviation over seeds, rising that it lies
 above it.
 """
@@ -115,7 +116,8 @@ def _whole(row: Mapping[str, object], curves: Curves, num_epochs: int) -> tuple[
 def levelling(configs: Sequence[ConfigCurves]) -> list[Levelling]:
     """How each dataset's phases end; those of one epoch have no end to speak of.
 
-    Configs with other epochs than the base are left out, since their last epochs are not the same time.
+    Configs with other epochs than the base are left out, since their last epochs are not the same time, and
+    so are those that lack seeds of the base.
     """
     by_phase: dict[tuple[str, str], list[ConfigCurves]] = defaultdict(list)
     for item in configs:
@@ -126,28 +128,30 @@ def levelling(configs: Sequence[ConfigCurves]) -> list[Levelling]:
 def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
     first = min(configs, key=lambda item: not item.is_base)
     epochs = len(next(iter(first.by_seed.values())))
-    configs = [item for item in configs if len(next(iter(item.by_seed.values()))) == epochs]
+    configs = [
+        item
+        for item in configs
+        if len(next(iter(item.by_seed.values()))) == epochs and item.by_seed.keys() >= first.by_seed.keys()
+    ]
     if epochs < 2:
         return None
     last = max(1, round(epochs / 10))
-    gains: dict[int, list[float]] = defaultdict(list)
-    for item in configs:
-        for seed, curve in item.by_seed.items():
-            gains[seed].append(curve[-1] - curve[-1 - last])
-    ends = [[curve[-1] for curve in item.by_seed.values()] for item in configs]
+    gains = [
+        fmean(item.by_seed[seed][-1] - item.by_seed[seed][-1 - last] for item in configs)
+        for seed in sorted(first.by_seed)
+    ]
+    ends = [[item.by_seed[seed][-1] for seed in first.by_seed] for item in configs]
     return Levelling(
         dataset=first.dataset,
         phase=first.phase,
         epochs=epochs,
         last=last,
         num_configs=len(configs),
-        gain=summarise([fmean(values) for _, values in sorted(gains.items())]),
+        gain=summarise(gains),
         spread=_pooled(ends),
     )
 
 
 def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
-    """The standard deviation within groups; None where none has two values."""
-    freedom = sum(len(values) - 1 for values in groups)
-    squares = sum((len(values) - 1) * variance(values) for values in groups if len(values) > 1)
-    return math.sqrt(squares / freedom) if freedom else None
+    """The standard deviation within groups of one size; None where that is 1."""
+    return None if len(groups[0]) < 2 else math.sqrt(fmean(map(variance, groups)))

@@ -12,43 +12,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.decisions import decide_study
+from analysis.decisions import decide_results
 from analysis.documents import read_documents
 from analysis.frame import CellResults, match
 from analysis.statistics.bootstrap import Counts, DocumentInterval, document_interval
+from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.components import Component, components
 from analysis.statistics.convergence import Step, converge
-from analysis.statistics.multiplicity import holm
-from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
 from analysis.statistics.power import required_seeds
 from analysis.statistics.ranking import Ranking, rank
 from analysis.statistics.summary import Summary, summarise
-from analysis.tables.rows import SeedScores
 from lai_net.errors import InputError
 from tune.forecast.until_decided import Decision
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
-from tune.spec.study import Decide, Interval, Study
+from tune.spec.study import Decide, Interval, Study, with_all_seeds
 
 POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A level against its base on shared seeds.
+class Contrast(Comparison):
+    """A level against its base, and what it would take to tell them apart.
 
     Attributes:
-        delta: mean, std and 95 % interval of the differences.
-        p: two-sided sign-flip p; `p_adjusted` Holm's over the factor's levels.
-        effect: Hedges' g of the paired differences.
         seeds_needed: to mark a true difference of `min_effect` with probability 0.8, at this spread and with
             this family's correction; None where 10,000 are not enough or the spread is unknown.
     """
 
-    delta: Summary
-    p: float | None
-    p_adjusted: float | None
-    effect: float | None
     seeds_needed: int | None
 
 
@@ -69,7 +60,7 @@ class CellSpread:
     seeds: Summary
     documents: DocumentInterval | None
     convergence: tuple[Step, ...]
-    comparison: Comparison | None
+    comparison: Contrast | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +68,7 @@ class FamilySpread:
     """A factor's levels in one dataset and task.
 
     Attributes:
-        ranked: levels that have scores.
+        ranked: levels that share two seeds with the base.
         shared: seeds that all of these have, on which ranking and components rest.
         ranking: in the order of `ranked`; None for fewer than two shared seeds or levels.
         components: of seed, level and seed:level (with whatever is left); empty like `ranking`.
@@ -135,33 +126,39 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
     """
     if study.search is not None:
         raise InputError(f"{study.file}: a search has no cells to compare; name a study with tables")
-    decide = study.decide or Decide(max_seeds=max(2, len(study.seeds)))
-    deciding = study.model_copy(update={"decide": decide})
+    whole = with_all_seeds(study)
     with Ledger.open(ledger, read_only=True) as opened:
+        results = tuple(match(whole, long_table(opened, whole)))
         groups: dict[tuple[str, str, str], list[CellResults]] = {}
-        for cell in match(study, long_table(opened, study)):
+        for cell in results:
             if cell.place.cell.config is not None:
                 place = cell.place
                 groups.setdefault((place.cell.dataset, place.task, place.cell.factor), []).append(cell)
         documents = {key: [read_documents(opened, cell) for cell in cells] for key, cells in groups.items()}
+    min_effect = (study.decide or Decide(max_seeds=2)).min_effect
     return VarianceStudy(
         study=study.name,
         interval=study.report.interval,
-        min_effect=decide.min_effect,
+        min_effect=min_effect,
         families=tuple(
-            _family(key, cells, documents[key], study.report.interval, decide.min_effect)
+            _family(key, cells, documents[key], study.report.interval, min_effect)
             for key, cells in groups.items()
         ),
         corpora=tuple(_corpora(groups)),
-        decisions=tuple(_decisions(ledger, study, deciding)),
+        decisions=tuple(_decisions(results, study)),
     )
 
 
-def _decisions(ledger: Path, study: Study, deciding: Study) -> Iterator[Decision]:
-    """Where nobody has said how many seeds there are to be, none can be exhausted."""
-    for item in decide_study(ledger, deciding):
-        is_open = study.decide is None and item.state == "exhausted"
-        yield replace(item, state="open") if is_open else item
+def _decisions(results: Sequence[CellResults], study: Study) -> Iterator[Decision]:
+    """By the study's `[decide]`; without one by one look at all seeds that there are."""
+    if study.decide is not None:
+        yield from decide_results(results, study)
+        return
+    seeds = tuple(sorted({*study.seeds, *(seed for cell in results for seed in cell.scores)}))
+    once = study.model_copy(update={"seeds": seeds, "decide": Decide(max_seeds=max(2, len(seeds)))})
+    for item in decide_results(results, once):
+        # Nobody has said how many seeds there are to be, so none can be exhausted.
+        yield replace(item, state="open") if item.state == "exhausted" else item
 
 
 def _family(
@@ -180,28 +177,19 @@ def _family(
         interval: of the means.
         min_effect: the smallest difference that matters, in points of F1.
     """
-    scores = [_scores(cell) for cell in cells]
-    base = next((own for cell, own in zip(cells, scores, strict=True) if cell.place.cell.is_base), {})
-    deltas = [
-        [] if cell.place.cell.is_base else paired_deltas(own, base)
-        for cell, own in zip(cells, scores, strict=True)
-    ]
-    adjusted = holm([sign_flip_p(values) for values in deltas])
-    compared = sum(not cell.place.cell.is_base for cell in cells)
+    compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells], interval)
     spreads = tuple(
         CellSpread(
             level=str(cell.place.cell.level),
             is_base=cell.place.cell.is_base,
-            seeds=summarise(list(own.values()), interval=interval),
+            seeds=summarise(scores := list(cell.f1.values()), interval=interval),
             documents=_documents(folds, cell),
-            convergence=converge(list(own.values()), np.random.default_rng(0), interval),
-            comparison=None
-            if cell.place.cell.is_base
-            else _comparison(values, p, interval, min_effect, compared),
+            convergence=converge(scores, np.random.default_rng(0), interval),
+            comparison=None if versus is None else _needing(versus, min_effect, len(cells) - 1),
         )
-        for cell, folds, own, values, p in zip(cells, documents, scores, deltas, adjusted, strict=True)
+        for cell, folds, versus in zip(cells, documents, compared, strict=True)
     )
-    ranked = _scored(cells)
+    ranked = _ranked(cells)
     matrix = _shared(list(ranked.values()))
     is_enough = min(matrix.shape) > 1
     dataset, task, factor = key
@@ -213,19 +201,12 @@ def _family(
     )  # fmt: skip
 
 
-def _comparison(
-    deltas: Sequence[float], p_adjusted: float | None, interval: Interval, min_effect: float, comparisons: int
-) -> Comparison:
-    found = summarise(deltas, interval=interval)
+def _needing(found: Comparison, min_effect: float, comparisons: int) -> Contrast:
     needed = None
-    if found.std is not None:
-        needed = required_seeds(min_effect, found.std, power=POWER, comparisons=comparisons)
-    return Comparison(
-        delta=found,
-        p=sign_flip_p(deltas),
-        p_adjusted=p_adjusted,
-        effect=hedges_g(deltas),
-        seeds_needed=needed,
+    if found.delta.std is not None:
+        needed = required_seeds(min_effect, found.delta.std, power=POWER, comparisons=comparisons)
+    return Contrast(
+        delta=found.delta, p=found.p, p_adjusted=found.p_adjusted, effect=found.effect, seeds_needed=needed
     )
 
 
@@ -246,7 +227,7 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
         found = {
             dataset: own
             for (dataset, *rest), cells in groups.items()
-            if rest == [task, factor] and (own := _scored(cells))
+            if rest == [task, factor] and (own := _ranked(cells))
         }
         if len(found) < 2:
             continue
@@ -264,15 +245,10 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
         )  # fmt: skip
 
 
-def _scored(cells: Sequence[CellResults]) -> dict[str, SeedScores]:
-    """The levels that have scores."""
-    return {str(cell.place.cell.level): own for cell in cells if (own := _scores(cell))}
-
-
-def _scores(cell: CellResults) -> SeedScores:
-    return {
-        seed: 100 * float(np.mean([row["f1"] for row in rows])) for seed, rows in sorted(cell.scores.items())
-    }
+def _ranked(cells: Sequence[CellResults]) -> dict[str, SeedScores]:
+    """The levels that share two seeds with the base: fewer say nothing, and would leave all others so few."""
+    base = {seed for cell in cells if cell.place.cell.is_base for seed in cell.scores}
+    return {str(cell.place.cell.level): cell.f1 for cell in cells if len(base & cell.scores.keys()) > 1}
 
 
 def _shared(scores: Sequence[SeedScores]) -> npt.NDArray[np.float64]:

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.paper import published_values
-from analysis.statistics.multiplicity import holm
-from analysis.statistics.paired import hedges_g, paired_deltas, sign_flip_p
+from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.summary import Summary, summarise
 from tune.forecast.summary import SIGNIFICANCE
 from tune.results.table import SCORES
@@ -18,9 +17,6 @@ from tune.results.table import SCORES
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
 PUBLISHED = "published"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
-
-SeedScores = Mapping[int, float]
-"""A score by seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,23 +119,20 @@ def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
 
 def _family_rows(levels: Sequence[_Cell], metric: str) -> list[Row]:
     """One metric of all levels of a factor, which are compared with their base and among each other."""
-    base = next((cell.scores[metric] for cell in levels if cell.shared["is_base"]), {})
-    rows = [_row(cell, metric, {} if cell.shared["is_base"] else base) for cell in levels]
-    adjusted = holm([row.p for row in rows])
-    return with_best(
-        [
-            replace(row, p_adjusted=p, mark=SIGNIFICANT if p is not None and p < SIGNIFICANCE else row.mark)
-            for row, p in zip(rows, adjusted, strict=True)
-        ]
+    compared = compare(
+        [cell.scores[metric] for cell in levels],
+        [cell.shared["is_base"] for cell in levels],
+        levels[0].shared["interval"],
     )
+    return with_best([_row(cell, metric, versus) for cell, versus in zip(levels, compared, strict=True)])
 
 
-def _row(cell: _Cell, metric: str, base: SeedScores) -> Row:
+def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
     shared, scores = cell.shared, cell.scores[metric]
     dataset, task, factor, level = (str(shared[name]) for name in ("dataset", "task", "factor", "level"))
     own = summarise(list(scores.values()), interval=shared["interval"])
-    deltas = paired_deltas(scores, base)
-    difference = summarise(deltas, interval=shared["interval"])
+    difference = Summary(n=0) if versus is None else versus.delta
+    p_adjusted = None if versus is None else versus.p_adjusted
     num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
     as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items())
     return Row(
@@ -148,11 +141,12 @@ def _row(cell: _Cell, metric: str, base: SeedScores) -> Row:
         n=own.n if shared["exists"] else None,
         mean=own.mean, std=own.std, ci_low=own.ci_low, ci_high=own.ci_high,
         delta=difference.mean, delta_ci_low=difference.ci_low, delta_ci_high=difference.ci_high,
-        p=sign_flip_p(deltas),
-        mark=_mark(cell, own),
+        p=None if versus is None else versus.p,
+        p_adjusted=p_adjusted,
+        mark=SIGNIFICANT if p_adjusted is not None and p_adjusted < SIGNIFICANCE else _mark(cell, own),
         paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
         pairs=difference.n,
-        effect=hedges_g(deltas),
+        effect=None if versus is None else versus.effect,
         is_base=bool(shared["is_base"]),
         planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
         num_failed=num_failed, num_blocked=num_blocked,

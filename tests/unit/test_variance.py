@@ -209,6 +209,26 @@ def test_without_a_plan_of_seeds_none_are_exhausted(imported: Any, rows: Any) ->
         assert {item.state for item in decisions} == {state}
 
 
+def test_without_a_plan_of_seeds_the_one_look_is_at_all_that_there_are(imported: Any, rows: Any) -> None:
+    """Imported seeds beyond the study's count in the tables, so they do here."""
+    paths = imported(STUDY.replace("seeds = 8", "seeds = 3"), rows)
+    found = study_variance(paths.ledger, load_study(paths.study))
+    assert [(item.level, item.n, item.state) for item in found.decisions] == [
+        ("0", 8, "different"), ("2", 8, "equivalent"),
+    ]  # fmt: skip
+    versus = found.families[0].cells[0].comparison
+    assert versus is not None
+    assert versus.p_adjusted == found.decisions[0].p_adjusted
+
+
+def test_a_level_of_one_seed_is_not_ranked_and_spoils_no_ranking(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, [row for row in rows if row["gcn_layers"] != 2 or row["seed"] == 0])
+    (family,) = study_variance(paths.ledger, load_study(paths.study)).families
+    assert (family.ranked, family.shared) == (("0", "1"), 8)
+    assert family.ranking is not None
+    assert [item.source for item in family.components] == ["seed", "level", "seed:level"]
+
+
 def test_a_search_has_no_variance_study(tmp_path: Path) -> None:
     Ledger.open(tmp_path / "ledger.sqlite").close()
     with pytest.raises(InputError, match="name a study with tables"):
