@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 _LINE = re.compile(r'<polyline points="([^"]+)"><title>seed (\d+)</title>')
 _TICK = re.compile(r'<line [^>]*y1="([\d.]+)"[^>]*/><text [^>]*>([\d.]+)</text>')
-_TRIAL = re.compile(r'<th class="stub" scope="row">(\d+)</th>(?:(?!<tbody>).)*<code>(\w{20})</code></td></tr>')
+_TRIAL = re.compile(
+    r'<th class="stub" scope="row">(\d+)</th>(?:(?!<tbody>).)*<code>(\w{20})</code></td></tr>'
+)
 
 
 def curves(page: str) -> Iterator[tuple[str, int, float]]:
