@@ -2,9 +2,9 @@
 
 In a notebook: `cells = analysis.load("runs/ledger.sqlite", "demo")`, then `analysis.table2(cells)` (also
 `table1`, `table4`, `table5`, `table_representations`, and `table3` with the speed benchmark: a pandas frame
-in the contract's columns) and `analysis.figure_a1(cells)` (matplotlib axes; `.figure` is the whole). Without
-a study `analysis.load("runs/ledger.sqlite")` is every result of the ledger, for pandas, and
-`analysis.curves("runs/ledger.sqlite")` every epoch.
+in the contract's columns) and `analysis.figure_a1(cells)` (matplotlib axes, which Jupyter shows; `.figure` is
+the whole, to change or save). Without a study `analysis.load("runs/ledger.sqlite")` is every result of the
+ledger, for pandas, and `analysis.curves("runs/ledger.sqlite")` every epoch.
 """
 
 from importlib import import_module

@@ -1,12 +1,15 @@
-"""The few functions that a notebook needs; `analysis` offers them by these names."""
+"""The few functions that a notebook needs; `analysis` offers them by these names, those of its `__all__`."""
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from analysis.figures.drawing import render
 from analysis.figures.stability import compute_figure_a1, draw_figure_a1
 from analysis.frame import CELL_COLUMNS, read_results
 from analysis.speed import Speed, read_speeds
@@ -17,11 +20,6 @@ from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
 from tune.results.curves import CURVE_COLUMNS, curve_rows, read_curves
 from tune.results.table import LONG_COLUMNS, long_table
-
-__all__ = [
-    "curves", "figure_a1", "load", "table1", "table2", "table3", "table4", "table5",
-    "table_representations",
-]  # fmt: skip
 
 
 def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
@@ -58,6 +56,8 @@ def table1(cells: pd.DataFrame) -> pd.DataFrame:
 
 def table2(cells: pd.DataFrame) -> pd.DataFrame:
     """Table 2 of the frame that `load` gives for a study, in the contract's columns; scores in percent.
+
+    Where a cell does not exist its `n` is `<NA>`.
 
     Raises:
         InputError: the frame is a ledger's without a study, which says which cells there are.
@@ -97,18 +97,33 @@ def figure_a1(cells: pd.DataFrame) -> Axes:
     """Figure A1 of the frame that `load` gives for a study: the axes of its first panel.
 
     The whole is `.figure`, with its panels in `.figure.axes`, row by row: factors, and in each row tasks.
+    Jupyter shows the whole where a cell ends with either; `.figure.savefig("a1.pdf")` writes it.
 
     Raises:
         InputError: as for `table2`.
     """
     _check(cells)
-    return draw_figure_a1(compute_figure_a1(cells)).axes[0]
+    canvas = draw_figure_a1(compute_figure_a1(cells))
+    _show_in_jupyter(canvas)
+    return canvas.axes[0]
+
+
+def _show_in_jupyter(canvas: Figure) -> None:
+    """Answer what Jupyter asks; else it knows pictures of pyplot's figures alone, and ours is none."""
+    for shown in (canvas, *canvas.axes):
+        vars(shown)["_repr_png_"] = partial(_png, canvas)
+
+
+def _png(canvas: Figure) -> tuple[bytes, dict[str, int]]:
+    """The picture as it is by now, and how large it is to be shown, since its resolution is that of print."""
+    size = {"width": round(canvas.bbox.width), "height": round(canvas.bbox.height)}
+    return render(canvas, ("png",))["png"], size
 
 
 def _table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> pd.DataFrame:
     _check(cells)
     rows = [dataclasses.asdict(row) for row in compute_table(cells, number, speeds).rows]
-    return pd.DataFrame(rows, columns=list(CSV_COLUMNS))
+    return pd.DataFrame(rows, columns=list(CSV_COLUMNS)).astype({"n": "Int64"})
 
 
 def _check(cells: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 import shlex
 import subprocess
 import sys
@@ -241,6 +242,28 @@ def test_the_notebook_functions_give_the_same_numbers(make_paths: Any, tmp_path:
     overall = analysis.table1(cells)
     ours = overall[(overall["level"] == "LAI-Net") & (overall["task"] == "NER") & (overall["metric"] == "f1")]
     assert ours["mean"].item() == pytest.approx(100 * (0.6012345 + 0.5898765 + 0.61) / 3)
+
+
+def test_jupyter_shows_the_whole_figure_and_what_was_changed(paths: Any) -> None:
+    """It asks an object for `_repr_png_`; the axes are what a cell ends with, the figure what is changed."""
+    axes: Any = analysis.figure_a1(analysis.load(paths.ledger, paths.study))
+    figure = axes.figure
+    shown, size = axes._repr_png_()
+    assert shown.startswith(b"\x89PNG")
+    assert size == {"width": 690, "height": round(100 * figure.get_size_inches()[1])}
+    assert figure._repr_png_() == figure.axes[-1]._repr_png_() == (shown, size)
+    axes.set_title("mine")
+    assert figure._repr_png_()[0] != shown
+    assert pickle.loads(pickle.dumps(figure))._repr_png_() == figure._repr_png_()
+
+
+def test_counts_of_seeds_are_whole_numbers(make_paths: Any) -> None:
+    """Though a cell that does not exist has none: relations are not filtered."""
+    paths = make_paths(LAYERS, 'entity_filter = ["with", "without"]')
+    counts = analysis.table2(analysis.load(paths.ledger, paths.study))["n"]
+    assert counts.dtype == "Int64"
+    assert set(counts.dropna()) == {0, 3}
+    assert counts.isna().any()
 
 
 def test_a_ledger_without_a_study_is_every_result_of_it(paths: Any) -> None:
