@@ -126,10 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in names:
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"not the name of this server\n")
             return
-        token, _, name = self.path.removeprefix("/").partition("/")
+        token, slash, name = self.path.removeprefix("/").partition("/")
         live = self.server.live
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             self._answer(HTTPStatus.NOT_FOUND, b"no such page\n")
+        elif not slash:  # the page asks for what lies below its own address
+            self._answer(HTTPStatus.FOUND, b"", location=f"/{token}/")
         elif name == "version" and live.problem:
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{live.problem}\n".encode())
         elif name == "version":
@@ -139,9 +141,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"no such page\n")
 
-    def _answer(self, status: HTTPStatus, content: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+    def _answer(
+        self,
+        status: HTTPStatus,
+        content: bytes,
+        kind: str = "text/plain; charset=utf-8",
+        location: str = "",
+    ) -> None:
         self.send_response(status)
-        for name, value in (_HEADERS | {"Content-Type": kind, "Content-Length": str(len(content))}).items():
+        headers = _HEADERS | {"Content-Type": kind, "Content-Length": str(len(content))}
+        if location:
+            headers |= {"Location": location}
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

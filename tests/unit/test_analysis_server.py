@@ -76,8 +76,15 @@ def test_the_page_and_its_files_stand_below_the_token(server: ReportServer) -> N
     assert get(server, f"/{server.token}/version")[:2] == (200, b"v1")
 
 
+def test_without_its_last_slash_the_address_leads_to_the_page(server: ReportServer) -> None:
+    """Served there the page would ask for `/version`, above the token."""
+    status, content, headers = get(server, f"/{server.token}")
+    assert (status, content, headers["Location"]) == (302, b"", f"/{server.token}/")
+    assert headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize(
-    "path", ["/", "/index.html", "/wrong/", "/wrong/index.html", "/../index.html", "/%C3%A9/", ""]
+    "path", ["/", "/index.html", "/wrong", "/wrong/", "/wrong/index.html", "/../index.html", "/%C3%A9/", ""]
 )
 def test_without_the_token_there_is_nothing(server: ReportServer, path: str) -> None:
     status, content, _ = get(server, path)
