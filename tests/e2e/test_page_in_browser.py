@@ -82,6 +82,31 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: Any, width: int) -> Non
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize(
+    ("table", "labels"), [("table1", "SciERC DyGIE++ (2019) SciBert"), ("table2", "SciERC NER")]
+)
+def test_on_a_phone_a_score_keeps_its_names_in_view(visit: Visit, table: str, labels: str) -> None:
+    """One narrow column has all labels and stays where it is, as the name of the columns' group does."""
+    visit.page.set_viewport_size({"width": 390, "height": 800})
+    section = visit.page.locator(f"section:has(#{table})")
+    line = section.locator("tbody tr").first
+    label, group = line.locator("th").first, section.locator("th.group span").first
+    assert label.inner_text().split() == labels.split()
+    assert line.locator("th:visible").count() == 1
+    before = label.bounding_box()
+    assert before["width"] < 390 / 3
+    assert line.locator("td:visible").nth(1).bounding_box()["x"] < 300
+    section.locator(".wide").evaluate("part => { part.scrollLeft = 100; }")
+    assert label.bounding_box() == before
+    assert group.bounding_box()["x"] >= before["x"] + before["width"]
+
+
+def test_a_table_that_is_too_wide_wraps_before_it_scrolls(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 1200, "height": 800})
+    tables = visit.page.locator("section > .wide")
+    assert tables.evaluate_all("parts => parts.map(part => part.scrollWidth - part.clientWidth)") == [0] * 4
+
+
 def test_a_column_sorts_by_keyboard_and_back(visit: Visit) -> None:
     heads = visit.page.locator("section:has(#table4) thead tr").last.locator("th")
     names = heads.all_inner_texts()
