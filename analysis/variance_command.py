@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analysis.statistics.components import Component
     from analysis.statistics.summary import Summary
-    from analysis.variance import CellSpread, FamilySpread, VarianceStudy
+    from analysis.variance import CellSpread, Comparison, FamilySpread, VarianceStudy
 
 
 def variance(
@@ -61,23 +61,29 @@ def _print(result: "VarianceStudy") -> None:
         return
     if all(cell.documents is None for cell in cells):
         console.print(
-            "documents ±: these results have no counts per document, as imported ones", soft_wrap=True
+            "no error over documents: these results have no counts per document, as imported ones",
+            soft_wrap=True,
         )
     if result.interval == "bca" and min(cell.seeds.n for cell in cells) < BCA_NEEDS:
         console.print(BCA_WARNING, soft_wrap=True)
 
 
 def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
-    from rich.table import Table
+    """What belongs together stands in one cell, line by line, so that 80 columns are enough."""
+    from rich.table import Column, Table
 
     from analysis.statistics.summary import INTERVALS
 
+    names = (
+        "mean ± std", "delta\nto the base", "p adj.\nverdict", f"seeds\nfor {result.min_effect:g}", "P(best)",
+    )  # fmt: skip
     table = Table(
-        "level", "n", "mean", "std", "95 % interval", "documents ±", "t half-width at n/2", "delta", "p adj.",
-        "g", f"seeds for {result.min_effect:g}", "P(best)", "verdict",
+        Column("level", overflow="fold"),
+        *(Column(name, no_wrap=True) for name in names),
         title=f"{family.dataset} {family.task}, {family.factor} (F1 in percent, 95 % "
         f"{INTERVALS[result.interval]} intervals)",
-    )  # fmt: skip
+        show_lines=True,
+    )
     states = {
         item.level: item.state
         for item in result.decisions
@@ -88,23 +94,37 @@ def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
     for cell in family.cells:
         versus = cell.comparison
         table.add_row(
-            f"{cell.level} (base)" if cell.is_base else cell.level,
-            str(cell.seeds.n),
-            _number(cell.seeds.mean),
-            _number(cell.seeds.std),
-            _interval(cell.seeds),
-            "" if cell.documents is None else _number(cell.documents.error),
-            _half_width(cell),
-            ""
-            if versus is None
-            else f"{_number(versus.delta.mean, '+')} {_interval(versus.delta, '+')}".strip(),
-            "" if versus is None or versus.p_adjusted is None else f"{versus.p_adjusted:.3g}",
-            "" if versus is None else _number(versus.effect, "+"),
+            _lines(f"{cell.level} (base)" if cell.is_base else cell.level, f"n = {cell.seeds.n}"),
+            _score(cell),
+            "" if versus is None else _difference(versus),
+            _lines(
+                "" if versus is None or versus.p_adjusted is None else f"{versus.p_adjusted:.3g}",
+                states.get(cell.level, ""),
+            ),
             "" if versus is None or versus.seeds_needed is None else str(versus.seeds_needed),
             "" if cell.level not in best else f"{best[cell.level]:.2f}",
-            states.get(cell.level, ""),
         )
     return table
+
+
+def _score(cell: "CellSpread") -> str:
+    """Mean, std and interval; how wide it is at half the seeds; the documents' error."""
+    seeds, half = cell.seeds, _half_width(cell)
+    return _lines(
+        " ± ".join(filter(None, (_number(seeds.mean), _number(seeds.std)))),
+        _interval(seeds),
+        half and f"at n/2: ± {half}",
+        "" if cell.documents is None else f"docs: ± {_number(cell.documents.error)}",
+    )
+
+
+def _difference(versus: "Comparison") -> str:
+    effect = _number(versus.effect, "+")
+    return _lines(_number(versus.delta.mean, "+"), _interval(versus.delta, "+"), effect and f"g = {effect}")
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(filter(None, parts))
 
 
 def _ranking_sentence(family: "FamilySpread") -> str:
@@ -125,7 +145,7 @@ def _components_sentence(found: Sequence["Component"]) -> str:
 
 
 def _half_width(cell: "CellSpread") -> str:
-    """Of the interval at half the seeds, on average, beside which the one at all seeds shows the gain."""
+    """Of the t interval at half the seeds, on average, beside which the one at all seeds shows the gain."""
     half = len(cell.convergence) // 2
     return _number(cell.convergence[half - 1].typical_half_width) if half > 1 else ""
 

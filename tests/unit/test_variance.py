@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from analysis.cli import app
@@ -164,6 +165,25 @@ def test_the_command_prints_tables_or_json(imported: Any, rows: Any) -> None:
     assert first.stdout == again.stdout
     content = json.loads(first.stdout)
     assert content["families"][0]["cells"][1]["seeds"]["mean"] == pytest.approx(60)
+
+
+def test_eighty_columns_show_every_number_whole(
+    imported: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.commands.console.table_console", lambda: Console(width=80))
+    shaken = [row | {"f1": row["f1"] + 0.001 * row["seed"] ** 2 * (row["gcn_layers"] == 0)} for row in rows]
+    paths = imported(STUDY, shaken)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger), "--json"]
+    zero, base, _ = json.loads(CliRunner().invoke(app, words).stdout)["families"][0]["cells"]
+    text = CliRunner().invoke(app, words[:-1], catch_exceptions=False).stdout
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("│")) <= 80
+    for summary, sign in ((base["seeds"], ""), (zero["seeds"], ""), (zero["comparison"]["delta"], "+")):
+        assert f"[{summary['ci_low']:{sign}.2f}, {summary['ci_high']:{sign}.2f}]" in text
+    assert f"{base['seeds']['mean']:.2f} ± {base['seeds']['std']:.2f}" in text
+    for shown in ("n = 8", "at n/2: ± ", f"g = {zero['comparison']['effect']:+.2f}", "open"):
+        assert shown in text
+    assert f" {zero['comparison']['seeds_needed']} " in text
 
 
 def test_intervals_of_tables_are_those_asked_for(imported: Any, rows: Any) -> None:
