@@ -12,6 +12,7 @@ too low (never one too high) if that takes no s above `MOST_SPREAD`, in rows tha
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from operator import sub
 
 from analysis.paper.finding import Audit, Check, Explanation, Finding, half_unit, judge
 from analysis.paper.tables import Place, Published
@@ -26,7 +27,7 @@ _BASE_ROWS = {3: "PL-Marker", 4: "LAI-Net", 5: "Inv."}
 
 def audit(published: Published) -> Audit:
     """Check every printed difference and percentage, every F1, and what the tables should print alike."""
-    checks = (_deltas, _percentages, _f1_scores, _equalities)
+    checks = (_changes, _f1_scores, _equalities)
     findings = [found for check in checks for found in check(published)]
     ordered = sorted(findings, key=lambda found: list(Explanation).index(found.explanation))
     return Audit(
@@ -42,33 +43,23 @@ def _unchecked(published: Published, findings: Sequence[Finding]) -> tuple[Place
     return (*alone, *(place for place in published.changes if place not in recomputed))
 
 
-def _deltas(published: Published) -> Iterator[Finding]:
-    """Differences to the table's base row, Tables 4 and 5."""
-    for place, printed, base_place in _changes(published, tables=(4, 5)):
-        value, base = published.values[place], published.values[base_place]
-        computed = value - base
-        slack = half_unit(value) + half_unit(base)
-        found = judge(Check.DELTA, place, printed, computed, (computed - slack, computed + slack))
-        yield replace(found, sources=(place, base_place))
-
-
-def _percentages(published: Published) -> Iterator[Finding]:
-    """Relative changes to the table's base row, Table 3."""
-    for place, printed, base_place in _changes(published, tables=(3,)):
-        value, base = published.values[place], published.values[base_place]
-        low = (value - half_unit(value)) / (base + half_unit(base))
-        high = (value + half_unit(value)) / (base - half_unit(base))
-        percent = [100 * (ratio - 1) for ratio in (low, value / base, high)]
-        found = judge(Check.PERCENTAGE, place, printed, percent[1], (percent[0], percent[2]))
-        yield replace(found, sources=(place, base_place))
-
-
-def _changes(published: Published, tables: tuple[int, ...]) -> Iterator[tuple[Place, Decimal, Place]]:
-    """(place, printed change, the base's place) where the change and both values are printed."""
+def _changes(published: Published) -> Iterator[Finding]:
+    """Differences to the table's base row in Tables 4 and 5, changes in percent of it in Table 3."""
+    values = published.values
     for place, printed in published.changes.items():
-        base = place._replace(row=_BASE_ROWS.get(place.table, ""))
-        if place.table in tables and place in published.values and base in published.values:
-            yield place, printed, base
+        base_place = place._replace(row=_BASE_ROWS[place.table])
+        if place not in values or base_place not in values:
+            continue
+        check, change = (Check.PERCENTAGE, _percent) if place.table == 3 else (Check.DELTA, sub)
+        value, base = values[place], values[base_place]
+        slack, base_slack = half_unit(value), half_unit(base)
+        span = change(value - slack, base + base_slack), change(value + slack, base - base_slack)
+        found = judge(check, place, printed, change(value, base), span)
+        yield replace(found, sources=(place, base_place))
+
+
+def _percent(value: Decimal, base: Decimal) -> Decimal:
+    return 100 * (value / base - 1)
 
 
 def _f1_scores(published: Published) -> Iterator[Finding]:

@@ -1,9 +1,10 @@
 """The five published tables as exact decimals, so that an audit sees the digits that were printed."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -47,24 +48,32 @@ class Published:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns of a table's file say what; `values` and `changes` go from column to metric."""
+    """Which columns of a table's file say what.
+
+    Attributes:
+        row: what names the row.
+        values: from column to metric; None where the file's column `metric` names it.
+        changes: likewise.
+    """
 
     row: tuple[str, ...]
-    values: Mapping[str, str]
-    changes: Mapping[str, str]
+    values: Mapping[str, str | None]
+    changes: Mapping[str, str | None]
 
 
 _OWN = {metric: metric for metric in SCORES}
 _DELTAS = {f"printed_delta_{metric}": metric for metric in SCORES}
-_FROM_ROW = ""  # Table 3 has a column that names the metric
 
 _COLUMNS = {
     1: _Columns(("model",), _OWN, {}),
     2: _Columns(("factor", "level"), {"f1": "f1"}, {}),
-    3: _Columns(("model",), {"value": _FROM_ROW}, {"printed_change_percent": _FROM_ROW}),
+    3: _Columns(("model",), {"value": None}, {"printed_change_percent": None}),
     4: _Columns(("method",), _OWN, _DELTAS),
     5: _Columns(("mask",), {"f1": "f1"}, {"printed_delta_f1": "f1"}),
 }
+_NUMBER = re.compile(r"[+-]?\d{1,7}(\.\d{1,6})?", re.ASCII)
+_MOST_OF_A_SPEED = 1_000_000
+"""And of its change in percent; there is no natural bound, but what is larger is a slip."""
 
 
 def read_tables(folder: Path | None = None) -> Published:
@@ -74,7 +83,8 @@ def read_tables(folder: Path | None = None) -> Published:
         folder: another copy of the tables; None reads the copy that ships.
 
     Raises:
-        InputError: a file or a column is missing, or a field is no number, with `path:line`.
+        InputError: a file, its rows or a column are missing, or a field is no number, or none that can be,
+            with `path:line`.
     """
     shipped = files("analysis.paper")
     source = folder or shipped
@@ -84,15 +94,12 @@ def read_tables(folder: Path | None = None) -> Published:
         path = source / f"table{number}.csv"
         for line, row in read_rows(path, _required(columns)):
             _take(row, number, columns, (values, changes), f"{path}:{line}")
-    if any(value <= 0 for value in values.values()):
-        place = next(place for place, value in values.items() if value <= 0)
-        raise InputError(f"{source}: {place}: a score or a speed must be above 0; leave a dash empty")
     settings = source / _SETTINGS
     return Published(values, changes, _base_levels(settings if settings.is_file() else shipped / _SETTINGS))
 
 
 def _required(columns: _Columns) -> set[str]:
-    metric = {"metric"} if _FROM_ROW in columns.values.values() else set()
+    metric = {"metric"} if None in columns.values.values() else set()
     return {"dataset", "task", *columns.row, *columns.values, *columns.changes} | metric
 
 
@@ -105,22 +112,24 @@ def _take(
 ) -> None:
     """Put a line's numbers `into` (values, changes)."""
     label = " ".join(row[name] for name in columns.row)
-    for target, names in zip(into, (columns.values, columns.changes), strict=True):
+    for target, names, least in zip(into, (columns.values, columns.changes), (0, -100), strict=True):
         for name, metric in names.items():
             place = Place(number, row["dataset"], row["task"], label, metric or row["metric"])
             if place in target:
                 raise InputError(f"{where}: {place} stands here again; keep one line")
             if row[name]:
-                target[place] = _number(row[name], f"{where}: {name}")
+                most = 100 if place.metric in SCORES else _MOST_OF_A_SPEED
+                target[place] = _number(row[name], least, most, f"{where}: {name}")
 
 
-def _number(text: str, where: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite():
-        raise InputError(f"{where}: {text!r} is no number; leave a dash empty")
+def _number(text: str, least: int, most: int, where: str) -> Decimal:
+    if not _NUMBER.fullmatch(text):
+        raise InputError(f"{where}: {text!r} is no number such as 61.80; leave a dash empty")
+    number = Decimal(text)
+    if not least < number <= most:
+        raise InputError(
+            f"{where}: must be above {least} and at most {most}, but got {text}; leave a dash empty"
+        )
     return number
 
 
@@ -137,7 +146,7 @@ def read_rows(path: Traversable | Path, required: set[str]) -> Iterator[tuple[in
     """The lines of a CSV file with their numbers.
 
     Raises:
-        InputError: the file or a column is missing, or a line has not as many fields as columns.
+        InputError: the file, a column or every line is missing, or one has not as many fields as columns.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -147,10 +156,13 @@ def read_rows(path: Traversable | Path, required: set[str]) -> Iterator[tuple[in
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8; save it as UTF-8") from error
-    reader = csv.DictReader(text.splitlines())
+    lines = text.splitlines()
+    reader = csv.DictReader(lines)
     missing = sorted(required - set(reader.fieldnames or ()))
     if missing:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; use the columns of the shipped table")
+    if not any(lines[1:]):
+        raise InputError(f"{path}:1: no line below the columns' names; use a copy of the shipped table")
     for row in reader:
         if None in row or None in row.values():
             raise InputError(f"{path}:{reader.line_num}: not as many fields as columns; mend the line")

@@ -242,7 +242,44 @@ def test_settings_of_the_shipped_copy_stand_in_for_missing_ones(tmp_path):
         ("table5.csv", "79.50", "79,50", "table5.csv:3: not as many fields"),
         ("table5.csv", "79.50", "ca. 79", "table5.csv:3: f1: 'ca. 79' is no number"),
         ("table5.csv", "79.50", "nan", "table5.csv:3: f1: 'nan' is no number"),
-        ("table5.csv", "79.50", "0.00", "Table 5, D, NER, Vis., f1: a score or a speed must be above 0"),
+        ("table5.csv", "79.50", "0.00", "table5.csv:3: f1: must be above 0 and at most 100, but got 0.00"),
+        (
+            "table1.csv",
+            "D,PL-Marker,RE+,,,40.00",
+            "D,PL-Marker,RE+,,,1e999999",
+            "table1.csv:3: f1: '1e999999' is no",
+        ),
+        (
+            "table1.csv",
+            "D,PL-Marker,RE+,,,40.00",
+            "D,PL-Marker,RE+,,,1e-999999",
+            "is no number such as 61.80",
+        ),
+        (
+            "table2.csv",
+            "77.00",
+            "100.01",
+            "table2.csv:7: f1: must be above 0 and at most 100, but got 100.01",
+        ),
+        (
+            "table2.csv",
+            "77.00",
+            "-77.00",
+            "table2.csv:7: f1: must be above 0 and at most 100, but got -77.00",
+        ),
+        (
+            "table3.csv",
+            "45.00,-25.00",
+            "1000001,-25.00",
+            "table3.csv:5: value: must be above 0 and at most 1000000",
+        ),
+        ("table3.csv", "-25.00", "-100.00", "table3.csv:5: printed_change_percent: must be above -100"),
+        (
+            "table4.csv",
+            "-2.40",
+            "-240.0",
+            "table4.csv:6: printed_delta_f1: must be above -100 and at most 100",
+        ),
         ("table5.csv", "Vis.,NER", "Inv.,NER", "table5.csv:3: Table 5, D, NER, Inv., f1 stands here again"),
         ("table3.csv", "metric", "measure", "table3.csv:1: no column metric"),
         ("settings.csv", "gcn_heads", "heads", "settings.csv:1: no column gcn_heads"),
@@ -253,6 +290,14 @@ def test_bad_copy_is_refused_with_its_place(folder, name, old, new, message):
     with pytest.raises(InputError) as error:
         read_tables(folder)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("rest", ["", "\n", "\n\n\n"])
+def test_a_table_without_a_line_is_refused(folder, name, rest):
+    (folder / name).write_text(TABLES[name].split("\n")[0] + rest)
+    with pytest.raises(InputError, match=rf"{name}:1: no line below the columns' names"):
+        read_tables(folder)
 
 
 def test_folder_without_tables_is_refused(tmp_path):
