@@ -36,7 +36,8 @@ class Row:
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
         num_blocked: seeds whose relations have no entities, since the NER trial failed.
-        best: whether no other level's mean prints better; False where there is nothing to compare.
+        best: whether no other level's mean prints better, of the levels that are complete; False where fewer
+            than two are.
         encoder: behind the numbers, where the table prints it.
         note: printed beside the number.
     """
@@ -69,6 +70,11 @@ class Row:
     best: bool = False
     encoder: str = ""
     note: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all planned seeds have a score: one seed's luck is not ranked beside a mean."""
+        return self.mean is not None and (self.n or 0) >= self.planned
 
 
 _FIELDS = tuple(item.name for item in fields(Row))
@@ -167,7 +173,7 @@ def f1_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:
-    """The rows of one metric and place with the highest mean, or the lowest, marked as best."""
-    printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None}
+    """The rows of one metric and place, the complete ones of the highest mean, or the lowest, marked as best."""
+    printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None and row.is_complete}
     top = (min if lowest else max)(printed.values()) if len(printed) > 1 else None
     return [replace(row, best=top is not None and printed.get(row.level) == top) for row in rows]

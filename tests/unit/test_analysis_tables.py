@@ -91,8 +91,21 @@ def test_best_level_dash_missing_and_failed(cells: Any) -> None:
 
 def test_levels_that_print_the_same_are_both_best(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.600001), result_row(0.60, gcn_layers=2), result_row(0.59, gcn_layers=0)]
-    table = compute_rows(imported(STUDY, rows).cells, "2")
+    study = STUDY.replace("[1, 2, 3]", "[1]")
+    table = compute_rows(imported(study, rows).cells, "2")
     assert [row.level for row in table if row.best and row.metric == "f1"] == ["1", "2"]
+
+
+def test_a_level_that_lacks_seeds_is_not_ranked(imported: Any, result_row: Any) -> None:
+    rows = [result_row(f1, seed=seed) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
+    lucky = [result_row(0.90, gcn_layers=2)]
+    worse = [result_row(0.50, seed=seed, gcn_layers=0, gcn_heads="") for seed in (1, 2, 3)]
+    alone = compute_table(imported(STUDY, rows + lucky).cells, "2")
+    assert not any(row.best for row in alone.rows)
+    assert "Bold" not in " ".join(alone.notes)
+    table = compute_table(imported(STUDY, rows + lucky + worse).cells, "2")
+    assert [row.level for row in table.rows if row.best and row.metric == "f1"] == ["1"]
+    assert "of those with all of their planned seeds" in " ".join(table.notes)
 
 
 def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
