@@ -1,12 +1,13 @@
 """A study in plain words: how far it is, and per factor which level is best and whether seeds can tell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from analysis.tables.layout import NAMES, signed
+from analysis.tables.reach import attainable_p
 from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row, f1_rows
-from tune.forecast.summary import SIGNIFICANCE, smallest_p
+from tune.forecast.summary import SIGNIFICANCE
 
 _CELL = ["dataset", "phase", "factor", "level"]
 
@@ -28,9 +29,11 @@ def progress(cells: pd.DataFrame) -> str:
 
 
 def _failed(cells: pd.DataFrame) -> str:
-    """How many trials failed, and the cells that wait for them."""
+    """How many trials failed, imported ones without an id among them, and the cells that wait for them."""
     lost = cells[cells["state"].isin(["failed", "blocked"])]
-    num_trials = len({name for names in lost["trial_ids"] for name in names.split()})
+    named = {name for names in lost["trial_ids"] for name in names.split()}
+    nameless = lost[(lost["state"] == "failed") & (lost["trial_ids"] == "")]
+    num_trials = len(named) + len(nameless[["dataset", "phase", "config", "seed"]].drop_duplicates())
     num_blocked = len(lost.loc[lost["state"] == "blocked", _CELL].drop_duplicates())
     if not num_trials:
         return ""
@@ -78,23 +81,68 @@ def _alone(base: Row) -> str:
 
 
 def _finding(levels: Sequence[Row]) -> str:
-    best = max(levels, key=lambda row: row.mean or 0.0)
-    tested = [row for row in levels if row.p_adjusted is not None]
-    pairs = max((row.pairs for row in tested), default=1)
-    too_few = smallest_p(pairs, max(1, len(tested))) >= SIGNIFICANCE
-    text = f"best is “{best.level}”: F1 {score(best)}"
-    if best.is_base:
-        told = sum(row.mark == SIGNIFICANT for row in tested)
-        verdict = f"{told} of {len(tested)} other levels can be told apart from it"
-        return f"{text}, the base; {'too few seeds to tell another level apart' if too_few else verdict}."
-    if best.delta is None:
-        has_base = any(row.is_base for row in levels)
-        return f"{text}; {'no seed is shared with the base' if has_base else 'the base has no scores yet'}."
-    text += f", {signed(best.delta)} to the base"
-    if best.delta_ci_low is not None and best.delta_ci_high is not None:
-        text += f" (95 % interval {signed(best.delta_ci_low)} to {signed(best.delta_ci_high)})"
-    verdict = f"{'more than noise' if best.mark == SIGNIFICANT else 'not told apart from noise'}"
-    return f"{text}; {'too few seeds to tell it from noise' if too_few else verdict}."
+    """The best of the levels that have all of their planned seeds, as in the tables; the others are named."""
+    ranked = [row for row in levels if row.is_complete]
+    lacking = [row for row in levels if not row.is_complete]
+    if not ranked:
+        return f"no level has all of its planned seeds, so none is called best ({_seeds(lacking)})."
+    if len(ranked) == 1:
+        text = f"only {_names(ranked)} has all of its planned seeds: F1 {score(ranked[0])}"
+    else:
+        text = _ranking(ranked, attainable_p(levels))
+    return f"{text}; too few seeds to rank {_names(lacking)} ({_seeds(lacking)})." if lacking else f"{text}."
+
+
+def _ranking(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
+    """Which level has the highest mean, or which share it as printed, and what the seeds say of that."""
+    top = max(round(row.mean or 0.0, 2) for row in levels)
+    best = [row for row in levels if round(row.mean or 0.0, 2) == top]
+    best.sort(key=lambda row: not row.is_base)
+    first, others = best[0], [row for row in levels if row in reach]
+    if len(best) == 1:
+        text = f"best is “{first.level}”: F1 {score(first)}"
+        if first.is_base:
+            return f"{text}, the base; {_told_apart(others, reach, 'it')}"
+        return f"{text}{', ' if first in reach else '; '}{_to_base(first, levels, reach)}"
+    text = f"{_names(best)} tie for best: F1 {' and '.join(map(score, best))}"
+    if first.is_base:
+        return f"{text}; {_told_apart(others, reach, 'the base')}"
+    return "; ".join([text, *(f"{_names([row])}: {_to_base(row, levels, reach)}" for row in best)])
+
+
+def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) -> str:
+    """Which other levels differ from the base by more than noise, of those that have seeds enough to show it."""
+    reaching = [row for row in others if reach[row] < SIGNIFICANCE]
+    if not reaching:
+        return "too few seeds to tell another level apart"
+    told = [row for row in reaching if row.mark == SIGNIFICANT]
+    text = f"{_names(told) if told else 'no other level'} can be told apart from {base}"
+    too_few = [row for row in others if row not in reaching]
+    return f"{text}, too few seeds to tell {_names(too_few)}" if too_few else text
+
+
+def _to_base(row: Row, levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
+    """How a level differs from the base, and whether that is more than noise."""
+    if row.delta is None:
+        has_base = any(level.is_base for level in levels)
+        return "no seed is shared with the base" if has_base else "the base has no scores yet"
+    text = f"{signed(row.delta)} to the base on {row.pairs} shared seed{_s(row.pairs)}"
+    if row.delta_ci_low is not None and row.delta_ci_high is not None:
+        text += f" (95 % interval {signed(row.delta_ci_low)} to {signed(row.delta_ci_high)})"
+    if reach[row] >= SIGNIFICANCE:
+        return f"{text}; too few seeds to tell it from noise"
+    return f"{text}; {'more than noise' if row.mark == SIGNIFICANT else 'not told apart from noise'}"
+
+
+def _names(levels: Sequence[Row]) -> str:
+    """`“2” (the base), “0” and “1”`."""
+    names = [f"“{row.level}”{' (the base)' if row.is_base else ''}" for row in levels]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _seeds(levels: Sequence[Row]) -> str:
+    counts = [row.n or 0 for row in levels]
+    return f"n = {min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
 
 
 def _s(number: int) -> str:

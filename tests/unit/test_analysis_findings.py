@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.findings import findings
+from analysis.findings import findings, progress
 from analysis.tables.rows import PUBLISHED, Row
 
 
@@ -44,19 +44,66 @@ def compared(n: int, mean: float, mark: str, pairs: int | None = None) -> Row:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (level("w/o 2nd", 1, 61.0, delta=1.0), "+1.00 to the base; too few seeds to tell it from noise."),
+        (
+            level("w/o 2nd", 1, 61.0, delta=1.0, pairs=1),
+            "+1.00 to the base on 1 shared seed; too few seeds to tell it from noise.",
+        ),
         (level("w/o 2nd", 1, 59.0, delta=-1.0), "the base; too few seeds to tell another level apart."),
         (compared(5, 61.0, ""), "(95 % interval +0.50 to +1.50); too few seeds to tell it from noise."),
         (compared(9, 61.0, "", pairs=5), "+1.50); too few seeds to tell it from noise."),
         (compared(9, 61.0, ""), "not told apart from noise."),
-        (compared(9, 61.0, "*"), "(95 % interval +0.50 to +1.50); more than noise."),
-        (compared(9, 59.0, "*"), "1 of 1 other levels can be told apart from it."),
+        (
+            compared(9, 61.0, "*"),
+            "+1.00 to the base on 9 shared seeds (95 % interval +0.50 to +1.50); more than noise.",
+        ),
+        (compared(9, 59.0, "*"), "the base; “w/o 2nd” can be told apart from it."),
+        (compared(9, 59.0, ""), "the base; no other level can be told apart from it."),
     ],
 )
 def test_a_finding_says_what_the_seeds_can_tell(other: Row, said: str) -> None:
     (sentence,) = findings([level("LAI-Net", other.n or 0, 60.0, is_base=True), other])
     assert sentence.startswith("d NER, Method: best is “")
     assert sentence.endswith(said)
+
+
+def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
+    base = level("LAI-Net", 8, 60.0, std=0.5, planned=3, is_base=True)
+    whole, lucky = compared(8, 59.0, "*"), level("w/o 1st", 1, 70.0, planned=3, delta=10.0, pairs=1)
+    assert findings([base, replace(whole, planned=3), lucky]) == [
+        "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd” can be told apart from "
+        "it; too few seeds to rank “w/o 1st” (n = 1)."
+    ]
+    assert findings([base, replace(whole, n=2, planned=3), lucky]) == [
+        "d NER, Method: only “LAI-Net” (the base) has all of its planned seeds: F1 60.00 ± 0.50 (n = 8); too "
+        "few seeds to rank “w/o 2nd” and “w/o 1st” (n = 1 to 2)."
+    ]
+    assert findings([replace(base, n=2), lucky])[0].endswith(
+        ": no level has all of its planned seeds, so none is called best (n = 1 to 2)."
+    )
+
+
+def test_few_shared_seeds_are_said_of_the_level_that_has_them() -> None:
+    base = level("LAI-Net", 8, 60.0, is_base=True)
+    few = replace(compared(3, 61.0, ""), level="w/o 1st")
+    (sentence,) = findings([base, compared(8, 59.0, ""), few])
+    assert sentence.endswith("(95 % interval +0.50 to +1.50); too few seeds to tell it from noise.")
+    (sentence,) = findings([base, compared(8, 59.0, ""), replace(few, mean=58.0)])
+    assert sentence.endswith("no other level can be told apart from it, too few seeds to tell “w/o 1st”.")
+
+
+def test_a_tie_is_said_as_a_tie_the_base_first() -> None:
+    base = level("LAI-Net", 8, 60.0, std=0.5, is_base=True)
+    tied = replace(compared(8, 60.004, ""), delta=0.004)
+    assert findings([tied, base]) == [
+        "d NER, Method: “LAI-Net” (the base) and “w/o 2nd” tie for best: F1 60.00 ± 0.50 (n = 8) and "
+        "60.00 ± 0.50 (n = 8); no other level can be told apart from the base."
+    ]
+    both = [compared(8, 61.0, ""), replace(compared(8, 61.0, "*"), level="w/o 1st")]
+    change = "+1.00 to the base on 8 shared seeds (95 % interval +0.50 to +1.50)"
+    assert findings([base, *both]) == [
+        "d NER, Method: “w/o 2nd” and “w/o 1st” tie for best: F1 61.00 ± 0.50 (n = 8) and 61.00 ± 0.50 (n = 8); "
+        f"“w/o 2nd”: {change}; not told apart from noise; “w/o 1st”: {change}; more than noise."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,3 +143,23 @@ def test_other_scores_shown_again_and_empty_studies_are_no_finding() -> None:
     again = [level("annotate", 3, 60.0), level("enumerate", 3, 59.0)]  # no base: another table compares
     assert findings(again) == []
     assert findings([level("LAI-Net", 0, None, is_base=True)]) == []
+
+
+def test_failed_seeds_without_a_trial_id_are_counted(imported: Any, result_row: Any) -> None:
+    """Once, though the base stands in both factors."""
+    study = """
+name = "s"
+seeds = [1, 2, 3]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[factors]
+gcn_layers = [0, 1]
+gcn_heads = [1, 4]
+"""
+    rows = [result_row("", seed=seed, status="failed") for seed in (1, 2, 3)]
+    failed = "Nothing is done yet: all 4 cells are missing. 3 trials failed."
+    assert progress(imported(study, rows).cells) == failed
+    named = [row | {"trial_id": f"t{row['seed']}"} for row in rows[:2]]
+    assert progress(imported(study, named + rows[2:]).cells) == failed
