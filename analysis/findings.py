@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analysis.tables.caption import beyond
 from analysis.tables.layout import NAMES, signed
 from analysis.tables.reach import attainable_p
 from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row, f1_rows
@@ -77,7 +78,8 @@ def _alone(base: Row) -> str:
     text = f"{base.dataset} {base.task}, the base alone: F1 {score(base)}"
     if base.ci_low is None or base.ci_high is None:
         return f"{text}; one seed says nothing about the spread over seeds."
-    return f"{text}; 95 % interval of the mean {base.ci_low:.2f} to {base.ci_high:.2f}."
+    text += f"; 95 % interval of the mean {base.ci_low:.2f} to {base.ci_high:.2f}."
+    return " ".join(filter(None, [text, beyond([base])]))
 
 
 def _finding(levels: Sequence[Row]) -> str:
@@ -111,7 +113,7 @@ def _ranking(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
 
 
 def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) -> str:
-    """Which other levels differ from the base by more than noise, of those that have seeds enough to show it."""
+    """Which other levels differ from the base by more than noise, and which lack the seeds to show it."""
     reaching = [row for row in others if reach[row] < SIGNIFICANCE]
     if not reaching:
         return "too few seeds to tell another level apart"

@@ -4,17 +4,19 @@ A caption says what is shown and what holds for this table alone. A note is a se
 the study need in the same words, so that whoever prints several tables can print it once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from analysis.paper import VERSION, published_encoders
 from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
-from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, Row
-from tune.forecast.summary import SIGNIFICANCE, smallest_p
+from analysis.tables.reach import attainable_p
+from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, SIGNIFICANT, Row
+from tune.forecast.summary import SIGNIFICANCE
 from tune.results.table import SCORES
 
+_BEYOND = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
 _NOT_SAID = "not said by imported rows"
 _ABSENT = {
     "not measured": "not measured: speed of these settings (encoder, layers, precision, filter, graph) was "
@@ -46,7 +48,9 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
         f"{_values(_said(cells), 'encoder') or 'none'}; {_seeds(scores)}.",
         _folds(cells),
+        _star(scores),
         _out_of_reach(scores),
+        beyond(scores),
     )
     return tuple(filter(None, sentences))
 
@@ -138,35 +142,69 @@ def _bracket(rows: Sequence[Row], layout: Layout) -> str:
     return "In brackets: mean difference to the base on shared seeds." if is_shown else ""
 
 
+def _star(rows: Sequence[Row]) -> str:
+    """The test behind a `*`, where one is printed or could be."""
+    could_be = any(p < SIGNIFICANCE for p in attainable_p(rows).values())
+    if not could_be and all(row.mark != SIGNIFICANT for row in rows):
+        return ""
+    return f"*: p < {SIGNIFICANCE:.2g}, paired sign-flip permutation test, Holm-adjusted."
+
+
 def _test(rows: Sequence[Row]) -> str:
     if all(row.p is None for row in rows):
         return ""
     return (
-        f"*: p < {SIGNIFICANCE:.2g}, two-sided sign-flip permutation test on differences to the base, paired "
-        "by seed, Holm-adjusted over the levels of a factor within dataset, task and metric."
+        "Differences to the base are tested by a two-sided sign-flip permutation test on shared seeds, with "
+        "Holm's correction over the levels of a factor within dataset, task and metric."
     )
 
 
 def _out_of_reach(rows: Sequence[Row]) -> str:
-    """Names the factors where so few seeds can mark nothing, however large a difference is."""
-    tested = [row for row in rows if row.p is not None]
-    if not tested:
-        some = any(row.delta is not None for row in rows)
-        return "One shared seed is too few to test a difference to the base." if some else ""
-    families: dict[tuple[str, ...], list[int]] = {}
-    for row in tested:
-        families.setdefault((row.factor, row.dataset, row.task, row.metric), []).append(row.pairs)
-    reached = {factor: 1.0 for factor, *_ in families}
-    for (factor, *_), pairs in families.items():
-        reached[factor] = min(reached[factor], smallest_p(max(pairs), len(pairs)))
-    names = [NAMES[factor] for factor, p in reached.items() if p >= SIGNIFICANCE]
-    return f"Too few seeds to mark anything, whatever the difference: {', '.join(names)}." if names else ""
+    """Names the levels whose few shared seeds mark nothing, however large a difference is."""
+    compared: dict[str, dict[str, dict[Row, float]]] = {}
+    for row, p in attainable_p(rows).items():
+        compared.setdefault(row.factor, {}).setdefault(row.level, {})[row] = p
+    said = []
+    for factor, levels in compared.items():
+        by_reason: dict[str, list[str]] = {}
+        for level, own in levels.items():
+            by_reason.setdefault(_too_few(own), []).append(level)
+        if len(by_reason) == 1:
+            by_reason = {reason: [] for reason in by_reason}  # the factor's name stands for all of its levels
+        said += [
+            f"{' '.join([NAMES[factor], ', '.join(names)]).rstrip()} ({reason})"
+            for reason, names in by_reason.items()
+            if reason
+        ]
+    return f"Too few shared seeds to mark a difference, however large: {'; '.join(said)}." if said else ""
+
+
+def _too_few(reach: Mapping[Row, float]) -> str:
+    """`n = 3, p ≥ 0.25`: the shared seeds of a level and what they reach, with the places where not in all.
+
+    Empty where they are enough everywhere.
+    """
+    few = [row for row, p in reach.items() if p >= SIGNIFICANCE]
+    if not few:
+        return ""
+    counts = sorted({row.pairs for row in few})
+    text = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+    text += f", p ≥ {min(reach[row] for row in few):.2g}" * any(row.p is not None for row in few)
+    places = dict.fromkeys(f"{row.dataset} {row.task}" for row in few)
+    return text if len(few) == len(reach) else f"{text}; {', '.join(places)}"
+
+
+def beyond(rows: Iterable[Row]) -> str:
+    """Why an interval of scores ends where no score can be; empty where none does."""
+    ends = [end for row in rows for end in (row.ci_low, row.ci_high) if end is not None]
+    is_beyond = any(not 0 <= round(end, 2) <= 100 for end in ends)
+    return _BEYOND if is_beyond else ""
 
 
 def _signs(rows: Sequence[Row]) -> list[str]:
     signs = [
-        "Bold: best level per dataset and task within a factor, of those with all of their planned seeds; the "
-        "paper's values are not ranked with ours."
+        "Bold: best level per dataset and task within a factor, of those with all of their planned seeds; "
+        "the paper's values are not ranked with ours."
     ] * any(row.best for row in rows)
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
     signs += ["missing (0/N): none of N seeds done."] * any(
@@ -179,6 +217,11 @@ def _signs(rows: Sequence[Row]) -> list[str]:
         row.mark == BLOCKED for row in rows
     )
     signs += ["[k/N]: only k of N seeds done."] * any(0 < (row.n or 0) < row.planned for row in rows)
+    started = [row for row in rows if row.n]
+    signs += ["[k failed]: of the seeds that lack k failed."] * any(row.num_failed for row in started)
+    signs += ["[k blocked]: of the seeds that lack k wait in vain for an NER trial that failed."] * any(
+        row.num_blocked for row in started
+    )
     return signs
 
 

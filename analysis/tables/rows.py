@@ -173,7 +173,7 @@ def f1_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:
-    """The rows of one metric and place, the complete ones of the highest mean, or the lowest, marked as best."""
+    """The rows of one metric and place; of the complete ones the highest or lowest mean is marked as best."""
     printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None and row.is_complete}
     top = (min if lowest else max)(printed.values()) if len(printed) > 1 else None
     return [replace(row, best=top is not None and printed.get(row.level) == top) for row in rows]

@@ -70,8 +70,8 @@ def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
     base = level("LAI-Net", 8, 60.0, std=0.5, planned=3, is_base=True)
     whole, lucky = compared(8, 59.0, "*"), level("w/o 1st", 1, 70.0, planned=3, delta=10.0, pairs=1)
     assert findings([base, replace(whole, planned=3), lucky]) == [
-        "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd” can be told apart from "
-        "it; too few seeds to rank “w/o 1st” (n = 1)."
+        "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd” can be told apart "
+        "from it; too few seeds to rank “w/o 1st” (n = 1)."
     ]
     assert findings([base, replace(whole, n=2, planned=3), lucky]) == [
         "d NER, Method: only “LAI-Net” (the base) has all of its planned seeds: F1 60.00 ± 0.50 (n = 8); too "
@@ -101,8 +101,8 @@ def test_a_tie_is_said_as_a_tie_the_base_first() -> None:
     both = [compared(8, 61.0, ""), replace(compared(8, 61.0, "*"), level="w/o 1st")]
     change = "+1.00 to the base on 8 shared seeds (95 % interval +0.50 to +1.50)"
     assert findings([base, *both]) == [
-        "d NER, Method: “w/o 2nd” and “w/o 1st” tie for best: F1 61.00 ± 0.50 (n = 8) and 61.00 ± 0.50 (n = 8); "
-        f"“w/o 2nd”: {change}; not told apart from noise; “w/o 1st”: {change}; more than noise."
+        "d NER, Method: “w/o 2nd” and “w/o 1st” tie for best: F1 61.00 ± 0.50 (n = 8) and 61.00 ± 0.50 "
+        f"(n = 8); “w/o 2nd”: {change}; not told apart from noise; “w/o 1st”: {change}; more than noise."
     ]
 
 
@@ -128,6 +128,11 @@ def test_no_other_level_is_called_the_base(base: Row, said: str) -> None:
         (
             level("LAI-Net", 1, 60.0, is_base=True),
             "F1 60.00 (n = 1); one seed says nothing about the spread over seeds.",
+        ),
+        (
+            level("LAI-Net", 2, 60.0, std=5.0, ci_low=15.08, ci_high=104.92, is_base=True),
+            "F1 60.00 ± 5.00 (n = 2); 95 % interval of the mean 15.08 to 104.92. An interval beyond 0 or 100 "
+            "comes from few seeds: Student's t knows no bounds.",
         ),
     ],
 )

@@ -178,9 +178,12 @@ def test_a_corpus_that_the_paper_lacks_has_no_paper_columns(cells: Any) -> None:
 
 def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.6), result_row(0.7, seed=2), result_row("", seed=3, status="failed")]
-    grid = compute_table(imported(STUDY, rows).cells, "4").grid
-    assert grid.lines[0].entries[2] == Entry(
+    table = compute_table(imported(STUDY, rows).cells, "4")
+    assert table.grid.lines[0].entries[2] == Entry(
         "65.00", "7.07", remarks=("1.47 to 128.53", "[2/3]", "[1 failed]")
+    )
+    assert {"[k/N]: only k of N seeds done.", "[k failed]: of the seeds that lack k failed."} <= set(
+        table.notes
     )
 
 
@@ -197,7 +200,7 @@ def test_caption_and_notes_say_what_the_numbers_are(cells: Any) -> None:
     assert table.caption == (
         "F1 in percent on the test split, relations end to end (on predicted entities); encoder: minilm; "
         "n = 3 to 4 seeds.",
-        "Too few seeds to mark anything, whatever the difference: GCN layers.",
+        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
     )
     notes = " ".join(table.notes)
     for part in (
@@ -221,8 +224,60 @@ def test_pairs_are_too_few_however_many_seeds_a_level_has(imported: Any, result_
     table = compute_table(imported(STUDY, rows).cells, "2")
     row = row_of(table.rows, "NER", "gcn_layers", "2")
     assert (row.n, row.pairs, row.p) == (8, 3, 0.25)
-    assert "Too few seeds to mark anything, whatever the difference: GCN layers." in table.caption
+    assert table.caption[1:] == (
+        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
+    )
     assert any("within dataset, task and metric." in note for note in table.notes)
+
+
+def test_few_seeds_are_said_of_each_level_and_place(imported: Any, result_row: Any) -> None:
+    """Eight shared seeds of 0 layers, one of 2 and of the filter; of the mask eight in NER, three in RE."""
+    rows, bare = [], {"gcn_layers": 0, "gcn_heads": "", "annotations": "false"}
+    for seed in range(8):
+        rows += [result_row(0.60 + seed / 100, seed=seed)]
+        rows += [result_row(0.59 + seed / 100, seed=seed, gcn_layers=0, gcn_heads="")]
+        rows += [result_row(0.59 + seed / 100, seed=seed, attention_mask="full")]
+        rows += [result_row(0.59 + seed / 100, seed=seed, **bare)]
+        rows += [result_row(0.30 + seed / 100, seed=seed, **RE)]
+    rows += [result_row(0.61, seed=0, gcn_layers=2), result_row(0.61, seed=0, entity_filter="false")]
+    rows += [result_row(0.31, seed=seed, attention_mask="full", **RE) for seed in (0, 1, 2)]
+    cells = imported(STUDY, rows).cells
+    star = "*: p < 0.05, paired sign-flip permutation test, Holm-adjusted."
+    few = "Too few shared seeds to mark a difference, however large: "
+    assert compute_table(cells, "2").caption[1:] == (
+        star,
+        f"{few}GCN layers 2 (n = 1); Entity filter (n = 1).",
+    )
+    assert compute_table(cells, "5").caption[1:] == (star, f"{few}Mask (n = 3, p ≥ 0.25; SciERC RE).")
+    assert compute_table(cells, "4").caption[1:] == (star,)
+
+
+@pytest.mark.parametrize("render", [to_markdown, to_latex])
+def test_every_table_with_a_star_names_its_test_once(imported: Any, result_row: Any, render: Any) -> None:
+    rows = []
+    for seed in range(8):
+        rows += [result_row(0.60 + seed / 100, seed=seed)]
+        rows += [result_row(0.50 + seed / 100, seed=seed, gcn_layers=2)]
+        rows += [result_row(0.50, seed=seed, gcn_layers=0, gcn_heads="", annotations="false")]
+    cells = imported(STUDY, rows).cells
+    for number, has_star in (("2", True), ("4", True), ("5", False)):
+        table = compute_table(cells, number)
+        assert ("*" in [row.mark for row in table.rows]) == has_star
+        said = [*table.caption, *table.notes]
+        assert len(said) == len(set(said))
+        assert (
+            render(table).count("p &lt; 0.05" if render is to_markdown else "p \\textless{} 0.05") == has_star
+        )
+        assert any(sentence.startswith("*: p < 0.05, paired") for sentence in table.caption) == has_star
+
+
+def test_an_interval_beyond_the_scale_is_explained(imported: Any, result_row: Any) -> None:
+    said = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
+    table = compute_table(imported(STUDY, [result_row(0.9), result_row(0.7, seed=2)]).cells, "4")
+    assert table.rows[0].ci_high > 100
+    assert said in table.caption
+    cells = imported(STUDY, [result_row(0.80, seed=3), result_row(0.81, seed=4)]).cells
+    assert said not in compute_table(cells[cells["seed"] > 2], "4").caption
 
 
 def test_a_table_without_cells_says_so(imported: Any, result_row: Any) -> None:
@@ -272,6 +327,7 @@ def test_blocked_relations_are_told_from_failed_ones(imported: Any, result_row: 
         Entry("blocked (1/3)"), Entry("30.00", remarks=("[1/3]", "[1 blocked]")),
     )  # fmt: skip
     assert "blocked (k/N)" in " ".join(table.notes)
+    assert "[k blocked]: of the seeds that lack k wait in vain for an NER trial that failed." in table.notes
 
 
 @pytest.fixture
