@@ -1,5 +1,6 @@
 """The shapes of the tables, as one pivot of the computed rows with a layout each; Table 1 has its own."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Ro
 from tune.results.table import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
+_NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 NAMES = {
     "gcn_layers": "GCN layers", "gcn_heads": "Attention heads", "entity_filter": "Entity filter",
     "method": "Method", "mask": "Mask", "precision": "P", "recall": "R", "f1": "F1",
@@ -121,6 +123,12 @@ class Grid:
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def group_names(self) -> list[str]:
+        """The upper header of each column; empty where there is none."""
+        names = [name for name, width in self.groups for _ in range(width)]
+        return names or [""] * len(self.columns)
+
 
 def arrange(rows: Sequence[Row], layout: Layout) -> Grid:
     """Pivot rows into a layout; a place that no row has is a dash."""
@@ -194,6 +202,11 @@ def published_entry(row: Row | None) -> Entry:
 def unplanned(metric: str) -> str:
     """What stands where a study asks for no seed: of a model that it does not have, or of a speed."""
     return "not planned" if metric in SCORES else "not measured"
+
+
+def one_line(text: str) -> str:
+    """Text in which each run of white space or control characters, a line break among them, is one space."""
+    return _NOT_PRINTED.sub(" ", text).strip()
 
 
 def signed(value: float) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from analysis.paper import published_encoders, published_values
+from analysis.tables.latex import to_latex
 from analysis.tables.layout import LAYOUTS, Entry, arrange, signed
-from analysis.tables.render import to_csv, to_latex, to_markdown
+from analysis.tables.render import to_csv, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
 from analysis.tables.table import Table, compute_table
 
@@ -347,10 +348,20 @@ def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
 def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
     text = to_latex(nasty)
     assert r"a\_b \& \textless{}c\textgreater{} 100\%\textbar{}x{*}{[}y]" in text
-    assert r"\textbf{\num{67.25}} $\pm$ \num{15.22}" in text
-    assert r"\tiny 43.03 to 91.47\end{tabular}" in text
+    assert r"\textbf{\num{67.25}}" in text
+    assert r"\laismall $\pm$ \num{15.22} \\ \laismall 43.03 to \\ \laismall 91.47\end{tabular}" in text
     assert r"\multicolumn{3}{c}{GCN layers}" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+def test_a_line_break_in_a_name_breaks_no_line(cells: Any) -> None:
+    table = compute_table(cells(encoder="a\\n\\nb|\\u000bc\\u2028d"), "1")
+    assert table.grid.lines[-2].labels[2] == "a\n\nb|\x0bc\u2028d and minilm"
+    text = to_markdown(table)
+    assert r"| a b\| c d and minilm |" in text
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + len(table.grid.lines)
+    assert "a b\\textbar{} c d and minilm" in to_latex(table)
+    assert "\n\n" not in to_latex(table)
 
 
 def test_an_empty_table_can_be_laid_out() -> None:
