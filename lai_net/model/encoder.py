@@ -5,8 +5,7 @@ B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -16,12 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel
-from transformers.utils import logging
 
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
 from lai_net.errors import InputError
-from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
+from lai_net.inputs.tokenization import WordTokenizer, reading_encoder, word_tokenizer
 from lai_net.model.backward_order import end_layer
 from lai_net.process_memory import hand_back
 
@@ -41,9 +39,10 @@ def encoder_source(config: EncoderConfig) -> EncoderSource:
     """The encoder that a config names, read once a process.
 
     Raises:
-        InputError: the model is no BERT, or has fewer layers than asked for.
+        InputError: the model is no BERT or a damaged one, or has fewer layers than asked for.
     """
-    return EncoderSource(word_tokenizer(config.name), _pretrained(config.name, config.num_layers))
+    bert = _pretrained(config.name, config.num_layers)
+    return EncoderSource(word_tokenizer(config.name), bert)
 
 
 @dataclass(frozen=True)
@@ -269,16 +268,27 @@ def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int, bert: 
 def _pretrained(name: str, num_layers: int | None) -> nn.Module:
     """Loaded once a process and kept; callers copy it."""
     folder = encoder_folder(name)
-    kind = AutoConfig.from_pretrained(folder).model_type
+    with reading_encoder(name, "configuration"):
+        kind = AutoConfig.from_pretrained(folder).model_type
     if kind != "bert":
         raise InputError(f"encoder {name!r} is a {kind} model; give a BERT")
-    with _quiet_transformers():
+    with reading_encoder(name, "model"):
         bert, report = AutoModel.from_pretrained(
-            folder, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
+            folder,
+            add_pooling_layer=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are in the report
         )
     if report["missing_keys"]:
         raise InputError(
             f"encoder {name!r} lacks weights, such as {min(report['missing_keys'])}; give a whole one"
+        )
+    if report["mismatched_keys"]:
+        key, stored, wanted = min(report["mismatched_keys"])
+        raise InputError(
+            f"encoder {name!r}: {key} has the shape {tuple(stored)}, but by its config.json {tuple(wanted)}; "
+            "give a whole one"
         )
     if num_layers is not None:
         if num_layers > len(bert.encoder.layer):
@@ -287,17 +297,3 @@ def _pretrained(name: str, num_layers: int | None) -> nn.Module:
             )
         bert.encoder.layer = bert.encoder.layer[:num_layers]
     return bert  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no report of the unused pooler while weights are read."""
-    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bar:
-            logging.enable_progress_bar()

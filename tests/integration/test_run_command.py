@@ -64,30 +64,31 @@ def test_folds_must_be_those_of_the_corpus(study, tmp_path, found, folds):
         prepare(str(study), [f"demo={tmp_path}"])
 
 
-def encoder(folder: Path, content: str, *weights: str) -> Path:
+def encoder(folder: Path, content: str, *files: str) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(content)
-    for name in weights:
+    for name in files:
         (folder / name).touch()
     return folder
 
 
 @pytest.mark.parametrize(
-    ("content", "weights", "said"),
+    ("content", "files", "said"),
     [
         (
             '{"hidden_size": 48}',
-            ("model.safetensors",),
+            ("model.safetensors", "vocab.txt"),
             r"study.toml: .*must divide the width 48 .*but got 5",
         ),
-        ('{"hidden_size": 50}', (), "has neither model.safetensors nor"),
-        ("{}", ("model.safetensors",), "has no hidden_size"),
-        ("[]", ("model.safetensors",), "has no hidden_size"),
-        ("", ("model.safetensors",), "has no hidden_size"),
+        ('{"hidden_size": 50}', ("model.safetensors",), r"has no tokenizer\.json and no vocab\.txt"),
+        ('{"hidden_size": 50}', ("vocab.txt",), "has neither model.safetensors nor"),
+        ("{}", ("model.safetensors", "vocab.txt"), "has no hidden_size"),
+        ("[]", ("model.safetensors", "vocab.txt"), "has no hidden_size"),
+        ("", ("model.safetensors", "vocab.txt"), "has no hidden_size"),
     ],
 )
-def test_encoder_is_looked_at_before_the_run(study, tmp_path, content, weights, said):
-    folder = encoder(tmp_path / "encoder", content, *weights)
+def test_encoder_is_looked_at_before_the_run(study, tmp_path, content, files, said):
+    folder = encoder(tmp_path / "encoder", content, *files)
     study.write_text(
         f'{STUDY}set = {{ "encoder.name" = "{folder}", "graph.layers" = 1, "graph.heads" = 5 }}\n'
     )

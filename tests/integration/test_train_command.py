@@ -83,6 +83,7 @@ def test_a_processor_slow_in_bf16_is_said(
         ("ner", ("--device", "cuda:99"), "device 'cuda:99' is not to be had"),
         ("ner", ("--seed", "-1"), "'--seed'"),
         ("ner", ("--out", "/proc/x"), "/proc/x: cannot be written"),
+        ("ner", ("--set", "encoder.name=/proc"), "encoder '/proc': /proc has no config.json; give a folder"),
         ("ner", ("--fold", "3"), "the corpus has no folds; leave the fold out"),
         ("ner", ("--ner", "m"), "--ner joins RE with an NER model"),
         ("ner", ("--features", "f"), "--features keeps constant states, which this config has not"),
