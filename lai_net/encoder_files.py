@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lai_net.errors import InputError
+from lai_net.files import sha256_of
 
 OFFLINE_ENCODER = "minilm"
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -71,8 +72,7 @@ def encoder_id(name: str) -> str:
         path = folder / file
         if path.is_file():
             digest.update(file.encode())
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
 

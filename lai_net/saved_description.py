@@ -1,7 +1,7 @@
 """The `config.json` of a saved model. It may come from anywhere, so it is checked before it is used."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor
@@ -11,6 +11,7 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 
 _RATE = Field(ge=0, lt=1)
+_Phrase = Annotated[str, Field(pattern=r"\S")]
 
 
 class _Section(BaseModel):
@@ -43,8 +44,8 @@ class EncoderShape(_Section):
 class LabelPhrases(_Section):
     """As `lai_net.schema.Labels`."""
 
-    entities: dict[str, str]
-    relations: dict[str, str]
+    entities: dict[str, _Phrase]
+    relations: dict[str, _Phrase]
     symmetric: list[str]
 
 
@@ -65,11 +66,12 @@ class PhaseDescriptions(_Section):
 
 
 class ModelDescription(_Section):
-    """The whole file."""
+    """The whole file; `sha256` is of files beside it, and empty where an earlier version wrote it."""
 
     model_type: Literal["lai-net"]
     format: Literal[1]
     shared_tokenizer: bool
+    sha256: dict[str, str] = {}
     phases: PhaseDescriptions
 
 

@@ -1,6 +1,7 @@
 """A trained pair of models as one folder that needs nothing else: neither its encoder nor the trials.
 
-    config.json            settings, label phrases, encoder shape and origin of both phases
+    config.json            settings, label phrases, encoder shape and origin of both phases, digests of the
+                           files below
     model.safetensors      all weights, those of the encoder among them, under `NER.` and `RE.`
     tokenizer.json, tokenizer_config.json      which `transformers` reads; in `ner/` and `re/` where the
                                                phases were trained on encoders with different tokenizers
@@ -9,21 +10,27 @@ Data only: nothing of it is executed or unpickled, `config.json` is checked befo
 and it holds no path that is followed.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
-from lai_net.inputs.tokenization import SPECIAL_TOKENS, WordTokenizer
+from lai_net.files import new_files, sha256_of, unwritable
+from lai_net.inputs.tokenization import (
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    TOKENIZER_FILES,
+    WordTokenizer,
+)
 from lai_net.model.encoder import EncoderSource
 from lai_net.saved_description import (
     EncoderShape,
@@ -36,6 +43,7 @@ from lai_net.saved_description import (
 )
 from lai_net.schema import Labels
 from lai_net.settings import config_from_dict
+from lai_net.tensor_files import write_tensors
 from lai_net.trained_model import TrainedModel, build_model
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -51,29 +59,29 @@ def write_model(folder: Path, models: Mapping[Phase, TrainedModel]) -> None:
     """
     tokenizers = [models[phase].task.tokenizer for phase in PHASES]
     shared = tokenizers[0].content == tokenizers[1].content
-    description = ModelDescription(
-        model_type="lai-net",
-        format=1,
-        shared_tokenizer=shared,
-        phases=PhaseDescriptions(**{phase: _describe(models[phase]) for phase in PHASES}),
-    )
+    phases = PhaseDescriptions(**{phase: _describe(models[phase]) for phase in PHASES})
     weights = {
         f"{phase}.{name}": tensor.detach().cpu().contiguous()
         for phase in PHASES
         for name, tensor in models[phase].task.model.state_dict().items()
     }
+    stale = _stale_files(folder, shared=shared)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-            new = Path(name)
+        with new_files(folder, last=CONFIG) as new:
             for phase, tokenizer in zip(PHASES, tokenizers, strict=True):
                 tokenizer.save(_tokenizer_folder(new, phase, shared=shared))
-            save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
-            _replace_all(new, folder)
+            write_tensors(weights, new / WEIGHTS)
+            description = ModelDescription(
+                model_type="lai-net",
+                format=1,
+                shared_tokenizer=shared,
+                sha256={name: sha256_of(new / name) for name in _digested(shared=shared)},
+                phases=phases,
+            )
             (new / CONFIG).write_text(description.model_dump_json(indent=1), encoding="utf-8")
-            _replace_all(new, folder)
+        _remove(stale)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
+        raise unwritable(folder, error) from error
 
 
 def read_model(folder: Path, device: str) -> dict[Phase, TrainedModel]:
@@ -91,7 +99,46 @@ def read_model(folder: Path, device: str) -> dict[Phase, TrainedModel]:
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}; {_REMEDY}") from error
+    _check_digests(folder, stored)
     return {phase: _read_phase(folder, phase, stored, device) for phase in PHASES}
+
+
+def _stale_files(folder: Path, *, shared: bool) -> list[Path]:
+    """The tokenizers of an earlier model there that lie where the new one has none."""
+    try:
+        earlier = parse_description((folder / CONFIG).read_bytes())
+    except (OSError, InputError):
+        return []  # what is there is not of ours
+    if earlier.shared_tokenizer == shared:
+        return []
+    places = {_tokenizer_folder(folder, phase, shared=not shared) for phase in PHASES}
+    return [place / name for place in places for name in TOKENIZER_FILES]
+
+
+def _remove(files: Iterable[Path]) -> None:
+    """Remove files, and their folder where it is empty then."""
+    for path in files:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def _digested(*, shared: bool) -> list[str]:
+    """The files that a wrong bit may spoil without a trace, by their names in the folder."""
+    places = {_tokenizer_folder(Path(), phase, shared=shared) for phase in PHASES}
+    return [WEIGHTS, *sorted(str(place / TOKENIZER) for place in places)]
+
+
+def _check_digests(folder: Path, stored: ModelDescription) -> None:
+    """Refuse files that are not those which were written; earlier versions noted no digests."""
+    for name in _digested(shared=stored.shared_tokenizer):
+        path = folder / name
+        try:
+            is_intact = stored.sha256.get(name) in (None, sha256_of(path))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        if not is_intact:
+            raise InputError(f"{path}: is damaged, {CONFIG} beside it says; {_REMEDY}")
 
 
 def _describe(model: TrainedModel) -> PhaseDescription:
@@ -130,6 +177,8 @@ def _read_phase(folder: Path, phase: Phase, stored: ModelDescription, device: st
         raise InputError(
             f"{folder / WEIGHTS}: {phase}.{names[0]} is not as {CONFIG} says ({len(names)} such); {_REMEDY}"
         )
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputError(f"{folder / WEIGHTS}: holds weights of {phase} that are no numbers; {_REMEDY}")
     model.task.model.load_state_dict(weights)
     return model
 
@@ -167,11 +216,11 @@ def _tokenizer_folder(folder: Path, phase: Phase, *, shared: bool) -> Path:
 
 def _read_tokenizer(folder: Path, vocab_size: int) -> WordTokenizer:
     """Without `AutoTokenizer`, which follows what a folder's files say about classes, code and paths."""
-    path = folder / "tokenizer_config.json"
+    path = folder / TOKENIZER_CONFIG
     try:
         values = json.loads(path.read_bytes())
         special = {name: str(values[name]) for name in SPECIAL_TOKENS}
-        path = folder / "tokenizer.json"
+        path = folder / TOKENIZER
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), **special)
         known = tokenizer.get_vocab()
     except Exception as error:  # the tokenizers library raises plain Exception
@@ -182,11 +231,3 @@ def _read_tokenizer(folder: Path, vocab_size: int) -> WordTokenizer:
     if not set(special.values()) <= known.keys() or max(known.values()) >= vocab_size:
         raise InputError(f"{path}: its vocabulary does not fit the model's {vocab_size} words; {_REMEDY}")
     return WordTokenizer(tokenizer, vocab_size)
-
-
-def _replace_all(source: Path, target: Path) -> None:
-    """Move files, also those in sub-folders, over those of the same names."""
-    for path in [item for item in source.rglob("*") if item.is_file()]:
-        place = target / path.relative_to(source)
-        place.parent.mkdir(exist_ok=True)
-        path.replace(place)

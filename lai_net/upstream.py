@@ -4,12 +4,12 @@ Kept as files beside its model, so that it is computed once for all RE trials th
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from lai_net.config import EntitySource
+from lai_net.files import new_file
 from lai_net.schema import Corpus, Entity, Sentence, Span
 
 _NAMES = {"predicted": "entities", "gold_typed_by_model": "types"}
@@ -24,9 +24,8 @@ def store_entities(
         [[entity.span.start, entity.span.end, entity.type] for entity in sentence.entities]
         for sentence in found
     ]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(rows))
-    temporary.rename(path)
+    with new_file(path) as new:
+        new.write_text(json.dumps(rows))
 
 
 def with_entities(

@@ -1,6 +1,8 @@
 """Fixtures that several parts share."""
 
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,22 @@ def corpus() -> Corpus:
     whole = load_corpus("embedded", name="embedded")
     splits: dict[str, tuple[Document, ...]] = {name: docs[:8] for name, docs in whole.splits.items()}
     return Corpus(name="small", splits=splits, labels=whole.labels)
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a disk of so many KiB as a folder of `tmp_path`; `remount`, `ro` make it read-only."""
+    mounted: list[Path] = []
+
+    def mount(name: str, kib: int, *options: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        words = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={kib}k", *options)), "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("no disk can be mounted, which needs root")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in reversed(mounted):
+        subprocess.run(["umount", str(folder)], check=True)

@@ -5,7 +5,6 @@ read, never extracted: the wanted members are copied under names of ours, so not
 permission bit of it reaches the disk.
 """
 
-import hashlib
 import shutil
 import tarfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lai_net.corpora.sources import Source
 from lai_net.errors import InputError
+from lai_net.files import sha256_of
 
 TIMEOUT_S = 30.0
 """Without a byte for so long, the connection counts as lost."""
@@ -61,22 +61,17 @@ def _part(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is_there(path: Path, source: Source) -> bool:
     if not path.exists():
         return False
-    if _digest(path) in source.checksums[path.name]:
+    if sha256_of(path) in source.checksums[path.name]:
         return True
     raise InputError(f"{path}: is another file than the corpus' own; move it away or give another folder")
 
 
 def _keep(part: Path, path: Path, source: Source) -> None:
     """Give a file its name if its bytes are known; remove it if not."""
-    digest = _digest(part)
+    digest = sha256_of(part)
     if digest not in source.checksums[path.name]:
         part.unlink()
         raise InputError(

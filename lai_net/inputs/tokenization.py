@@ -13,6 +13,7 @@ from lai_net.errors import InputError, first_line
 from lai_net.schema import Sentence
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+TOKENIZER_FILES = TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,10 @@ class WordTokenizer:
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` reads, too."""
         folder.mkdir(exist_ok=True)
-        (folder / "tokenizer.json").write_text(self.content, encoding="utf-8")
+        (folder / TOKENIZER).write_text(self.content, encoding="utf-8")
         special = {name: str(getattr(self._tokenizer, name)) for name in SPECIAL_TOKENS}
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        (folder / TOKENIZER_CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     def text(self, words: Sequence[str], max_tokens: int) -> TokenizedText:
         """Tokenize into at most `max_tokens` pieces, cut before the first word that does not fit."""

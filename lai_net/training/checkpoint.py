@@ -1,4 +1,4 @@
-"""Checkpoints at epoch ends: safetensors and JSON, written under a temporary name, then renamed.
+"""Checkpoints at epoch ends: safetensors and JSON, in folders that appear whole.
 
 Only trainable parameters are stored; frozen ones come from the encoder, whose content is recorded.
 Random streams need no place here: they are functions of (seed, name, epoch), see `lai_net.streams`.
@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lai_net.errors import InputError
+from lai_net.files import new_file, new_folder, replace_folder, sha256_of
+from lai_net.tensor_files import write_tensors
 
 BEST = "best"
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -43,10 +45,9 @@ class TrainingState:
 
 def save_model(model: nn.Module, folder: Path, description: dict[str, Any]) -> None:
     """Write the trainable parameters and what is needed to build the model again."""
-    temporary = _temporary(folder)
-    save_file(_trainable(model), temporary / _MODEL)
-    (temporary / _DESCRIPTION).write_text(json.dumps(description, indent=1))
-    _publish(temporary, folder)
+    with new_folder(folder) as new:
+        write_tensors(_trainable(model), new / _MODEL)
+        (new / _DESCRIPTION).write_text(json.dumps(description, indent=1))
 
 
 def load_description(folder: Path) -> dict[str, Any]:
@@ -96,17 +97,16 @@ def save_checkpoint(
 ) -> None:
     """Write `epoch-NNNN` and remove older ones. The model of the best epoch is there already."""
     folder = work_dir / f"epoch-{state.epoch:04d}"
-    temporary = _temporary(folder)
-    save_file(_trainable(model), temporary / _MODEL)
-    save_file(_optimizer_tensors(optimizer), temporary / _OPTIMIZER)
     names = [_MODEL, _OPTIMIZER]
     if state.best_epoch:
         names += [
             f"../{best_folder(work_dir, state.best_epoch).name}/{name}" for name in (_MODEL, _DESCRIPTION)
         ]
-    stored = {"state": asdict(state), "sha256": {name: _sha256(temporary / name) for name in names}}
-    (temporary / _STATE).write_text(json.dumps(stored | {"state_sha256": _digest_of(stored["state"])}))
-    _publish(temporary, folder)
+    with new_folder(folder) as new:
+        write_tensors(_trainable(model), new / _MODEL)
+        write_tensors(_optimizer_tensors(optimizer), new / _OPTIMIZER)
+        stored = {"state": asdict(state), "sha256": {name: sha256_of(new / name) for name in names}}
+        (new / _STATE).write_text(json.dumps(stored | {"state_sha256": _digest_of(stored["state"])}))
     for older in work_dir.glob("epoch-*"):
         if older != folder:
             shutil.rmtree(older)
@@ -145,12 +145,11 @@ def best_folder(work_dir: Path, epoch: int) -> Path:
 def finish(work_dir: Path, state: TrainingState) -> None:
     """Turn the best epoch's folder into `best`; its history marks the training as done."""
     best = best_folder(work_dir, state.best_epoch)
-    temporary = best / f".{_HISTORY}"
-    temporary.write_text(json.dumps(state.history))
-    digests = {name: _sha256(best / name) for name in (_MODEL, _DESCRIPTION)} | {_HISTORY: _sha256(temporary)}
-    (best / _DIGESTS).write_text(json.dumps(digests))
-    temporary.rename(best / _HISTORY)
-    _publish(best, work_dir / BEST)
+    with new_file(best / _HISTORY) as new:
+        new.write_text(json.dumps(state.history))
+        digests = {name: sha256_of(best / name) for name in (_MODEL, _DESCRIPTION)}
+        (best / _DIGESTS).write_text(json.dumps(digests | {_HISTORY: sha256_of(new)}))
+    replace_folder(best, work_dir / BEST)
     for path in list(work_dir.glob("epoch-*")):
         shutil.rmtree(path)
 
@@ -167,9 +166,8 @@ def finished_history(work_dir: Path) -> list[dict[str, Any]] | None:
 
 def adopt(source: Path, target: Path) -> None:
     """Copy a folder of an earlier attempt into this one, completely or not at all."""
-    temporary = _temporary(target)
-    shutil.copytree(source, temporary, dirs_exist_ok=True)
-    _publish(temporary, target)
+    with new_folder(target) as new:
+        shutil.copytree(source, new, dirs_exist_ok=True)
 
 
 def _read_state(path: Path) -> TrainingState | None:
@@ -177,7 +175,7 @@ def _read_state(path: Path) -> TrainingState | None:
         stored = json.loads((path / _STATE).read_text())
         state = stored["state"]
         intact = stored.get("state_sha256") in (None, _digest_of(state))  # None: of an earlier version
-        intact &= all(_sha256(path / name) == digest for name, digest in stored["sha256"].items())
+        intact &= all(sha256_of(path / name) == digest for name, digest in stored["sha256"].items())
         return TrainingState(**(state | {"history": tuple(state["history"])})) if intact else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -187,7 +185,7 @@ def _is_as_finished(folder: Path) -> bool:
     """Whether files have the digests that `finish` noted; true where it noted none."""
     noted = folder / _DIGESTS
     digests = json.loads(noted.read_text()) if noted.exists() else {}
-    return all(_sha256(folder / name) == digest for name, digest in digests.items())
+    return all(sha256_of(folder / name) == digest for name, digest in digests.items())
 
 
 def _trainable(model: nn.Module) -> dict[str, Tensor]:
@@ -204,22 +202,5 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _temporary(folder: Path) -> Path:
-    temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-
-
 def _digest_of(state: Any) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

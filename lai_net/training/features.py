@@ -9,8 +9,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch import Tensor
 from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
+from lai_net.files import new_folder
 from lai_net.inputs.batching import INFERENCE_TOKENS, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.first_round import FirstRound, Text
@@ -86,7 +85,9 @@ class FeatureStore:
                 if arrays is None:
                     if not place.is_dir():
                         dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
-                        _publish(place, described, texts, first_round, dtype)
+                        with new_folder(place, durable=True) as new:
+                            _write_states(new, texts, first_round, dtype)
+                            (new / DESCRIPTION).write_text(json.dumps(described, indent=1))
                     arrays = open_arrays(place)
                     if self.carrier is not None:
                         self.carrier.offer(place.name, arrays)
@@ -154,21 +155,6 @@ def _sole_builder(place: Path) -> Iterator[None]:
     with place.with_name(f".{place.name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _publish(
-    place: Path, described: dict[str, Any], texts: MarkedTexts, first_round: FirstRound, dtype: torch.dtype
-) -> None:
-    """Write a folder under a temporary name, then rename it; what a killed builder left is removed."""
-    temporary = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    _write_states(temporary, texts, first_round, dtype)
-    (temporary / DESCRIPTION).write_text(json.dumps(described, indent=1))
-    for path in temporary.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    temporary.rename(place)
 
 
 def _write_states(folder: Path, texts: MarkedTexts, first_round: FirstRound, dtype: torch.dtype) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lai_net.errors import DivergedError, InputError
+from lai_net.files import new_file, unwritable
 from lai_net.metrics.scoring import Scores
 from lai_net.model.backward_order import go_back_by_layer
 from lai_net.training.checkpoint import (
@@ -124,7 +125,7 @@ def open_folder(work_dir: Path, description: dict[str, Any]) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
         held = owner.read_text() if owner.exists() else None
     except OSError as error:
-        raise InputError(f"{work_dir}: cannot be written ({error.strerror}); name another folder") from error
+        raise unwritable(work_dir, error) from error
     if held not in (None, json.dumps(description, indent=1)):
         raise InputError(
             f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
@@ -135,9 +136,8 @@ def claim(work_dir: Path, description: dict[str, Any]) -> None:
     """Mark the folder as this training's."""
     owner = work_dir / _OWNER
     if not owner.exists():
-        temporary = owner.with_name(f".{owner.name}")
-        temporary.write_text(json.dumps(description, indent=1))
-        temporary.rename(owner)
+        with new_file(owner) as new:
+            new.write_text(json.dumps(description, indent=1))
 
 
 def _resume(

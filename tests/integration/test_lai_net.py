@@ -105,6 +105,24 @@ def test_a_frozen_cut_encoder_and_another_tokenizer_are_included(
     assert LaiNet.from_pretrained(tmp_path / "model").extract(TEXTS) == expected
 
 
+@pytest.mark.parametrize("first_is_shared", [True, False])
+def test_saving_over_a_model_of_other_tokenizers_leaves_none_of_them(
+    model: LaiNet, trials: dict[Phase, Path], tiny_encoder: str, tmp_path: Path, first_is_shared: bool
+) -> None:
+    other = Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+    change(other / "tokenizer_config.json", "do_lower_case", value=False)
+    parted = LaiNet.from_trials(make_trial(tmp_path / "ner", "NER", str(other)), trials["RE"] / "best")
+    for item in (model, parted) if first_is_shared else (parted, model):
+        item.save_pretrained(tmp_path / "model")
+    last = parted if first_is_shared else model
+    last.save_pretrained(tmp_path / "alone")
+    names = [
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+        for folder in (tmp_path / "model", tmp_path / "alone")
+    ]
+    assert names[0] == names[1]
+
+
 def test_what_cannot_be_joined_or_read_is_said(
     model: LaiNet, trials: dict[Phase, Path], tmp_path: Path
 ) -> None:

@@ -120,6 +120,12 @@ def test_a_finished_model_with_one_wrong_bit_is_not_loaded(unbroken: Path, tmp_p
         load_model(best)
 
 
+def test_a_finished_model_has_the_mode_of_any_new_file(unbroken: Path, tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in (unbroken / "best").iterdir()}
+    assert modes == {(tmp_path / "any").stat().st_mode}
+
+
 def test_a_file_that_cannot_be_written_is_the_machines_fault(
     tiny_encoder: str, corpus: Corpus, unbroken: Path, tmp_path: Path
 ) -> None:

@@ -5,8 +5,7 @@ import errno
 import fcntl
 import shutil
 import sqlite3
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,21 +186,12 @@ def test_a_disk_that_is_full_when_a_ledger_is_laid_out_is_one_line(
     Ledger.open(path).close()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no disk can be mounted, which needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("there", ["nothing", "lock", "ledger"])
-def test_a_ledger_on_a_full_disk_is_one_line_and_the_same_call_resumes(small_disk: Path, there: str) -> None:
-    path, filler = small_disk / "ledger.sqlite", small_disk / "filler"
+def test_a_ledger_on_a_full_disk_is_one_line_and_the_same_call_resumes(
+    mount_disk: Callable[..., Path], there: str
+) -> None:
+    disk = mount_disk("disk", 512)
+    path, filler = disk / "ledger.sqlite", disk / "filler"
     if there == "lock":
         path.with_name("ledger.sqlite.lock").touch()
     if there == "ledger":

@@ -1,0 +1,105 @@
+"""Files and folders that appear whole or not at all, and the digest of a file.
+
+What is being written lies beside its place, or in it, under a hidden name. Where it does not come to its end,
+it is removed, and of a killed process the next one removes it. An `OSError` names the place.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lai_net.errors import InputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A name of this process' own, under which a file is to be written; it then takes the place of `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _naming(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
+    """An empty folder, which then takes the place of `folder`; only one process may write that at a time.
+
+    Args:
+        folder: below folders that are made where missing.
+        durable: its files are on disk before it has its name.
+    """
+    temporary = folder.with_name(f".{folder.name}.partial")
+    with _naming(folder):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for path in temporary.iterdir() if durable else ():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            replace_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Give a folder the name of another, which is removed."""
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)
+
+
+@contextmanager
+def new_files(folder: Path, *, last: str) -> Iterator[Path]:
+    """An empty folder whose files, also those in its folders, then replace those of their names in `folder`.
+
+    Each is replaced at once, `last` after all others; what else `folder` holds stays.
+    """
+    with _naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+            new = Path(name)
+            yield new
+            files = [path for path in new.rglob("*") if path.is_file()]
+            for path in sorted(files, key=lambda path: path == new / last):
+                place = folder / path.relative_to(new)
+                place.parent.mkdir(exist_ok=True)
+                path.replace(place)
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether it says that there is no room for a file; making room is what helps."""
+    return error.errno in _FULL
+
+
+def unwritable(path: str | Path, error: OSError) -> InputError:
+    """What to say of a place that cannot be written."""
+    if is_disk_full(error):
+        return InputError(f"{path}: {error.strerror}; make space there, or name another folder")
+    return InputError(f"{path}: cannot be written ({error.strerror}); name another folder")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The system's error on a write, unlike that on an opening, names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
