@@ -9,13 +9,13 @@ _BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def checked_device(device: str) -> str:
-    """The device, if torch has it here.
+    """The device, if torch has it here and it computes: `meta` knows shapes alone.
 
     Raises:
         InputError: it has not.
     """
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch has both
         raise InputError(
             f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lai_net.config import TrialConfig
-from lai_net.errors import InputError
+from lai_net.errors import DivergedError, InputError
+from lai_net.files import is_disk_full
 from lai_net.model_commands import (
     DeviceOption,
     LedgerOption,
@@ -87,9 +89,30 @@ def train(  # noqa: PLR0913 - an argument an option
         fold=fold,
         overlapping_relations=overlapping_relations.value,
     )
-    for found in _run(config, seed, loaded, out, upstream, features, device):
-        shown = {key: value for key, value in found.as_dict().items() if key != "documents"}
-        typer.echo(json.dumps(shown))
+    done: list[EpochReport] = []
+    with _ends_told(done):
+        for found in _run(config, seed, loaded, out, upstream, features, device, done):
+            shown = {key: value for key, value in found.as_dict().items() if key != "documents"}
+            typer.echo(json.dumps(shown))
+
+
+@contextmanager
+def _ends_told(done: "Sequence[EpochReport]") -> Iterator[None]:
+    """Say in one line why a training ended early, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        place = f"after epoch {len(done)}" if done else "at the start"
+        typer.echo(f"interrupted {place}; the same call resumes", err=True)
+        raise
+    except DivergedError as error:
+        raise InputError(f"the training diverged: {error}") from error
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise InputError(
+            f"{error.filename}: {error.strerror}; make space there, then the same call resumes"
+        ) from error
 
 
 def _config(
@@ -123,8 +146,9 @@ def _run(
     upstream: Path | None,
     features: Path | None,
     device: str,
+    done: "list[EpochReport]",
 ) -> "Iterator[Evaluation]":
-    """Train with a line an epoch on stderr, then evaluate."""
+    """Train with a line an epoch on stderr, then evaluate; `done` gets the epochs' reports."""
     from lai_net.device import checked_device, has_bf16
     from lai_net.pipeline import evaluate_trial, train_trial
     from lai_net.settings import SLOW_BF16
@@ -142,6 +166,7 @@ def _run(
         for report in train_trial(
             config, seed, corpus, out, upstream_dir=selected_on, device=device, features=store
         ):
+            done.append(report)
             typer.echo(_epoch_line(report), err=True)
             progress.advance(task)
     for split in ("dev", "test"):

@@ -3,6 +3,7 @@
 Kept as files beside its model, so that it is computed once for all RE trials that are joined with it.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,33 +14,47 @@ from lai_net.files import new_file
 from lai_net.schema import Corpus, Entity, Sentence, Span
 
 _NAMES = {"predicted": "entities", "gold_typed_by_model": "types"}
+_Row = tuple[int, int, str]
+"""An entity's first and last word, and its type."""
 
 
 def store_entities(
     model_dir: Path, corpus: Corpus, split: str, source: EntitySource, found: Iterable[Sentence]
 ) -> None:
     """Write a split's entities, as the NER model in `model_dir` gives them, whole or not at all."""
-    path = _path(model_dir, corpus, split, source)
-    rows = [
-        [[entity.span.start, entity.span.end, entity.type] for entity in sentence.entities]
-        for sentence in found
-    ]
-    with new_file(path) as new:
-        new.write_text(json.dumps(rows))
+    _write(_path(model_dir, corpus, split, source), _rows(found))
 
 
 def with_entities(
     model_dir: Path, corpus: Corpus, split: str, source: EntitySource, find: Callable[[], Iterable[Sentence]]
 ) -> list[Sentence]:
-    """A split's sentences with the entities that an NER trial gives: stored before, else those of `find`."""
+    """A split's sentences with the entities that an NER trial gives: stored before, else those of `find`.
+
+    Those of `find` are stored, unless the model's folder cannot be written: it may be another's, to read.
+    """
     path = _path(model_dir, corpus, split, source)
-    if not path.is_file():
-        store_entities(model_dir, corpus, split, source, find())
-    rows = json.loads(path.read_text())
+    if path.is_file():
+        rows = json.loads(path.read_text())
+    else:
+        rows = _rows(find())
+        with contextlib.suppress(OSError):
+            _write(path, rows)
     return [
         replace(sentence, entities=tuple(Entity(Span(start, end), name) for start, end, name in row))
         for sentence, row in zip(corpus.sentences(split), rows, strict=True)
     ]
+
+
+def _rows(sentences: Iterable[Sentence]) -> list[list[_Row]]:
+    return [
+        [(entity.span.start, entity.span.end, entity.type) for entity in sentence.entities]
+        for sentence in sentences
+    ]
+
+
+def _write(path: Path, rows: list[list[_Row]]) -> None:
+    with new_file(path) as new:
+        new.write_text(json.dumps(rows))
 
 
 def _path(model_dir: Path, corpus: Corpus, split: str, source: EntitySource) -> Path:

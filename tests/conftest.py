@@ -62,7 +62,8 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         words = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={kib}k", *options)), "tmpfs", str(folder)]
         if not shutil.which("mount") or subprocess.run(words, capture_output=True, check=False).returncode:
             pytest.skip("no disk can be mounted, which needs root")
-        mounted.append(folder)
+        if "remount" not in options:
+            mounted.append(folder)
         return folder
 
     yield mount

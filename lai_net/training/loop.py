@@ -171,7 +171,7 @@ def _run_epoch(
             total += training_step(task.model, optimizer, losses, task.config.training.clip)
         except DivergedError as error:
             where = f"at step {step} of epoch {epoch}"
-            raise DivergedError(f"{error} {where}; lower the learning rates") from None
+            raise DivergedError(f"{error} {where}; lower training.encoder_lr or training.head_lr") from None
     scores, filter_recall = evaluate()
     return EpochReport(
         epoch=epoch,

@@ -1,11 +1,16 @@
 """`lai train`: what it prints, an NER model beside RE, and what it refuses."""
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from lai_net import pipeline
+from lai_net.pipeline import EpochReport
 from tests.integration.conftest import Run
 
 DOCUMENT = {
@@ -80,6 +85,7 @@ def test_a_processor_slow_in_bf16_is_said(
     ("phase", "more", "reason"),
     [
         ("ner", ("--device", "quantum"), "device 'quantum' is not to be had"),
+        ("ner", ("--device", "meta"), "device 'meta' is not to be had"),
         ("ner", ("--device", "cuda:99"), "device 'cuda:99' is not to be had"),
         ("ner", ("--seed", "-1"), "'--seed'"),
         ("ner", ("--out", "/proc/x"), "/proc/x: cannot be written"),
@@ -99,3 +105,71 @@ def test_wrong_input_is_one_line_and_leaves_no_folder(
     assert (code, lines, message.count("\n")) == (2, [], 1)
     assert reason in message
     assert not (corpus / phase).exists()
+
+
+def test_an_interrupted_training_says_so_and_the_same_call_resumes(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, epochs = pipeline.train_trial, 0
+
+    def interrupted(*args: object, **options: object) -> Iterator[EpochReport]:
+        yield from islice(train(*args, **options), epochs)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "train_trial", interrupted)
+        told = "interrupted at the start; the same call resumes\n"
+        assert lai(*words("ner", corpus, tiny_encoder)) == (3, [], told)
+        epochs = 1
+        code, lines, message = lai(*words("ner", corpus, tiny_encoder))
+        assert (code, lines) == (3, [])
+        assert message.splitlines()[-1] == "interrupted after epoch 1; the same call resumes"
+    code, lines, message = lai(*words("ner", corpus, tiny_encoder))
+    assert (code, len(lines), message.count("\n")) == (0, 2, 2)
+
+
+def test_a_training_that_diverges_is_one_line(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    rates = ("training.encoder_lr=1e9", "training.head_lr=1e9", "training.clip=1e9", "training.epochs=9")
+    code, lines, message = lai(*words("ner", corpus, tiny_encoder, *rates))
+    assert (code, lines) == (2, [])
+    last = message.splitlines()[-1]
+    assert last.startswith("the training diverged: ")
+    assert last.endswith("; lower training.encoder_lr or training.head_lr")
+    assert " of epoch " in last
+
+
+@pytest.mark.parametrize("full", ["checkpoints", "features"])
+def test_a_full_disk_is_one_line_and_the_same_call_resumes(
+    full: str, lai: Run, tiny_encoder: str, corpus: Path, mount_disk: Callable[..., Path]
+) -> None:
+    disk = mount_disk("disk", 64)
+    call = words("ner", corpus, tiny_encoder)
+    if full == "checkpoints":
+        call += ["--out", disk / "out"]
+    else:
+        call = words("ner", corpus, tiny_encoder, "encoder.freeze=features", "graph.layers=0")
+        (disk / "filler").write_bytes(bytes(60_000))
+        call += ["--features", disk / "features"]
+    code, lines, message = lai(*call)
+    assert (code, lines, message.count("\n")) == (2, [], 1)
+    assert message.startswith(f"{disk}/")
+    assert message.endswith("No space left on device; make space there, then the same call resumes\n")
+    mount_disk("disk", 64_000, "remount")
+    (disk / "filler").unlink(missing_ok=True)
+    assert lai(*call)[0] == 0
+
+
+def test_an_ner_model_in_a_folder_that_cannot_be_written_joins_re(
+    lai: Run, tiny_encoder: str, corpus: Path, mount_disk: Callable[..., Path]
+) -> None:
+    assert lai(*words("ner", corpus, tiny_encoder))[0] == 0
+    shared = mount_disk("shared", 64_000)
+    shutil.copytree(corpus / "ner", shared / "ner")
+    for path in (shared / "ner" / "best").glob("entities-*"):
+        path.unlink()
+    mount_disk("shared", 64_000, "remount", "ro")
+    call = words("re", corpus, tiny_encoder, "training.selection_entities=abc")
+    _, writable, _ = lai(*call, "--ner", corpus / "ner")
+    code, found, _ = lai(*call, "--out", corpus / "again", "--ner", shared / "ner")
+    assert code == 0
+    assert found == writable
