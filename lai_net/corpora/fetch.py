@@ -50,7 +50,9 @@ def fetch(source: Source, folder: Path, console: Console) -> tuple[str, ...]:
         else:
             for name in missing:
                 part = _part(folder / name)
-                _download(source.address + name, part, console)
+                is_whole = _download(source.address + name, part, console)
+                if not is_whole and sha256_of(part) not in source.checksums[name]:
+                    raise _perhaps_cut(source.address + name, part)
                 _keep(part, folder / name, source)
     except OSError as error:  # of the network they are InputErrors by now
         raise InputError(f"{folder}: {error.strerror or error}; give a folder that can be written") from error
@@ -84,15 +86,20 @@ def _keep(part: Path, path: Path, source: Source) -> None:
 def _fetch_archive(source: Source, folder: Path, names: Sequence[str], console: Console) -> None:
     """Download the archive, take the files out and remove it, also if it is not what it should be."""
     address, archive = source.address + source.archive, _part(folder / source.archive)
-    _download(address, archive, console)
+    is_whole = _download(address, archive, console)
     try:
         _unpack(archive, source, folder, names)
     except (tarfile.TarError, EOFError) as error:
+        if not is_whole:
+            raise _perhaps_cut(address, archive) from error
         archive.unlink()
         raise InputError(f"{address}: is no whole tar.gz ({error}); removed, run it again") from error
     except InputError:
         archive.unlink()
         raise
+    finally:
+        for name in names:
+            _part(folder / name).unlink(missing_ok=True)
     archive.unlink()
 
 
@@ -122,12 +129,16 @@ def _unpack(archive: Path, source: Source, folder: Path, names: Sequence[str]) -
     raise InputError(f"{source.archive}: holds no {' and no '.join(map(str, wanted))}; it has changed")
 
 
-def _download(address: str, part: Path, console: Console) -> None:
-    """Bring the bytes that `part` lacks; from the start where the server does not resume."""
+def _download(address: str, part: Path, console: Console) -> bool:
+    """Bring the bytes that `part` lacks; from the start where the server does not resume.
+
+    Returns:
+        Whether these are all; False where the server did not say how many there are.
+    """
     done = part.stat().st_size if part.exists() else 0
     response = _open(address, done)
     if response is None:
-        return
+        return True
     with response:
         done = done if response.status == _PARTIAL else 0
         length = response.headers.get("Content-Length", "")
@@ -146,6 +157,7 @@ def _download(address: str, part: Path, console: Console) -> None:
     size = part.stat().st_size
     if total is not None and size < total:
         raise _cut(address, f"after {size} of {total} bytes")
+    return total is not None
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -186,3 +198,11 @@ def _read(response: HTTPResponse, address: str) -> bytes:
 
 def _cut(address: str, how: str) -> InputError:
     return InputError(f"{address}: the connection was cut ({how}); the same command goes on from there")
+
+
+def _perhaps_cut(address: str, part: Path) -> InputError:
+    """The next call learns whether there is more: the rest comes, or the file is removed as another."""
+    return InputError(
+        f"{address}: {part.stat().st_size} bytes came, which are not the file; the server did not say how "
+        "many there are, so the connection may have been cut; the same command goes on from there"
+    )

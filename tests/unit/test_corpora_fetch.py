@@ -200,6 +200,31 @@ def test_server_that_says_no_length_is_read_to_its_end(kind, request, server, tm
 
 
 @pytest.mark.parametrize("kind", ["single", "archived"])
+def test_cut_connection_without_a_length_is_resumed_where_it_ended(kind, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    server.says_length, server.cut = False, 20_000
+    assert "20000 bytes came" in refusal(source, tmp_path)
+    first = source.archive or "train.json"
+    assert names(tmp_path) == [f".{first}.part"]
+    server.cut = None
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert (first, "bytes=20000-") in server.requests
+    assert names(tmp_path) == sorted(FILES)
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_another_file_without_a_length_is_removed_by_the_second_call(kind, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    whole, server.says_length = dict(server.files), False
+    server.files = dict.fromkeys(server.files, b"<html>Welcome</html>")
+    assert "20 bytes came" in refusal(source, tmp_path)
+    assert "removed" in refusal(source, tmp_path)
+    assert names(tmp_path) == []
+    server.files = whole
+    assert fetch(source, tmp_path) == tuple(FILES)
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
 def test_file_that_has_moved_to_another_host_is_resumed_there(kind, request, server, other_server, tmp_path):
     source = request.getfixturevalue(kind)
     other_server.files, server.files = server.files, {}
