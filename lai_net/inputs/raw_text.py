@@ -8,11 +8,15 @@ text that must be cut exactly as a corpus, is better given as lists of words.
   a possessive 's is a word of its own, and so is every other sign.
 * A sentence ends at a blank line, and after `.`, `!`, `?` or `…` (with closing quotes and brackets) before
   white space and a capital, a digit or an opening sign; but not after an abbreviation or an initial.
+* Combining marks, variation selectors, joiners and other signs without a width belong to the character before
+  them, emoji that are joined to one are one: decomposed text is cut as composed text is.
 
 Every character that is no white space belongs to exactly one word, so nothing of a text is lost.
 """
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 
 Span = tuple[int, int]
@@ -33,6 +37,10 @@ _WORD = re.compile(
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _ENDS = frozenset(".!?…")
 _OPENING, _CLOSING = frozenset("\"'“‘([{«"), frozenset("\"'”’)]}»")
+_EXTENDING = frozenset({"Mn", "Mc", "Me", "Cf"})
+"""Unicode's categories of marks and format signs."""
+_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_ZERO_WIDTH_JOINER, _ZERO_WIDTH_SPACE = "\u200d", "\u200b"
 
 
 def split_sentences(text: str) -> list[list[Span]]:
@@ -41,9 +49,31 @@ def split_sentences(text: str) -> list[list[Span]]:
     Returns:
         Per sentence the character offsets of its words, in order; no sentence is empty.
     """
-    words = [match.span() for match in _WORD.finditer(text)]
-    ends = [index for index in range(1, len(words)) if _is_boundary(text, words, index)]
-    return [words[first:end] for first, end in pairwise([0, *ends, len(words)]) if first < end]
+    starts = _character_starts(text)
+    bases = "".join(text[start] for start in starts)
+    words = [match.span() for match in _WORD.finditer(bases)]
+    ends = [index for index in range(1, len(words)) if _is_boundary(bases, words, index)]
+    starts = [*starts, len(text)]
+    offsets = [(starts[first], starts[end]) for first, end in words]
+    return [offsets[first:end] for first, end in pairwise([0, *ends, len(words)]) if first < end]
+
+
+def _character_starts(text: str) -> Sequence[int]:
+    """Where what a reader takes for one character begins, about as Unicode's UAX 29 cuts text."""
+    if text.isascii():
+        return range(len(text))
+    after_first = (index for index in range(1, len(text)) if not _extends(text[index - 1], text[index]))
+    return [0, *after_first]
+
+
+def _extends(before: str, sign: str) -> bool:
+    """Whether a sign is part of the character that the sign before it is part of."""
+    if sign.isascii() or before.isspace():
+        return False
+    category = unicodedata.category(sign)
+    if before == _ZERO_WIDTH_JOINER and category == "So":
+        return True
+    return sign in _SKIN_TONES or (category in _EXTENDING and sign != _ZERO_WIDTH_SPACE)
 
 
 def _is_boundary(text: str, words: list[Span], index: int) -> bool:
