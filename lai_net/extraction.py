@@ -187,8 +187,10 @@ def _ranges(sentences: Sequence[Sequence[object]]) -> tuple[Range, ...]:
 
 
 def _given_sentences(text: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    """A document's sentences; words alone are one sentence."""
+    """A document's sentences; words alone are one sentence, and without any there is none."""
     if isinstance(text, list | tuple):
+        if not text:
+            return []
         if all(isinstance(item, str) for item in text):
             return [[str(word) for word in text]]
         if all(_is_sentence(item) for item in text):

@@ -2,18 +2,39 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from lai_net.device import checked_device
 from lai_net.errors import InputError
-from lai_net.extraction import Extraction, Text, read_text
+from lai_net.extraction import Extraction, Text, TextFrame, read_text
 from lai_net.saved_model import read_model, write_model
 from lai_net.schema import Entity, Sentence, iterate_sentences
 from lai_net.trained_model import TrainedModel, load_model
 from lai_net.training.task import PredictedSentence, Predictions
+
+
+class SentencesCut(UserWarning):
+    """Sentences exceed what a model reads (`input.max_text_tokens`).
+
+    Attributes:
+        places: of each the index of its text and its own in that, from 0.
+    """
+
+    def __init__(self, places: Sequence[tuple[int, int]]) -> None:
+        super().__init__(places)
+        self.places = places
+
+    def __str__(self) -> str:
+        return self.naming(lambda number: f"text {number + 1}")
+
+    def naming(self, text: Callable[[int], str]) -> str:
+        """One line, in which `text` names a text by its index."""
+        named = [f"{text(number)}, sentence {index + 1}" for number, index in self.places]
+        were = "sentence was" if len(named) == 1 else "sentences were"
+        return f"{len(named)} {were} cut at the models' limit: {'; '.join(named)}"
 
 
 class LaiNet:
@@ -71,7 +92,7 @@ class LaiNet:
     def extract(self, texts: Sequence[Text]) -> list[Extraction]:
         """Find entities and relations in texts, in batches; a text's results do not depend on the others.
 
-        Warns where a sentence exceeds what a model reads (`input.max_text_tokens`): its rest is not read.
+        Warns (`SentencesCut`) where a sentence exceeds what a model reads: its rest is not read.
 
         Args:
             texts: raw text each (see `lai_net.inputs.raw_text` for how it is cut), or a list of words (one
@@ -87,10 +108,19 @@ class LaiNet:
             raise InputError("texts must be a list of texts; put the one text into a list")
         frames = [read_text(text) for text in texts]
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
-        if num_cut := found.coverage["sentences_cut"]:
-            warnings.warn(f"{num_cut} sentences were cut at the models' limit", stacklevel=2)
+        if found.coverage["sentences_cut"]:
+            warnings.warn(SentencesCut(self._cut_places(frames)), stacklevel=2)
         sentences = iter(found.sentences)
         return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
+
+    def _cut_places(self, frames: Sequence[TextFrame]) -> list[tuple[int, int]]:
+        """Text and sentence, from 0, of what either model cuts."""
+        return [
+            (number, index)
+            for number, frame in enumerate(frames)
+            for index, sentence in enumerate(frame.document.sentences)
+            if any(_cuts(model, sentence) for model in (self.ner, self.re))
+        ]
 
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Entities, then relations between them, of sentences of words; each with its score.
@@ -111,6 +141,12 @@ class LaiNet:
         ]
         cut = Counter(sentences_cut=related.coverage["sentences_cut"])  # either model may read less
         return Predictions(both, found.coverage | cut)
+
+
+def _cuts(model: TrainedModel, sentence: Sentence) -> bool:
+    """Whether a model reads less than the whole sentence."""
+    read = model.task.tokenizer.text(sentence.words, model.config.input.max_text_tokens)
+    return len(read.bounds) < len(sentence.words)
 
 
 def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tuple[Entity, float], ...]:

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -73,6 +72,7 @@ def predict(  # noqa: PLR0913 - an argument an option
     """Print what is in each text as a JSON line: tokens, entities and relations with their scores.
 
     Input lines are texts, or JSON: {"text": "…"}, {"tokens": […]} or DyGIE documents {"sentences": [[…], …]}.
+    An answer names its input by `line` and, where that has one, `doc_key`.
     """
     if model is not None and (ner or re_model):
         raise InputError("--model holds both phases; give it, or --ner and --re")
@@ -135,7 +135,7 @@ def _records(text: str | None, source: str | None) -> "Iterable[TextRecord]":
     if text is not None and source is not None:
         raise InputError("give either --text or --input")
     if text is not None:
-        return [TextRecord("1", text)]
+        return [TextRecord(text)]
     if source is not None and source != "-":
         return read_texts(Path(source))
     if source is None and sys.stdin.isatty():
@@ -152,17 +152,36 @@ def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: OutputOpti
                 warnings.simplefilter("always")
                 extractions = model.extract([record.text for record in batch])
             for record, found in zip(batch, extractions, strict=True):
-                line = found.as_dict() if output is OutputOption.LINES else found.as_dygie(record.key)
+                is_dygie = output is OutputOption.DYGIE
+                line = found.as_dygie(record.name) if is_dygie else record.origin | found.as_dict()
                 typer.echo(json.dumps(line, ensure_ascii=False))
             for warning in caught:
-                typer.echo(f"warning: {warning.message}", err=True)
+                typer.echo(f"warning: {_said(warning.message, batch)}", err=True)
             progress.advance(task, len(batch))
 
 
 def _batches(records: "Iterable[TextRecord]", size: int) -> "Iterator[list[TextRecord]]":
-    iterator = iter(records)
-    while batch := list(islice(iterator, size)):
+    """What is before a bad record is a batch, too; then the record's error is raised."""
+    batch: list[TextRecord] = []
+    try:
+        for record in records:
+            batch.append(record)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except InputError:
         yield batch
+        raise
+    yield batch
+
+
+def _said(warning: Warning | str, batch: "Sequence[TextRecord]") -> str:
+    """A warning about a batch, in the numbers of its source."""
+    from lai_net.extractor import SentencesCut
+
+    if isinstance(warning, SentencesCut):
+        return warning.naming(lambda number: batch[number].place)
+    return str(warning)
 
 
 def progress_on_stderr(unit: str, *, has_lines: bool = False) -> "Progress":

@@ -4,8 +4,9 @@ A JSON line is `{"text": "…"}`, `{"tokens": [words]}`, or `{"sentences": [[wor
 document; of its other keys only `doc_key` is read. A SpERT file (one list of records) is read, too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,10 +23,33 @@ _KINDS = ("text", "tokens", "sentences")
 
 @dataclass(frozen=True, slots=True)
 class TextRecord:
-    """A text with its key: the document's, or the number of its line."""
+    """A text, and where it comes from.
 
-    key: str
+    Attributes:
+        text: what there is to read.
+        key: the document's, where it has one.
+        line: the number of its line, where a line is a text.
+    """
+
     text: Text
+    key: str | None = None
+    line: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its key, or what tells it from the other texts of its source."""
+        return self.key if self.key is not None else str(self.line or 1)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return f"text {self.name}" if self.line is None else f"line {self.line}"
+
+    @property
+    def origin(self) -> dict[str, str | int]:
+        """What an answer is joined to its text by: `doc_key` and `line`, as far as there are such."""
+        given = {"doc_key": self.key, "line": self.line}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def read_texts(path: Path) -> list[TextRecord]:
@@ -36,7 +60,7 @@ def read_texts(path: Path) -> list[TextRecord]:
     """
     if path.suffix in _JSON_SUFFIXES and detect_format(path) == "spert":
         return [
-            TextRecord(document.key, [sentence.words for sentence in document.sentences])
+            TextRecord([sentence.words for sentence in document.sentences], document.key)
             for document in read_spert(path).documents
         ]
     try:
@@ -64,13 +88,8 @@ def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
     is_json = path.suffix in _JSON_SUFFIXES or (
         path.suffix != _PLAIN_SUFFIX and first[1].lstrip().startswith("{")
     )
-    for place, line in _chain(first, lines):
-        yield _record(line, place) if is_json else TextRecord(str(place.line), line)
-
-
-def _chain(first: tuple[Place, str], rest: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
-    yield first
-    yield from rest
+    for place, line in chain([first], lines):
+        yield _record(line, place) if is_json else TextRecord(line, line=place.line)
 
 
 def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Place, str]]:
@@ -92,10 +111,10 @@ def _record(line: str, place: Place) -> TextRecord:
             f"a line must have one of {', '.join(_KINDS)}, but has {' and '.join(given) or 'none'}",
             "give one of them",
         )
-    key = record.get("doc_key", str(place.line))
-    if not isinstance(key, str):
+    key = record.get("doc_key")
+    if "doc_key" in record and not isinstance(key, str):
         raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
-    return TextRecord(key, _text(field(record, given[0], place, "a line"), given[0], place))
+    return TextRecord(_text(field(record, given[0], place, "a line"), given[0], place), key, place.line)
 
 
 def _text(value: Any, kind: str, place: Place) -> Text:

@@ -12,7 +12,11 @@ from lai_net.errors import InputError
 JSON_LINES = (
     b'{"text": "A b. C", "id": 3}\n\n{"tokens": ["A", "b."]}\r\n{"doc_key": "k", "sentences": [["A"], []]}'
 )
-RECORDS = [TextRecord("1", "A b. C"), TextRecord("3", ("A", "b.")), TextRecord("k", [("A",), ()])]
+RECORDS = [
+    TextRecord("A b. C", line=1),
+    TextRecord(("A", "b."), line=3),
+    TextRecord([("A",), ()], "k", line=4),
+]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x"])
@@ -26,19 +30,26 @@ def test_json_lines(name: str, tmp_path: Path) -> None:
 def test_plain_lines(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(" A b.\n\nüber {5}\n", encoding="utf-8")
-    assert read_texts(path) == [TextRecord("1", " A b."), TextRecord("3", "über {5}")]
+    assert read_texts(path) == [TextRecord(" A b.", line=1), TextRecord("über {5}", line=3)]
 
 
 def test_a_text_file_may_begin_with_a_brace(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("{5} is a set")
-    assert read_texts(path) == [TextRecord("1", "{5} is a set")]
+    assert read_texts(path) == [TextRecord("{5} is a set", line=1)]
 
 
 def test_spert_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(json.dumps([{"tokens": ["A", "b"], "entities": [], "relations": [], "orig_id": 7}]))
-    assert read_texts(path) == [TextRecord("7", [("A", "b")])]
+    assert read_texts(path) == [TextRecord([("A", "b")], "7")]
+
+
+def test_an_answer_is_joined_by_line_and_key() -> None:
+    assert [record.origin for record in RECORDS] == [{"line": 1}, {"line": 3}, {"doc_key": "k", "line": 4}]
+    assert [record.name for record in RECORDS] == ["1", "3", "k"]
+    assert TextRecord("A").origin == {}
+    assert TextRecord(["A"], "").origin == {"doc_key": ""}
 
 
 def test_a_stream_is_read_line_by_line() -> None:
@@ -63,6 +74,7 @@ def test_a_stream_is_read_line_by_line() -> None:
         (b'\n{"words": []}', 2, "one of text, tokens, sentences, but has none"),
         (b'{"text": "a", "tokens": []}', 1, "but has text and tokens"),
         (b'{"text": "a", "doc_key": 5}', 1, "doc_key must be text, but is 5"),
+        (b'{"text": "a", "doc_key": null}', 1, "doc_key must be text, but is None"),
         (b'{"text": "\\ud800"}', 1, "half a surrogate pair"),
         (b'{"text": "a"}\n[1]', 2, "a line must be an object"),
         (b'{"text": "a"}\n{"text": "\xff"}', 2, "not UTF-8"),

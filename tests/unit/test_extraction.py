@@ -15,7 +15,8 @@ from lai_net.training.task import PredictedSentence
         (["A", "b."], TextFrame("A b.", ((0, 1), (2, 4)), ((0, 2),))),
         ([["A", "b"], [], ("C",)], TextFrame("A b C", ((0, 1), (2, 3), (4, 5)), ((0, 2), (2, 2), (2, 3)))),
         ("", TextFrame("", (), ())),
-        ([], TextFrame("", (), ((0, 0),))),
+        ([], TextFrame("", (), ())),
+        ([[]], TextFrame("", (), ((0, 0),))),
     ],
 )
 def test_frames(text: Text, frame: TextFrame) -> None:
