@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
-from lai_net.settings import with_settings
+from lai_net.settings import section_names, with_settings
 
 FOLDER = Path(__file__).parent / "presets"
 Status = Literal["reported", "inferred", "ours"]
@@ -114,6 +114,8 @@ def _preset(content: dict[str, Any], bases: Sequence[Preset]) -> Preset:
     for section, items in content.items():
         if not isinstance(items, dict):
             raise InputError(f"{section!r} must be a section of settings, but got {items!r}")
+        if section not in section_names():
+            raise InputError(f"unknown section {section!r}; known are {', '.join(section_names())}")
         for name, item in items.items():
             values[f"{section}.{name}"] = _value(f"{section}.{name}", item)
     return Preset(phase, values)

@@ -47,14 +47,15 @@ def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
     return with_settings(TrialConfig(phase=values["phase"]), settings)
 
 
+def section_names() -> list[str]:
+    """The parts of a config that hold settings."""
+    return [section.name for section in dataclasses.fields(TrialConfig) if section.name != "phase"]
+
+
 def setting_names() -> list[str]:
     """Every dotted setting that `with_settings` takes."""
-    return [
-        f"{section.name}.{name}"
-        for section in dataclasses.fields(TrialConfig)
-        if section.name != "phase"
-        for name in _field_types(section.default_factory)
-    ]
+    kinds = get_type_hints(TrialConfig)
+    return [f"{section}.{name}" for section in section_names() for name in _field_types(kinds[section])]
 
 
 def _known(section: str) -> str:
@@ -63,7 +64,7 @@ def _known(section: str) -> str:
     own = [name for owner, _, name in names if owner == section]
     if own:
         return f"known in {section}: {', '.join(own)}"
-    return f"known are section.name of {', '.join(dict.fromkeys(owner for owner, _, _ in names))}"
+    return f"known are section.name of {', '.join(section_names())}"
 
 
 def _field_types(owner: Any) -> dict[str, Any]:

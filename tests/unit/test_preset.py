@@ -212,7 +212,11 @@ def test_what_cannot_be_extended_is_one_line_with_its_file(tmp_path: Path, text:
     [
         ("[graph]\nlayers = 1", "mine.toml: phase must be one of NER, RE, but got None"),
         ('phase = "NER"\n[graph]\nlayerz = 1', "mine.toml: unknown setting 'graph.layerz'"),
-        ('phase = "NER"\n[model]\nlayers = 1', "mine.toml: unknown setting 'model.layers'"),
+        (
+            'phase = "NER"\n[model]\nlayers = 1',
+            "mine.toml: unknown section 'model'; known are encoder, input,",
+        ),
+        ('phase = "NER"\n[filtr]', "mine.toml: unknown section 'filtr'; known are encoder, input, filter,"),
         ('phase = "NER"\n[graph]\nlayers = "1"', "mine.toml: graph.layers must be of type int"),
         ('phase = "NER"\n[graph]\nheads = 0', "mine.toml: graph.heads >= 1 must hold, but got 0"),
         ('phase = "NER"\nlayers = 1', "mine.toml: 'layers' must be a section"),
