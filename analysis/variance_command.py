@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analysis.statistics.components import Component
     from analysis.statistics.summary import Summary
-    from analysis.variance import CellSpread, Comparison, FamilySpread, VarianceStudy
+    from analysis.variance import CellSpread, Contrast, FamilySpread, VarianceStudy
 
 
 def variance(
@@ -46,8 +46,8 @@ def _print(result: "VarianceStudy") -> None:
         if not any(cell.seeds.n for cell in family.cells):
             continue
         console.print(_family_table(family, result))
-        if family.ranking is not None:
-            console.print(_ranking_sentence(family), soft_wrap=True)
+        console.print(_ranking_sentence(family), soft_wrap=True)
+        if family.components:
             console.print(_components_sentence(family.components), soft_wrap=True)
     for corpora in result.corpora:
         console.print(
@@ -118,7 +118,7 @@ def _score(cell: "CellSpread") -> str:
     )
 
 
-def _difference(versus: "Comparison") -> str:
+def _difference(versus: "Contrast") -> str:
     effect = _number(versus.effect, "+")
     return _lines(_number(versus.delta.mean, "+"), _interval(versus.delta, "+"), effect and f"g = {effect}")
 
@@ -130,11 +130,13 @@ def _lines(*parts: str) -> str:
 def _ranking_sentence(family: "FamilySpread") -> str:
     ranking = family.ranking
     if ranking is None:
-        return ""
+        return "no ranking: fewer than two levels share two seeds with the base"
     top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])
+    unranked = [cell.level for cell in family.cells if cell.level not in family.ranked]
+    without = f"; without {', '.join(unranked)}, for want of shared seeds" if unranked else ""
     return (
         f"on {family.shared} shared seeds: “{family.ranked[top]}” is best with probability "
-        f"{ranking.best[top]:.2f}; the whole order of the means is right with {ranking.order:.2f}"
+        f"{ranking.best[top]:.2f}; the whole order of the means is right with {ranking.order:.2f}{without}"
     )
 
 
