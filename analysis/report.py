@@ -27,8 +27,7 @@ from analysis.page import Page, render_page
 from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
 from analysis.tables.efficiency import left_out
-from analysis.tables.latex import to_latex
-from analysis.tables.render import to_csv, to_markdown
+from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_tables
 from analysis.trained import description, trained

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.frame import read_results
-from analysis.tables.latex import to_latex
-from analysis.tables.render import to_csv, to_markdown
+from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.table import compute_tables
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
