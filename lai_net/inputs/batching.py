@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 INFERENCE_TOKENS = 4096
-"""Padded text and marker tokens in a batch without gradients."""
+"""Padded text tokens in a batch without gradients; NER and stored states, unlike RE, count markers, too."""
 _BUCKET_BATCHES = 8
 
 
