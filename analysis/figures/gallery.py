@@ -81,10 +81,23 @@ def _figure_a1(material: Material) -> FigureA1 | None:
 
 def _caption_of_a1(figure: FigureA1) -> str:
     factors = " and ".join(FACTORS[factor] for factor in figure.factors).replace("Attention", "attention")
+    levels = [level for panel in figure.panels for line in panel.lines for level in line.levels]
+    whole, fewer = (
+        [len(level.by_seed) for level in levels if level.by_seed and level.is_complete == is_complete]
+        for is_complete in (True, False)
+    )
+    counts = _counts(whole) if whole else "no level has all of its planned seeds"
+    if fewer:
+        counts += f"; hollow, on a dotted line without a band: fewer than the planned seeds, {_counts(fewer)}"
     return (
         f"Mean F1 in percent against {factors}; the band is ± 1 standard deviation over seeds (ddof = 1), "
-        "each dot a seed. A level without results is a gap. Same view as Table 2."
+        f"each dot a seed; {counts}. A level without results is a gap. Same view as Table 2."
     )
+
+
+def _counts(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def _caption_of_convergence(figure: Convergence) -> str:
@@ -104,8 +117,9 @@ _KINDS = (
     ),
     _Kind(
         "figure_deltas", "Differences to the base",
-        "Mean difference in F1 to the base of the factor, paired by seed, with its 95 % interval as in "
-        "the tables; an arrow marks what goes on beyond the axis, with its value where that is the mean. "
+        "Mean difference in F1 to the base of the factor on shared seeds, with its 95 % interval; where one "
+        "of them has more seeds, this is not the difference of their means in a table. An arrow marks what "
+        "goes on beyond the axis, with its value where that is the mean. "
         "Filled, or *: p < 0.05, sign-flip permutation test, Holm-adjusted over the levels of the factor. A "
         "line without a mark is the task's base, or has no results. The numbers are the tables'.",
         "Forest plot: a line per level of each factor, a panel per task, differences in F1 to the base with "

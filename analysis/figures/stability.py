@@ -1,12 +1,15 @@
 """Figure A1: F1 against GCN layers and attention heads, with its spread over seeds.
 
 Rows are factors, columns tasks, a line a dataset; the band is ± 1 standard deviation, each dot a seed. A
-level without results is a gap: nothing is drawn across it.
+level that lacks some of its planned seeds has a hollow marker on a thin dotted line and no band, since it is
+not to be read as the mean of all. One without results is a gap: nothing is drawn across it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +21,10 @@ from analysis.statistics.summary import summarise
 from lai_net.metrics.scoring import TASKS
 
 FACTORS = {"gcn_layers": "GCN layers", "gcn_heads": "Attention heads"}
+FEWER = "fewer than the planned seeds"
 _ROW_INCHES = 1.95
+_ALONE = 0.12
+"""Half the width of a level's band where neither neighbour has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,11 @@ class Level:
     by_seed: tuple[tuple[int, float], ...]
     mean: float
     std: float
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StabilityLine:
     """One dataset in one panel; levels ascending, those without results included."""
 
     dataset: str
@@ -40,12 +47,12 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class StabilityPanel:
     """One factor and task."""
 
     factor: str
     task: str
-    lines: tuple[Line, ...]
+    lines: tuple[StabilityLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class FigureA1:
     factors: tuple[str, ...]
     tasks: tuple[str, ...]
     datasets: tuple[str, ...]
-    panels: tuple[Panel, ...]
+    panels: tuple[StabilityPanel, ...]
 
 
 def compute_figure_a1(cells: pd.DataFrame) -> FigureA1:
@@ -82,43 +89,36 @@ def draw_figure_a1(figure: FigureA1, width: float = TWO_COLUMNS) -> Figure:
             ax.set_title(task)
         for ax in seen[:, 0]:
             ax.set_ylabel("F1 (%)")
-        draw_legend(canvas, axes.flat, figure.datasets)
+        draw_legend(canvas, axes.flat, (*figure.datasets, FEWER))
     return canvas
 
 
-def _panel(part: pd.DataFrame, factor: str, task: str) -> Panel:
+def _panel(part: pd.DataFrame, factor: str, task: str) -> StabilityPanel:
     lines = []
     for dataset, cells in part.groupby("dataset", sort=False):
         by_level = {int(str(level)): rows for level, rows in cells.groupby("level")}
         levels = tuple(_level(level, by_level[level]) for level in sorted(by_level))
-        lines.append(Line(str(dataset), levels))
-    return Panel(factor, task, tuple(lines))
+        lines.append(StabilityLine(str(dataset), levels))
+    return StabilityPanel(factor, task, tuple(lines))
 
 
 def _level(level: int, rows: pd.DataFrame) -> Level:
     done = rows[rows["state"] == "completed"].sort_values("seed")
     scores = [100 * float(score) for score in done["f1"]]
     summary = summarise(scores)
+    num_known = int(rows["state"].isin(["completed", "failed", "blocked"]).sum())
     return Level(
         level=level,
         by_seed=tuple(zip((int(seed) for seed in done["seed"]), scores, strict=True)),
         mean=math.nan if summary.mean is None else summary.mean,
         std=math.nan if summary.std is None else summary.std,
+        is_complete=len(scores) >= max(int(rows["planned_seeds"].iloc[0]), num_known),
     )
 
 
-def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
+def _draw_panel(ax: Axes, panel: StabilityPanel, datasets: Sequence[str]) -> None:
     for line in panel.lines:
-        own = look(datasets.index(line.dataset))
-        levels = [level.level for level in line.levels]
-        low = [level.mean - level.std for level in line.levels]
-        high = [level.mean + level.std for level in line.levels]
-        ax.fill_between(levels, low, high, color=own["color"], alpha=0.18, linewidth=0)
-        dots = [(level.level, score) for level in line.levels for _, score in level.by_seed]
-        x, y = [level for level, _ in dots], [score for _, score in dots]
-        ax.scatter(x, y, s=7, color=own["color"], alpha=0.45, linewidths=0)
-        label = line.dataset if dots else "_"  # a legend has what is to be seen
-        ax.plot(levels, [level.mean for level in line.levels], label=label, **own)
+        _draw_line(ax, line, look(datasets.index(line.dataset)))
     ticks = sorted({level.level for line in panel.lines for level in line.levels})
     ax.set_xticks(ticks)
     ax.set_xlim(min(ticks, default=0) - 0.3, max(ticks, default=1) + 0.3)
@@ -127,3 +127,43 @@ def _draw_panel(ax: Axes, panel: Panel, datasets: Sequence[str]) -> None:
         ax.text(0.5, 0.5, "no results yet", transform=ax.transAxes, ha="center", color="0.4")
         ax.set_yticks([])
     ax.set_xlabel(FACTORS[panel.factor])
+
+
+def _draw_line(ax: Axes, line: StabilityLine, own: dict[str, Any]) -> None:
+    color = own["color"]
+    _draw_bands(ax, line, color)
+    dots = [(level.level, score) for level in line.levels for _, score in level.by_seed]
+    for before, after in pairwise(line.levels):
+        if not (before.is_complete and after.is_complete):
+            ax.plot(
+                [before.level, after.level], [before.mean, after.mean], color=color, marker="", linewidth=0.8,
+                linestyle=(0, (1, 2)),
+            )  # fmt: skip
+    ax.plot(
+        [level.level for level in line.levels],
+        [level.mean if level.is_complete else math.nan for level in line.levels],
+        label=line.dataset if dots else "_",  # a legend has what is to be seen
+        **own,
+    )
+    fewer = [level for level in line.levels if level.by_seed and not level.is_complete]
+    hollow = own | {
+        "linestyle": "none", "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.0,
+    }  # fmt: skip
+    ax.plot([level.level for level in fewer], [level.mean for level in fewer], **hollow)
+    if fewer:
+        ax.plot([], [], label=FEWER, **hollow | {"marker": "o", "markeredgecolor": "0.3"})
+    x, y = [level for level, _ in dots], [score for _, score in dots]
+    ax.scatter(x, y, s=7, color=color, alpha=0.45, linewidths=0, zorder=3)
+
+
+def _draw_bands(ax: Axes, line: StabilityLine, color: Any) -> None:
+    """Over each run of levels that are complete."""
+    for is_complete, levels in groupby(line.levels, lambda level: level.is_complete):
+        run = list(levels)
+        if not is_complete:
+            continue
+        x: list[float] = [level.level for level in run]
+        low, high = ([level.mean + sign * level.std for level in run] for sign in (-1, 1))
+        if len(run) == 1:
+            x, low, high = [x[0] - _ALONE, x[0] + _ALONE], low * 2, high * 2
+        ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)

@@ -175,7 +175,7 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
         return Entry(f"missing (0/{row.planned})", cell=cell) if row.planned else Entry(unplanned(row.metric))
     remarks = [row.note] if row.note else []
     if row.ci_low is not None and row.ci_high is not None:
-        remarks.append(f"{row.ci_low:.2f} to {row.ci_high:.2f}")
+        remarks.append(f"{row.ci_low:.2f} to {row.ci_high:.2f}".replace("-", "−"))
     if shows_delta and row.delta is not None:
         remarks.append(_change(row))
     if row.n < row.planned:

@@ -3,10 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.collections import PathCollection, PolyCollection
 
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
-from analysis.figures.stability import compute_figure_a1, draw_figure_a1
+from analysis.figures.gallery import Material, draw_all
+from analysis.figures.stability import FEWER, compute_figure_a1, draw_figure_a1
 
 STUDY = """
 name = "s"
@@ -46,13 +49,47 @@ def test_the_numbers_are_computed_before_anything_is_drawn(figure: Any) -> None:
     assert line.levels[0].std == pytest.approx(math.sqrt(2))
     assert (line.levels[1].mean, math.isnan(line.levels[1].std)) == (70.0, True)
     assert line.levels[2].by_seed == ()
+    assert [level.is_complete for level in line.levels] == [True, False, False, True]
 
 
-def test_a_missing_level_is_a_gap_in_the_line(figure: Any) -> None:
+def test_a_level_without_all_its_seeds_is_a_gap_in_the_line(figure: Any) -> None:
     ax = draw_figure_a1(figure).axes[0]
     scierc = next(line for line in ax.get_lines() if line.get_label() == "SciERC")
     assert list(scierc.get_xdata()) == [0, 1, 2, 3]
-    assert [math.isnan(y) for y in scierc.get_ydata()] == [False, False, True, False]
+    assert [math.isnan(y) for y in scierc.get_ydata()] == [False, True, True, False]
+
+
+def test_a_level_that_lacks_seeds_is_drawn_apart(figure: Any) -> None:
+    """Hollow, on a dotted line, without a band, its seed in sight; one without results not at all."""
+    canvas = draw_figure_a1(figure)
+    ax = canvas.axes[0]
+    lines = [line for line in ax.get_lines() if len(line.get_xdata())]
+    (hollow,) = [line for line in lines if line.get_markerfacecolor() == "white"]
+    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([1], [70.0])
+    assert hollow.get_linestyle() == "None"
+    dotted = [line for line in ax.get_lines() if line.get_linewidth() == 0.8]
+    drawn = [list(line.get_xdata()) for line in dotted if not np.isnan(line.get_ydata()).any()]
+    assert drawn == [[0, 1]]
+    bands = [band for band in ax.collections if isinstance(band, PolyCollection)]
+    ends = [band.get_paths()[0].vertices[:, 0] for band in bands]
+    assert [(x.min(), x.max()) for x in ends] == [(-0.12, 0.12), (2.88, 3.12)]
+    dots, _ = [item for item in ax.collections if isinstance(item, PathCollection)]
+    assert dots.get_zorder() > hollow.get_zorder()
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["SciERC", FEWER]
+
+
+def test_the_caption_says_n(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6, seed=seed) for seed in (1, 2, 3)]
+    rows += [result_row(0.6, seed=seed, gcn_layers=2) for seed in (1, 2)]
+    whole = caption(imported(STUDY, rows).cells)
+    assert "each dot a seed; n = 2 to 3. A level without" in whole
+    fewer = caption(imported(STUDY, [*rows, result_row(0.6, gcn_layers=0, gcn_heads="")]).cells)
+    assert "; hollow, on a dotted line without a band: fewer than the planned seeds, n = 1." in fewer
+
+
+def caption(cells: Any) -> str:
+    (drawn,) = [item for item in draw_all(Material(cells, ())) if item.name == "figure_a1"]
+    return drawn.caption
 
 
 def test_panels_are_arranged_as_in_the_paper(figure: Any) -> None:
@@ -63,7 +100,7 @@ def test_panels_are_arranged_as_in_the_paper(figure: Any) -> None:
 
 def test_a_legend_has_no_dataset_without_results(figure: Any) -> None:
     (legend,) = draw_figure_a1(figure).legends
-    assert [text.get_text() for text in legend.get_texts()] == ["SciERC"]
+    assert [text.get_text() for text in legend.get_texts()] == ["SciERC", FEWER]
 
 
 def test_panels_are_turned_to_fit_one_column(imported: Any, result_row: Any) -> None:
