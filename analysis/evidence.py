@@ -21,7 +21,7 @@ from tune.spec.identity import digest, spec_id
 
 CellKey = tuple[str, str, str, str]
 """dataset, task, factor, level"""
-Curve = tuple[tuple[int, float], ...]
+Points = tuple[tuple[int, float], ...]
 """(epoch, F1 on dev in percent)"""
 
 
@@ -43,7 +43,7 @@ class Run:
     scores: Mapping[str, tuple[float | None, ...]]
     values: ResultRow
     error: str = ""
-    curve: Curve = ()
+    curve: Points = ()
     cpu_s: float | None = None
 
     @property

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.evidence import CellKey, Evidence
-from analysis.figures.drawn import DrawnFigure
+from analysis.figures.gallery import DrawnFigure
 from analysis.findings import score
 from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
 from analysis.tables.layout import NAMES, Entry, Grid, signed

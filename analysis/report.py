@@ -17,8 +17,7 @@ from typing import Any
 
 from analysis.cautions import cautions, commits, failures, used_trials
 from analysis.evidence import collect_evidence
-from analysis.figures.drawn import DrawnFigure
-from analysis.figures.gallery import Material, draw_all
+from analysis.figures.gallery import DrawnFigure, Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
 from analysis.findings import findings, progress
 from analysis.frame import Results, read_results

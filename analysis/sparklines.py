@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.evidence import Curve, Run
+from analysis.evidence import Points, Run
 
 WIDTH, HEIGHT = 300, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 8, 24
@@ -80,7 +80,7 @@ def _step(span: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _summary(curves: Sequence[Curve]) -> str:
+def _summary(curves: Sequence[Points]) -> str:
     ends = [curve[-1][1] for curve in curves]
     best = [max(f1 for _, f1 in curve) for curve in curves]
     trials = "1 trial" if len(curves) == 1 else f"{len(curves)} trials"

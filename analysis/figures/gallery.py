@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from analysis.figures.convergence import Convergence, compute_convergence, draw_convergence
 from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
-from analysis.figures.drawn import DrawnFigure
 from analysis.figures.filter_recall import compute_filter_recall, draw_filter_recall
 from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
 from analysis.figures.search import (
@@ -47,6 +46,27 @@ class Material:
     configs: Sequence[ConfigCurves] = ()
     search: Search | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFigure:
+    """A figure that is drawn: what the report writes to files and shows on its page.
+
+    Attributes:
+        name: of its files, without a suffix: letters, digits, `_`.
+        title: its heading.
+        caption: what it shows, in plain sentences.
+        alt: for those who do not see it: what is on the axes, and where the numbers are.
+        files: its bytes by format, as wide as two columns; the page shows `svg`.
+        column: the same numbers as a PDF for one column.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    files: Mapping[str, bytes]
+    column: bytes
 
 
 @dataclass(frozen=True, slots=True)

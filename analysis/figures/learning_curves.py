@@ -28,7 +28,7 @@ class MeanCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class LearningPanel:
     """One dataset and phase; the base is the last line, on top."""
 
     dataset: str
@@ -42,14 +42,14 @@ class LearningFigure:
 
     datasets: tuple[str, ...]
     phases: tuple[str, ...]
-    panels: tuple[Panel, ...]
+    panels: tuple[LearningPanel, ...]
 
 
 def compute_learning_curves(configs: Sequence[ConfigCurves]) -> LearningFigure | None:
     """From the configs' curves; None where no training had a second epoch."""
     places = dict.fromkeys((item.dataset, item.phase) for item in configs)
     found = tuple(
-        Panel(dataset, phase, tuple(sorted(map(_mean, own), key=lambda line: line.is_base)))
+        LearningPanel(dataset, phase, tuple(sorted(map(_mean, own), key=lambda line: line.is_base)))
         for dataset, phase in places
         if (own := [item for item in configs if (item.dataset, item.phase) == (dataset, phase)])
     )
@@ -87,7 +87,7 @@ def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> 
     return canvas
 
 
-def _draw_panel(ax: Axes, panel: Panel) -> None:
+def _draw_panel(ax: Axes, panel: LearningPanel) -> None:
     own = look(0)
     for line in panel.lines:
         epochs = range(1, 1 + len(line.mean))

@@ -17,7 +17,7 @@ _BAR_INCHES = 0.24
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SearchCurve:
     """One config: its mean dev F1 in percent over seeds by epoch, in order, and where it ended.
 
     `score` is the mean at full budget; of a config that was stopped, the mean at the rung that stopped it.
@@ -39,7 +39,7 @@ class SearchHistory:
         rungs: all epochs at which some bracket decides.
     """
 
-    curves: tuple[Curve, ...]
+    curves: tuple[SearchCurve, ...]
     best: tuple[tuple[int, float], ...]
     rungs: tuple[int, ...]
 
@@ -60,7 +60,9 @@ def compute_search_history(search: Search) -> SearchHistory | None:
             continue
         points = tuple((epoch, 100 * value) for epoch, value in sorted(told.curve.items()))
         score = points[-1][1] if told.value is None else 100 * told.value
-        curves.append(Curve(told.number, COMPLETE if told.state == "complete" else PRUNED, points, score))
+        curves.append(
+            SearchCurve(told.number, COMPLETE if told.state == "complete" else PRUNED, points, score)
+        )
     if not curves:
         return None
     complete = [curve for curve in curves if curve.state == COMPLETE]
