@@ -125,7 +125,7 @@ def compose_report(
     page = Page(
         study=results.study, description=description(results.study.file),
         trained=list(trained(results.study)), progress=done, findings=said, tables=tables, figures=figures,
-        left_out=_left_out(results, speeds, figures),
+        left_out=_left_out(results, speeds, tables, figures),
         evidence=collect_evidence(results), facts=facts, files=sorted([*files, _PAGE, _MANIFEST]),
         live_version=page_version if is_live else "",
     )  # fmt: skip
@@ -169,9 +169,11 @@ def _speeds(results: Results, path: Path | None) -> tuple[Speed, ...]:
     return speeds
 
 
-def _left_out(results: Results, speeds: Sequence[Speed], figures: Sequence[DrawnFigure]) -> list[str]:
+def _left_out(
+    results: Results, speeds: Sequence[Speed], tables: Sequence[Table], figures: Sequence[DrawnFigure]
+) -> list[str]:
     """What of speed the report does not show, and why; a search has none of it."""
-    reasons = left_out(results.cells, speeds)
+    reasons = left_out(results.cells, speeds, {table.number for table in tables})
     if speeds and not results.cells.empty and all(figure.name != "figure_speed" for figure in figures):
         reasons.append(NO_SPEED_FIGURE)
     return reasons

@@ -4,8 +4,8 @@ F1 is the study's, over seeds; speed and memory are one machine's benchmark (`an
 settings behind the F1 beside it. What was not measured with those settings is left blank, or left out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from lai_net.config import TrialConfig
 from tune.spec.baseline import LAI_NET, PL_MARKER
 from tune.spec.cells import TASKS, with_representation
 
-TABLE_3, REPRESENTATION_TABLE = "3", "representations"
+NUMBERS = TABLE_3, REPRESENTATION_TABLE = "3", "representations"
 _SPEED, _MEMORY = "sentences_per_second", "peak_mib"
 _MODELS = (PL_MARKER, LAI_NET)
 """The base first, as in the paper."""
@@ -30,49 +30,55 @@ Measured = Mapping[tuple[str, str, str], Speed]
 """By dataset, phase and level."""
 
 
-def rows_and_cells(
-    cells: pd.DataFrame, speeds: Sequence[Speed], table: str
-) -> tuple[tuple[Row, ...], pd.DataFrame]:
-    """The rows of one of the two tables, and the cells behind their F1 scores."""
-    if table == TABLE_3:
-        frame = model_cells(cells)
-        frame = frame.assign(table=TABLE_3, is_base=frame["level"] == PL_MARKER)
-        return _speed_rows(frame, measured(cells, speeds, TABLE_3)), frame
-    frame = _representation_cells(cells)
-    return _representation_rows(frame, measured(cells, speeds, REPRESENTATION_TABLE)), frame
+@dataclass(frozen=True, slots=True)
+class SpeedComparison:
+    """What one of the two tables compares.
+
+    Attributes:
+        number: the table's.
+        cells: those behind the F1 scores.
+        speeds: of the very settings of these cells.
+        is_planned: whether the study asks for these cells as a factor of their own.
+    """
+
+    number: str
+    cells: pd.DataFrame
+    speeds: Measured
+    is_planned: bool
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is more to it than in the other tables."""
+        return self.is_planned or bool(self.speeds)
 
 
-def measured(cells: pd.DataFrame, speeds: Sequence[Speed], table: str) -> Measured:
-    """The speeds of the very settings that one of the two tables compares."""
-    if cells.empty or not speeds:
-        return {}
-    frame = model_cells(cells) if table == TABLE_3 else _representation_cells(cells)
-    found = {}
-    for (dataset, phase), part in frame.groupby(["dataset", "phase"], sort=False):
-        configs = {str(level): _trained(own) for level, own in part.groupby("level", sort=False)}
-        if table == REPRESENTATION_TABLE:
-            configs = _with_all_representations(configs)
-        for level, config in configs.items():
-            speed = speed_of(speeds, str(dataset), config)
-            if speed is not None:
-                found[str(dataset), str(phase), level] = speed
-    return found
+def compare(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> SpeedComparison:
+    """Join a study's cells with the benchmark's speeds for one of `NUMBERS`."""
+    if number == TABLE_3:
+        own = model_cells(cells)
+        own = own.assign(table=TABLE_3, is_base=own["level"] == PL_MARKER)
+        return SpeedComparison(number, own, _measured(own, speeds, ()), is_planned=False)
+    own = _representation_cells(cells)
+    is_planned = bool((cells["table"] == REPRESENTATION_TABLE).any())
+    return SpeedComparison(number, own, _measured(own, speeds, REPRESENTATIONS), is_planned)
 
 
-def shown_tables(cells: pd.DataFrame, speeds: Sequence[Speed]) -> set[str]:
-    """Which of the two tables have something to show."""
-    tables = {TABLE_3} if measured(cells, speeds, TABLE_3) else set()
-    is_compared = bool((cells["table"] == REPRESENTATION_TABLE).any())
-    if is_compared or measured(cells, speeds, REPRESENTATION_TABLE):
-        tables.add(REPRESENTATION_TABLE)
-    return tables
+def rows_of(comparison: SpeedComparison) -> tuple[Row, ...]:
+    """The table's rows."""
+    rows = _speed_rows if comparison.number == TABLE_3 else _representation_rows
+    return rows(comparison.cells, comparison.speeds)
 
 
-def left_out(cells: pd.DataFrame, speeds: Sequence[Speed]) -> list[str]:
-    """A sentence for each of the two tables that a study with cells lacks: why."""
+def left_out(cells: pd.DataFrame, speeds: Sequence[Speed], shown: Container[str]) -> list[str]:
+    """A sentence for each of the two tables that a study with cells lacks: why.
+
+    Args:
+        cells: the study's.
+        speeds: the benchmark's rows.
+        shown: numbers of the tables that there are.
+    """
     if cells.empty:
         return []
-    shown = shown_tables(cells, speeds)
     why = "speed of these settings was not measured" if speeds else "no speed benchmark was given (--speed)"
     done = cells[cells["state"] == "completed"]
     if speeds and len(done) and done["config"].isna().all():
@@ -81,7 +87,21 @@ def left_out(cells: pd.DataFrame, speeds: Sequence[Speed]) -> list[str]:
     if _representation_cells(cells).empty:
         why = "the study does not vary it"
     reasons[REPRESENTATION_TABLE] = f"Four ways to represent a span: {why}."
-    return [reason for table, reason in reasons.items() if table not in shown]
+    return [reason for number, reason in reasons.items() if number not in shown]
+
+
+def _measured(cells: pd.DataFrame, speeds: Sequence[Speed], levels: Sequence[str]) -> Measured:
+    """The speeds of the cells' configs, and of the levels that they lack."""
+    if not speeds:
+        return {}
+    found = {}
+    for (dataset, phase), part in cells.groupby(["dataset", "phase"], sort=False):
+        configs = {str(level): _trained(own) for level, own in part.groupby("level", sort=False)}
+        for level, config in (_in_each_representation(configs, levels) | configs).items():
+            speed = speed_of(speeds, str(dataset), config)
+            if speed is not None:
+                found[str(dataset), str(phase), level] = speed
+    return found
 
 
 def _trained(part: pd.DataFrame) -> TrialConfig | None:
@@ -91,11 +111,12 @@ def _trained(part: pd.DataFrame) -> TrialConfig | None:
     return configs[0] if all(isinstance(config, TrialConfig) for config in configs) else None
 
 
-def _with_all_representations(configs: Mapping[str, TrialConfig | None]) -> dict[str, TrialConfig | None]:
-    """What the study does not have is the first of its configs in that representation."""
+def _in_each_representation(
+    configs: Mapping[str, TrialConfig | None], levels: Sequence[str]
+) -> dict[str, TrialConfig | None]:
+    """The first of a study's configs in the representations of these levels."""
     first = next((config for config in configs.values() if config is not None), None)
-    others = {level: first and with_representation(first, level) for level in REPRESENTATIONS}
-    return others | dict(configs)
+    return {level: first and with_representation(first, level) for level in levels}
 
 
 def _speed_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
@@ -114,12 +135,12 @@ def _speed_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
 def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
     """F1 of each task, then each phase's speed and peak memory where any was measured."""
     f1 = [row for row in compute_rows(frame, REPRESENTATION_TABLE) if row.metric == "f1"]
-    values = {
-        (metric, *place): _value(speed, metric)
-        for place, speed in speeds.items()
+    shown = {
+        (metric, phase)
+        for (_, phase, _), speed in speeds.items()
         for metric in (_SPEED, _MEMORY)
+        if _value(speed, metric) is not None
     }
-    shown = {(metric, phase) for (metric, _, phase, _), value in values.items() if value is not None}
     rows: list[Row] = []
     for dataset, part in frame.groupby("dataset", sort=False):
         phases = list(dict.fromkeys(part["phase"]))
@@ -127,29 +148,46 @@ def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ..
             own = {row.level: row for row in f1 if (row.dataset, row.task) == (dataset, task)}
             rows += [own.get(level) or _gap(str(dataset), task, level) for level in REPRESENTATIONS]
         for metric in (_SPEED, _MEMORY):
-            for phase in (phase for phase in phases if (metric, phase) in shown):
-                rows += _measured_rows(str(dataset), phase, metric, speeds)
+            for phase in phases:
+                if (metric, phase) in shown:
+                    rows += _measured_rows(str(dataset), phase, metric, speeds)
     return tuple(rows)
 
 
-def notes(cells: pd.DataFrame, speeds: Sequence[Speed], table: str) -> list[str]:
-    """What a caption must say of the benchmark, and of what the numbers are not comparable with."""
-    shown = measured(cells, speeds, table)
-    said = [_benchmark(shown)]
-    if table == TABLE_3:
-        said.append(
-            "In brackets: the change against PL-Marker, of F1 in points, of speed in percent. The paper's F1 "
-            "of RE is its RE+, and its speeds were taken on a GPU (RTX 3090): not comparable with ours."
-        )
-        return said
-    if any(speed.peak_mib is not None for speed in shown.values()):
+def notes(comparison: SpeedComparison, rows: Sequence[Row]) -> list[str]:
+    """What a caption must say of the benchmark, and of what the numbers are not comparable with.
+
+    Args:
+        comparison: what the table compares.
+        rows: its rows, see `rows_of`.
+    """
+    said = [_benchmark(comparison.speeds)]
+    if comparison.number == TABLE_3:
+        return [*said, _brackets(rows), *_papers(rows)]
+    if any(row.metric == _MEMORY for row in rows):
         said.append("Peak memory: its growth during inference.")
-    if not (cells["table"] == REPRESENTATION_TABLE).any():
+    if not comparison.is_planned:
         said.append(
             "F1 of enumerate and annotate: the methods w/o 1st and w/o 2nd, which have no graph; what is "
             "measured has none either. Their differences to the base are in Table 4."
         )
     return said
+
+
+def _brackets(rows: Sequence[Row]) -> str:
+    changed = {row.metric for row in rows if row.delta is not None}
+    units = {"f1": "of F1 in points", _SPEED: "of speed in percent"}
+    said = [text for metric, text in units.items() if metric in changed]
+    return f"In brackets: the change against PL-Marker, {', '.join(said)}." if said else ""
+
+
+def _papers(rows: Sequence[Row]) -> Iterator[str]:
+    """Of the published values beside ours what is not as it seems."""
+    published = {(row.metric, row.task) for row in rows if row.paper is not None}
+    if ("f1", _F1_TASK["RE"]) in published:
+        yield "The paper's F1 of RE is its RE+."
+    if any(metric == _SPEED for metric, _ in published):
+        yield "The paper's speeds were taken on a GPU (RTX 3090): not comparable with ours."
 
 
 def _benchmark(measured: Measured) -> str:

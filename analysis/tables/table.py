@@ -1,6 +1,6 @@
 """A table, computed: its rows, its shape and its caption."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -47,25 +47,36 @@ def compute_tables(cells: pd.DataFrame, speeds: Sequence[Speed] = ()) -> list[Ta
         cells: the frame (see `analysis.frame`); a search has an empty one, and no table.
         speeds: the benchmark's rows; without any of the study's settings there is no Table 3.
     """
-    numbers = set(cells["table"])
-    if numbers:
-        numbers.add(overall.NUMBER)
-    if numbers and speeds:
-        numbers |= efficiency.shown_tables(cells, speeds)
-    return [compute_table(cells, number, speeds) for number in LAYOUTS if number in numbers]
+    if cells.empty:
+        return []
+    own = {*cells["table"], overall.NUMBER} - {*efficiency.NUMBERS}
+    compared = [efficiency.compare(cells, speeds, number) for number in efficiency.NUMBERS]
+    tables = {number: compute_table(cells, number) for number in own}
+    tables |= {item.number: _beside_speed(item) for item in compared if item.is_shown}
+    return [tables[number] for number in LAYOUTS if number in tables]
 
 
 def compute_table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> Table:
     """One table of the cells' frame: a key of `LAYOUTS`."""
-    layout = LAYOUTS[number]
+    if number in efficiency.NUMBERS:
+        return _beside_speed(efficiency.compare(cells, speeds, number))
     if number == overall.NUMBER:
-        rows, part = overall.overall_rows(cells), overall.model_cells(cells)
-        grid, own = overall.arrange_overall(rows), [overall.NOTE]
-    elif number in (efficiency.TABLE_3, efficiency.REPRESENTATION_TABLE):
-        rows, part = efficiency.rows_and_cells(cells, speeds, number)
-        grid, own = arrange(rows, layout), efficiency.notes(cells, speeds, number)
-    else:
-        rows, part = compute_rows(cells, number), cells[cells["table"] == number]
-        grid, own = arrange(rows, layout), []
-    caption = (*describe(part, rows, layout), *filter(None, own))
-    return Table(number, layout.title, rows, grid, caption, common_notes(part, rows, layout))
+        rows = overall.overall_rows(cells)
+        return _table(number, rows, overall.model_cells(cells), overall.arrange_overall(rows), [overall.NOTE])
+    rows = compute_rows(cells, number)
+    return _table(number, rows, cells[cells["table"] == number], arrange(rows, LAYOUTS[number]))
+
+
+def _beside_speed(compared: efficiency.SpeedComparison) -> Table:
+    rows, number = efficiency.rows_of(compared), compared.number
+    grid = arrange(rows, LAYOUTS[number])
+    return _table(number, rows, compared.cells, grid, efficiency.notes(compared, rows))
+
+
+def _table(
+    number: str, rows: tuple[Row, ...], cells: pd.DataFrame, grid: Grid, own: Iterable[str] = ()
+) -> Table:
+    """Its caption says what the frame's cells are, then what is its own."""
+    layout = LAYOUTS[number]
+    caption = (*describe(cells, rows, layout), *filter(None, own))
+    return Table(number, layout.title, rows, grid, caption, common_notes(cells, rows, layout))

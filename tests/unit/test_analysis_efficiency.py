@@ -28,7 +28,7 @@ from tune.planning.plan import make_plan
 from tune.results.importing import import_csv
 from tune.results.table import long_table
 from tune.results.table import to_csv as long_to_csv
-from tune.spec.baseline import PL_MARKER, as_pl_marker, model_of
+from tune.spec.baseline import LAI_NET, PL_MARKER, as_pl_marker, model_of
 from tune.spec.cells import with_representation
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study
@@ -193,6 +193,39 @@ def test_without_the_baseline_its_speed_is_that_of_the_same_settings(
     assert [entry.value for entry in speeds[:2]] == ["20.00", "15.00"]
 
 
+@pytest.mark.parametrize(
+    ("study", "models", "brackets"),
+    [
+        (STUDY, {LAI_NET, PL_MARKER}, "against PL-Marker, of F1 in points, of speed in percent."),
+        (ALONE, {LAI_NET, PL_MARKER}, "against PL-Marker, of speed in percent."),
+        (ALONE, {LAI_NET}, ""),
+    ],
+)  # fmt: skip
+def test_the_caption_of_table_3_speaks_of_what_it_shows(
+    trained: Any, benchmark_file: Path, study: str, models: set[str], brackets: str
+) -> None:
+    speeds = [speed for speed in read_speeds(benchmark_file) if speed.model in models]
+    caption = " ".join(compute_table(load(*trained(study)), "3", speeds).caption)
+    assert caption.count("In brackets") == bool(brackets)
+    assert brackets in caption
+    assert "The paper's speeds were taken on a GPU" in caption
+    assert "RE+" not in caption, "the study has no relations"
+
+
+def test_each_speed_is_looked_up_once(
+    trained: Any, benchmark_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def count(speeds: Any, dataset: str, config: TrialConfig | None) -> Any:
+        asked.append(config)
+        return speed_of(speeds, dataset, config)
+
+    monkeypatch.setattr("analysis.tables.efficiency.speed_of", count)
+    compute_tables(load(*trained(STUDY)), read_speeds(benchmark_file))
+    assert len(asked) == 2 + 4, "models, representations"
+
+
 def test_table_3_in_the_contracts_columns(trained: Any, benchmark_file: Path) -> None:
     table = compute_table(load(*trained(STUDY)), "3", read_speeds(benchmark_file))
     rows = {(row["level"], row["metric"]): row for row in csv.DictReader(io.StringIO(to_csv(table)))}
@@ -251,7 +284,7 @@ def test_as_levels_of_a_factor_representations_are_tested_with_their_graph(
 def test_without_a_benchmark_there_is_neither(trained: Any) -> None:
     cells = load(*trained(STUDY))
     assert [table.number for table in compute_tables(cells)] == ["1", "4"]
-    assert left_out(cells, ()) == [
+    assert left_out(cells, (), ()) == [
         "Table 3 (inference speed): no speed benchmark was given (--speed).",
         "Four ways to represent a span: no speed benchmark was given (--speed).",
     ]
@@ -264,7 +297,7 @@ def test_tables_that_would_show_nothing_are_left_out_with_the_reason(
     ledger, study = trained(deeper.replace(', "w/o 2nd", "w/o 1st"', ""))
     cells, speeds = load(ledger, study), read_speeds(benchmark_file)
     assert [table.number for table in compute_tables(cells, speeds)] == ["1", "4"]
-    assert left_out(cells, speeds) == [
+    assert left_out(cells, speeds, ()) == [
         "Table 3 (inference speed): speed of these settings was not measured.",
         "Four ways to represent a span: the study does not vary it.",
     ]
@@ -299,7 +332,7 @@ def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
     assert row_of(grown, "LAI-Net", "NER", "sentences_per_second").mean == 15.0
     cells = load(alone, study)
     assert "3" not in {table.number for table in compute_tables(cells, speeds)}
-    assert left_out(cells, speeds)[0].endswith(
+    assert left_out(cells, speeds, ())[0].endswith(
         "imported rows do not say all settings on which speed depends."
     )
 
