@@ -3,71 +3,76 @@
 import dataclasses
 from typing import Any
 
-from lai_net.config import AttentionMask, InputConfig, TrialConfig
+from lai_net.config import FilterConfig, GraphConfig, TrialConfig
+
+_MASK = "input.attention_mask"
+_SEEN = ("input.text_sees_markers", "input.annotations_see_markers", "input.marker_marker")
+_FILTER = tuple(f"filter.{item.name}" for item in dataclasses.fields(FilterConfig) if item.name != "enabled")
+_GRAPH = tuple(f"graph.{item.name}" for item in dataclasses.fields(GraphConfig) if item.name != "layers")
+_ONLY_RE = (
+    "head.shortcut", "head.symmetric_rule", "head.relation_threshold", "head.object_typing",
+    "head.overlapping_triples",
+)  # fmt: skip
 
 
 def active_settings(config: TrialConfig) -> dict[str, Any]:
     """The settings that act, as nested plain values; equal computations give equal settings.
 
-    Left out: heads and graph dropout without GCN layers, the filter in RE or when it is off, its cold start
-    when there is none, its stage without markers, the mask without levitated markers, its difference between
-    Inv. and Vis. without annotations, who sees markers under Full, the size of packs where they change no
-    logit, candidates' length in RE, what only RE's head has in NER, the learning rate of fixed features.
-    Annotations say which of `enumerate` and `annotate` a representation is. Later fields at their neutral
-    value are left out too.
+    Left out is what `idle_settings` names, the filter in RE, a cold start of no epoch, and what takes time
+    for memory and changes no bit. Annotations say which of `enumerate` and `annotate` a representation is,
+    and a mask that makes no difference is Inv. Later fields at their neutral value are left out too.
     """
     settings = _without_neutral(config)
-    if config.graph.layers == 0:
-        settings["graph"] = {"layers": 0}
-    if config.phase == "RE":
-        del settings["filter"], settings["input"]["max_span_words"]
-        del settings["training"]["negatives"]
-    elif not config.filter.enabled:
-        settings["filter"] = {"enabled": False}
-    elif config.cold_epochs:
+    settings["input"]["annotations"] = config.input.is_annotated
+    idle = {*idle_settings(config), "training.activation_checkpointing"}
+    if config.input.is_levitated:
+        idle.add("input.representation")
+    if config.cold_epochs:
         settings["filter"]["cold_epochs"] = config.cold_epochs
     else:
-        del settings["filter"]["cold_epochs"], settings["filter"]["cold_negatives"]
-    settings["input"]["annotations"] = config.input.is_annotated
-    settings["input"]["attention_mask"] = _acting_mask(config.input)
-    _drop(settings["input"], _idle_input(config.input))
-    if config.input.family == "vanilla":
-        _drop(settings.get("filter", {}), {"stage"})
-    _drop(settings["head"], _idle_head(config))
-    if config.encoder.freeze == "features":
-        _drop(settings["training"], {"encoder_lr"})
-    _drop(settings["training"], {"activation_checkpointing"})  # takes time for memory and changes no bit
+        idle.add("filter.cold_epochs")
+    if _MASK in idle:
+        settings["input"]["attention_mask"] = "inv"
+    for key in idle - {_MASK}:
+        section, _, name = key.partition(".")
+        settings[section].pop(name, None)
+    if config.phase == "RE":
+        del settings["filter"]
     return settings
 
 
-def _acting_mask(settings: InputConfig) -> AttentionMask:
-    """Text alone is seen alike under all masks, and without annotations Vis. is Inv."""
-    acts = settings.is_levitated and (settings.is_annotated or settings.attention_mask == "full")
-    return settings.attention_mask if acts else "inv"
+def idle_settings(config: TrialConfig) -> dict[str, str]:
+    """Settings that change nothing at their value in this config, each with why."""
+    idle: dict[str, str] = {}
+    for does_not_act, why, names in _rules(config):
+        if does_not_act:
+            idle |= {name: why for name in names if name not in idle}
+    return idle
 
 
-def _idle_input(settings: InputConfig) -> set[str]:
-    """Settings of the representation and the mask that do not act."""
-    seen = {"text_sees_markers", "annotations_see_markers", "marker_marker"}
-    if not settings.is_levitated:
-        return seen | {"max_candidates"}
-    idle = {"representation"} if settings.is_annotated else {"representation", "annotations_see_markers"}
-    if settings.attention_mask == "full":
-        return idle | seen
-    return idle | {"max_candidates"} if settings.reads_context_once else idle
-
-
-def _idle_head(config: TrialConfig) -> set[str]:
-    """Settings of the head that do not act."""
-    if config.phase == "NER":
-        return {"shortcut", "symmetric_rule", "relation_threshold", "object_typing", "overlapping_triples"}
-    idle = {"shortcut"} if config.head.kind == "linear" else set()
-    return idle | {"relation_threshold"} if config.head.symmetric_rule == "sum" else idle
-
-
-def _drop(settings: dict[str, Any], names: set[str]) -> None:
-    for name in names:
-        settings.pop(name, None)
+def _rules(config: TrialConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
+    """What makes settings idle, the broadest reason first."""
+    is_ner, settings, freeze = config.phase == "NER", config.input, config.encoder.freeze
+    bare = settings.is_levitated and not settings.is_annotated
+    return [
+        (is_ner, "the phase is NER", _ONLY_RE),
+        (not is_ner, "the phase is RE",
+         ("filter.enabled", *_FILTER, "input.max_span_words", "training.negatives")),
+        (config.graph.layers == 0, "graph.layers = 0", _GRAPH),
+        (not config.filter.enabled, "filter.enabled = false", _FILTER),
+        (not config.cold_epochs, "there is no cold start", ("filter.cold_negatives",)),
+        (settings.family == "vanilla", 'input.representation = "vanilla"', ("filter.stage",)),
+        (not settings.is_levitated, f'input.representation = "{settings.representation}"',
+         (*_SEEN, "input.max_candidates", _MASK)),
+        (bare, "there are no annotations", ("input.annotations_see_markers",)),
+        (bare and settings.attention_mask == "vis", "without annotations Vis. is Inv.", (_MASK,)),
+        (settings.attention_mask == "full", 'input.attention_mask = "full"', _SEEN),
+        (settings.reads_context_once, "no marker is seen by others, so packs change no number",
+         ("input.max_candidates",)),
+        (config.head.kind == "linear", 'head.kind = "linear"', ("head.shortcut",)),
+        (config.head.symmetric_rule == "sum", 'head.symmetric_rule = "sum"', ("head.relation_threshold",)),
+        (freeze in ("all", "features"), f'encoder.freeze = "{freeze}"', ("training.encoder_lr",)),
+    ]  # fmt: skip
 
 
 def _without_neutral(section: Any) -> dict[str, Any]:

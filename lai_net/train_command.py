@@ -71,7 +71,7 @@ def train(  # noqa: PLR0913 - an argument an option
     Prints an evaluation a line on dev and test: of NER on its own entities; of RE on gold entities, and with
     --ner also on gold spans typed by the model and on predicted entities.
     """
-    config = _config(phase, preset, settings or (), shares_features=features is not None)
+    config = _config(phase, preset, settings or (), device, shares_features=features is not None)
     if ner is None and config.training.selection_entities != "gold":
         raise InputError("training.selection_entities names an NER trial; give its model with --ner")
     if ner is not None and config.phase == "NER":
@@ -116,7 +116,7 @@ def _ends_told(done: "Sequence[EpochReport]") -> Iterator[None]:
 
 
 def _config(
-    phase: PhaseOption, preset: str, settings: Sequence[str], *, shares_features: bool
+    phase: PhaseOption, preset: str, settings: Sequence[str], device: str, *, shares_features: bool
 ) -> TrialConfig:
     """The preset with settings; what is doubtful about it is said on stderr."""
     from lai_net.preset import load_preset
@@ -127,13 +127,14 @@ def _config(
         raise InputError(
             f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
         )
-    config = with_settings(config, dict(_setting(text) for text in settings))
+    given = dict(_setting(text) for text in settings)
+    config = with_settings(config, given)
     if shares_features and not config.has_constant_states:
         raise InputError(
             '--features keeps constant states, which this config has not; set encoder.freeze="features" (and '
             "nothing under which candidates see each other), or leave --features out"
         )
-    for doubt in doubts(config):
+    for doubt in doubts(config, given, on_cuda=device.startswith("cuda")):
         typer.echo(f"warning: {doubt}", err=True)
     return config
 

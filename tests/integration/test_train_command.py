@@ -29,7 +29,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def words(phase: str, corpus: Path, encoder: str, *settings: str) -> list[str | Path]:
-    all_settings = (f"encoder.name={encoder}", "training.epochs=2", "filter.cold_epochs=1", *settings)
+    own = ("filter.cold_epochs=1",) if phase == "ner" else ()
+    all_settings = (f"encoder.name={encoder}", "training.epochs=2", *own, *settings)
     return [
         "train", phase, "--corpus", corpus, "--preset", f"demo-{phase}", "--seed", "1",
         "--out", corpus / phase, *(word for setting in all_settings for word in ("--set", setting)),
@@ -79,6 +80,17 @@ def test_a_processor_slow_in_bf16_is_said(
     code, _, message = lai(*words("ner", corpus, tiny_encoder), "--out", corpus / "fp32")
     assert code == 0
     assert "warning" not in message
+
+
+def test_settings_without_effect_are_said_once_each(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    idle = ("graph.layers=0", "graph.heads=2", "head.object_typing=types", "training.compile=true")
+    code, _, message = lai(*words("ner", corpus, tiny_encoder, *idle))
+    assert code == 0
+    assert [line for line in message.splitlines() if not line.startswith("epoch")] == [
+        "warning: graph.heads has no effect here (graph.layers = 0)",
+        "warning: head.object_typing has no effect here (the phase is NER)",
+        "warning: training.compile has no effect here (it acts on a CUDA device alone)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tune.forecast.summary import summarize
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import Contents, Jobs, Plan, make_plan
 from tune.spec.identity import evaluation_id
-from tune.spec.study import load_study
+from tune.spec.study import load_study, study_names
 
 STUDY = """
 name = "s"
@@ -265,3 +265,38 @@ def test_re_alone_is_warned_of(tmp_path: Path) -> None:
             for text in summarize(plan, ledger).warnings
         )
     assert {item.entities for item in plan.evaluations} == {"gold"}
+
+
+def without_effect(plan: Plan, folder: Path) -> list[str]:
+    with Ledger.read_or_empty(folder / "none") as ledger:
+        return [text for text in summarize(plan, ledger).warnings if "has no effect" in text]
+
+
+def test_what_a_study_sets_without_effect_in_any_cell_is_said_once(tmp_path: Path) -> None:
+    ner = '"graph.layers" = 1, "graph.heads" = 4'
+    text = STUDY.replace(ner, ner + ', "head.shortcut" = false, "training.compile" = true')
+    text = text.replace('"graph.layers" = 2', '"filter.ratio" = 0.9, "graph.layers" = 2')
+    assert without_effect(plan_of(tmp_path, text=text), tmp_path) == [
+        "d, NER: head.shortcut has no effect here (the phase is NER)",
+        "d, NER: training.compile has no effect here (it acts on a CUDA device alone)",
+        "d, RE: filter.ratio has no effect here (the phase is RE)",
+    ]
+    no_layers = text.replace('"graph.layers" = 1, "graph.heads"', '"graph.layers" = 0, "graph.heads"')
+    heads = "d, NER: graph.heads has no effect here (graph.layers = 0)"
+    assert heads not in without_effect(plan_of(tmp_path, text=no_layers), tmp_path), "it has at other levels"
+    bare = no_layers[: no_layers.index("[factors]")] + "[resources]\ngpus_per_trial = 1"
+    assert without_effect(plan_of(tmp_path, text=bare), tmp_path)[0] == heads
+    assert not any("compile" in text for text in without_effect(plan_of(tmp_path, text=bare), tmp_path))
+
+
+def test_what_is_set_for_pl_marker_counts_where_it_is_compared(tmp_path: Path) -> None:
+    text = STUDY.replace('method = ["LAI-Net", "w/o 2nd"]', 'model = ["LAI-Net", "PL-Marker"]')
+    own = '[datasets.ner.plmarker]\npreset = "plmarker-ner"\nset = {{ "input.attention_mask" = "vis" }}\n'
+    assert without_effect(
+        plan_of(tmp_path, text=text.replace("[datasets.re]", own + "[datasets.re]")), tmp_path
+    ) == ["d, NER: input.attention_mask has no effect here (without annotations Vis. is Inv.)"]
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_a_shipped_study_sets_nothing_that_does_nothing(name: str, tmp_path: Path) -> None:
+    assert without_effect(make_plan(load_study(name)), tmp_path) == []

@@ -11,7 +11,7 @@ from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
-from lai_net.settings import doubts, with_settings
+from lai_net.settings import doubts, idle_doubts, section_names, with_settings
 from tune.spec.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
@@ -265,6 +265,18 @@ def test_an_unknown_setting_names_those_of_its_section() -> None:
     ) as two:
         with_settings(TrialConfig(phase="NER"), {"layers": 1})
     assert max(len(str(error.value)) for error in (one, two)) < 150
+
+
+FOR_LEVELS = {"input.max_candidates", "graph.heads"}
+"""What the paper's presets state though it has an effect at some levels of its tables alone."""
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_shipped_preset_states_nothing_that_does_nothing(name: str) -> None:
+    content = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    own = {f"{section}.{key}" for section in section_names() for key in content.get(section, {})}
+    stated = own - FOR_LEVELS if name.startswith("paper-") else own
+    assert idle_doubts([load_preset(name)], stated) == []
 
 
 def test_a_threshold_in_the_early_filter_is_doubtful_and_in_the_papers_is_not() -> None:

@@ -286,6 +286,16 @@ def test_search_without_a_spread_is_warned_of_before_it_begins_and_after(tmp_pat
     assert search_warnings(other.plan, ledger) == []
 
 
+def test_a_search_says_what_its_base_sets_without_effect(tmp_path, ledger):
+    idle = '"head.shortcut" = false, "graph.heads" = 2, "graph.layers" = 0'
+    text = STUDY.replace('"training.epochs" = 5', idle).replace('"graph.dropout"', '"head.dropout"')
+    layers = text.replace("[search.space]", '[search.space]\n"graph.layers" = { int = [0, 2] }')
+    phase = "demo, NER: head.shortcut has no effect here (the phase is NER)"
+    heads = "demo, NER: graph.heads has no effect here (graph.layers = 0)"
+    assert search_warnings(Bench(tmp_path, ledger, text=text).plan, ledger) == [phase, heads]
+    assert search_warnings(Bench(tmp_path, ledger, text=layers).plan, ledger) == [phase]
+
+
 def test_score_is_that_of_the_selected_epoch():
     config = TrialConfig(phase="NER")  # ten epochs, five of them cold
     reports = [{"epoch": epoch, "dev": {"f1": score}} for epoch, score in [(5, 0.9), (6, 0.5), (7, 0.7)]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lai_net.active_settings import active_settings
-from lai_net.config import TrialConfig
+from lai_net.active_settings import active_settings, idle_settings
+from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus, Document, Entity, Relation, Sentence, Span
@@ -23,6 +23,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "NER, enumerate": {"input.annotations": False},
     "NER, vanilla": {"input.representation": "vanilla"},
     "NER, embeddings": {"encoder.freeze": "embeddings"},
+    "NER, all": {"encoder.freeze": "all"},
     "NER, features": {"encoder.freeze": "features"},
     "RE": {"graph.layers": 1},
     "RE, all pairs": {"head.symmetric_rule": "both", "head.relation_threshold": 0.0, "graph.layers": 0},
@@ -84,6 +85,9 @@ SPARING = {
     "training.compile": True,  # test_training_memory and test_training_folder: it acts on CUDA alone
 }
 """Settings that change no number anywhere."""
+
+FOLDED = {*SPARING, "input.representation", "input.annotations", "filter.cold_epochs"}
+"""Settings of which other values say the same, or which have an effect that is no number."""
 
 Outcome = Callable[[TrialConfig], tuple[Any, ...]]
 
@@ -168,4 +172,31 @@ def test_what_does_not_act_in_a_config_changes_no_bit(
             changed = other
             idle.append(setting)
     assert "training.activation_checkpointing" in idle
+    assert set(idle) - FOLDED <= idle_settings(changed).keys()
+    assert idle_settings(changed).keys() <= set(setting_names())
     assert outcome(changed) == outcome(config), idle
+
+
+@pytest.mark.parametrize(
+    ("phase", "settings", "idle"),
+    [
+        ("NER", {"graph.layers": 0}, {"graph.heads": "graph.layers = 0", "graph.layers": ""}),
+        ("NER", {}, {"head.shortcut": "the phase is NER", "head.symmetric_rule": "the phase is NER"}),
+        ("RE", {}, {"filter.ratio": "the phase is RE", "training.negatives": "the phase is RE"}),
+        ("RE", {}, {"input.max_span_words": "the phase is RE"}),
+        ("NER", {"filter.enabled": False}, {"filter.ratio": "filter.enabled = false", "filter.enabled": ""}),
+        ("NER", {}, {"input.max_candidates": "no marker is seen by others, so packs change no number"}),
+        ("NER", {"input.attention_mask": "full"}, {"input.max_candidates": "", "input.attention_mask": ""}),
+        ("NER", {"input.representation": "enumerate", "input.attention_mask": "vis"},
+         {"input.attention_mask": "without annotations Vis. is Inv."}),
+        ("NER", {"input.representation": "enumerate", "input.attention_mask": "full"},
+         {"input.attention_mask": ""}),
+        ("NER", {"input.representation": "vanilla"},
+         {"input.attention_mask": 'input.representation = "vanilla"'}),
+        ("RE", {"encoder.freeze": "all"}, {"training.encoder_lr": 'encoder.freeze = "all"'}),
+    ],
+)  # fmt: skip
+def test_what_is_idle_says_why(phase: Phase, settings: dict[str, Any], idle: dict[str, str]) -> None:
+    """Where the reason is empty, the setting acts."""
+    found = idle_settings(with_settings(TrialConfig(phase=phase), settings))
+    assert {name: found.get(name, "") for name in idle} == idle

@@ -1,17 +1,20 @@
 """What `lai plan` says before anything runs: counts, what the rest will cost, and warnings."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lai_net.config import EntitySource
-from lai_net.settings import doubts
+from lai_net.settings import doubts, idle_doubts
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
 from tune.ledger.ledger import AttemptRow, Ledger, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
 from tune.results.imported import UNLIKE, imported_results
+from tune.spec.baseline import PL_MARKER
+from tune.spec.cells import Cell
+from tune.spec.study import Study
 
 SIGNIFICANCE = 0.05
 
@@ -103,6 +106,22 @@ def _without_ner(plan: Plan) -> Iterator[str]:
             )
 
 
+def _without_effect(study: Study, cells: Iterable[Cell]) -> Iterator[str]:
+    """What a study sets in a phase, but changes nothing in any cell of it."""
+    configs = defaultdict(list)
+    for cell in cells:
+        if cell.config is not None:
+            is_theirs = cell.factor == "model" and cell.level == PL_MARKER and not cell.is_base
+            configs[cell.dataset, cell.phase, is_theirs].append(cell.config)
+    for (name, phase, is_theirs), found in configs.items():
+        (dataset,) = (item for item in study.datasets if item.name == name)
+        base = dataset.ner if phase == "NER" else dataset.re
+        spec = base.plmarker if base is not None and is_theirs else base
+        given = () if spec is None else spec.settings
+        for doubt in idle_doubts(found, given, on_cuda=study.resources.fixed_share > 0):
+            yield f"{name}, {phase}: {doubt}"
+
+
 def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: int) -> list[str]:
     warnings = []
     num_seeds = len(plan.study.seeds)
@@ -120,6 +139,7 @@ def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: 
             f"smallest p after Holm is {best_p:.3g} (paired: 2/2^n each); {enough} seeds can"
         )
     warnings += _without_ner(plan)
+    warnings += _without_effect(plan.study, plan.cells)
     warnings += dict.fromkeys(doubt for trial in plan.trials for doubt in doubts(trial.config))
     if num_said:
         warnings.append(

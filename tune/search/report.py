@@ -2,8 +2,10 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+from lai_net.settings import idle_doubts
 from tune.ledger.ledger import AttemptRow, Ledger
 from tune.planning.plan import Contents, Job, PlannedTrial
 from tune.search.known import ledger_spread
@@ -93,12 +95,26 @@ def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
     log = DecisionLog.resume(ledger, plan.search_id, Search(plan.rules))
     if log.size == 0:  # it would begin with what the ledger has now
         log.search.begin(**ledger_spread(ledger, plan, _upstream_id(plan, ledger)))
+    warnings = list(_without_effect(plan))
     if log.search.has_margin or not any(plan.rules.rungs):
-        return []
+        return warnings
     return [
+        *warnings,
         "no config will be stopped early: scheduler.noise_margin needs a spread over seeds, but the "
-        "ledger has none like this and seeds_per_config is 1; raise it, or set noise_margin = 0"
+        "ledger has none like this and seeds_per_config is 1; raise it, or set noise_margin = 0",
     ]
+
+
+def _without_effect(plan: SearchPlan) -> Iterator[str]:
+    """What the study sets in a base, but changes nothing whatever is drawn."""
+    dataset, phase = plan.dataset, plan.spec.phase
+    read = [(phase, dataset.ner if phase == "NER" else dataset.re, plan.space.extremes)]
+    if plan.upstream is not None:
+        read.append(("NER", dataset.ner, [plan.upstream.config]))
+    for name, spec, configs in read:
+        given = () if spec is None else spec.settings
+        for doubt in idle_doubts(configs, given, on_cuda=plan.study.resources.fixed_share > 0):
+            yield f"{dataset.name}, {name}: {doubt}"
 
 
 def _upstream_id(plan: SearchPlan, ledger: Ledger) -> str | None:

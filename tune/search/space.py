@@ -20,7 +20,7 @@ from tune.spec.search import Domain, Value
 GATES = (
     "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations", "input.attention_mask",
     "input.representation", "input.text_sees_markers", "input.annotations_see_markers", "input.marker_marker",
-    "head.kind", "head.symmetric_rule",
+    "head.kind", "head.symmetric_rule", "encoder.freeze",
 )  # fmt: skip
 """Settings that decide which other settings act, in an order in which they can be drawn: first."""
 
@@ -117,6 +117,12 @@ class Space:
     def cold_epochs(self) -> int:
         """Epochs of the longest cold start in the space."""
         return max(self.config(gates).cold_epochs for gates in self._gate_values())
+
+    @property
+    def extremes(self) -> list[TrialConfig]:
+        """The base, every way to draw the gates, and every end and choice of each dimension."""
+        ends = [{item.name: value} for item in self.dimensions for value in item.samples]
+        return [self.config(params) for params in ({}, *self._gate_values(), *ends)]
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
