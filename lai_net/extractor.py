@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from lai_net.device import checked_device
+from lai_net.device import checked_device, has_bf16
 from lai_net.errors import InputError
 from lai_net.extraction import Extraction, Text, TextFrame, read_text
 from lai_net.saved_model import read_model, write_model
 from lai_net.schema import Entity, Sentence, iterate_sentences
+from lai_net.settings import SLOW_BF16
 from lai_net.trained_model import TrainedModel, load_model
 from lai_net.training.task import PredictedSentence, Predictions
 
@@ -60,6 +61,7 @@ class LaiNet:
                 )
         self.ner = ner
         self.re = re
+        self._is_slowness_told = False
 
     @classmethod
     def from_trials(cls, ner_dir: str | Path, re_dir: str | Path, *, device: str = "cpu") -> Self:
@@ -92,7 +94,8 @@ class LaiNet:
     def extract(self, texts: Sequence[Text]) -> list[Extraction]:
         """Find entities and relations in texts, in batches; a text's results do not depend on the others.
 
-        Warns (`SentencesCut`) where a sentence exceeds what a model reads: its rest is not read.
+        Warns (`SentencesCut`) where a sentence exceeds what a model reads: its rest is not read; and once
+        where a model computes in bf16 on a device that is slow in it.
 
         Args:
             texts: raw text each (see `lai_net.inputs.raw_text` for how it is cut), or a list of words (one
@@ -107,11 +110,21 @@ class LaiNet:
         if isinstance(texts, str):
             raise InputError("texts must be a list of texts; put the one text into a list")
         frames = [read_text(text) for text in texts]
+        self._tell_slowness()
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
         if found.coverage["sentences_cut"]:
             warnings.warn(SentencesCut(self._cut_places(frames)), stacklevel=2)
         sentences = iter(found.sentences)
         return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
+
+    def _tell_slowness(self) -> None:
+        """Warn of bf16 where it is slow, if that was not done before."""
+        in_bf16 = [model for model in (self.ner, self.re) if model.config.training.precision == "bf16"]
+        device = str(self.ner.task.device)
+        if in_bf16 and not self._is_slowness_told and not has_bf16(device):
+            phases = " and ".join(model.config.phase for model in in_bf16)
+            warnings.warn(f"{phases} computes in bf16, but {device} {SLOW_BF16}", stacklevel=3)
+        self._is_slowness_told = True
 
     def _cut_places(self, frames: Sequence[TextFrame]) -> list[tuple[int, int]]:
         """Text and sentence, from 0, of what either model cuts."""

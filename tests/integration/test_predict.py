@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from lai_net import LaiNet
 from lai_net.config import Phase
@@ -101,6 +102,24 @@ def test_the_warning_of_a_cut_sentence_names_text_and_sentence(model: LaiNet) ->
     with pytest.warns(SentencesCut, match="^1 sentence was cut .*: text 2, sentence 3$") as caught:
         model.extract(["So.", [["So"], [], ["word"] * 400]])
     assert [getattr(warning.message, "places", None) for warning in caught] == [[(1, 2)]]
+
+
+@pytest.mark.parametrize("flags", [{}, {"avx512_bf16": True}])
+def test_a_processor_slow_in_bf16_is_said_once(
+    lai: Run,
+    tmp_path: Path,
+    trials: dict[Phase, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: dict[str, bool],
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    shutil.copytree(trials["NER"], tmp_path / "ner")
+    change(tmp_path / "ner" / "best" / "config.json", "config", "training", "precision", value="bf16")
+    words = ("predict", "--ner", tmp_path / "ner", "--re", trials["RE"], "--batch-size", "1")
+    code, lines, message = lai(*words, stdin="First .\nSecond .\n")
+    assert (code, len(lines)) == (0, 2)
+    start = "warning: NER computes in bf16, but cpu has no instructions for bf16, which is slower there"
+    assert (message.count("\n"), message.startswith(start)) == ((0, False) if flags else (1, True))
 
 
 def test_an_answer_says_which_line_and_key_it_is_for(lai: Run, saved: Path, tmp_path: Path) -> None:
