@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lai_net.corpora.records import Format
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import Averaging, Protocol
 from lai_net.model_commands import predict, save
 from lai_net.train_command import train
 
@@ -23,41 +24,10 @@ app.command()(predict)
 app.command()(save)
 
 
-class FormatOption(StrEnum):
-    """`--format`."""
-
-    DYGIE = "dygie"
-    SPERT = "spert"
-
-
-class PublicCorpus(StrEnum):
-    """What `corpus fetch` knows."""
-
-    SCIERC = "scierc"
-    ADE = "ade"
-    CONLL04 = "conll04"
-
-
-class ProtocolOption(StrEnum):
-    """`--protocol`."""
-
-    PURE = "pure"
-    PLMARKER = "plmarker"
-
-
-class AveragingOption(StrEnum):
-    """`--averaging`."""
-
-    MICRO = "micro"
-    MACRO = "macro"
-
-
 @corpus_app.command("check")
 def corpus_check(
     path: Annotated[str, typer.Argument(help="A file, a folder of splits or folds, or 'embedded'.")],
-    file_format: Annotated[
-        FormatOption | None, typer.Option("--format", help="Detected unless given.")
-    ] = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="Detected unless given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count a corpus by split and label, and say what is odd about it."""
@@ -111,7 +81,7 @@ def _print_fold(title: str, fold: "FoldReport") -> None:
 
 @corpus_app.command("fetch")
 def corpus_fetch(
-    name: Annotated[PublicCorpus, typer.Argument(help="A public corpus.")],
+    name: Annotated[Literal["scierc", "ade", "conll04"], typer.Argument(help="A public corpus.")],
     to: Annotated[Path, typer.Option(help="Folder for its files; made where missing.")],
 ) -> None:
     """Bring a public corpus from its official address; a call that was cut goes on when repeated."""
@@ -135,10 +105,8 @@ def score(
     ner: Annotated[
         Path | None, typer.Option(help="PL-Marker's NER output, where PRED is its RE output.")
     ] = None,
-    protocol: Annotated[ProtocolOption, typer.Option(help="Whose rules count.")] = ProtocolOption.PURE,
-    averaging: Annotated[
-        AveragingOption, typer.Option(help="Over counts, or over labels.")
-    ] = AveragingOption.MICRO,
+    protocol: Annotated[Protocol, typer.Option(help="Whose rules count.")] = "pure",
+    averaging: Annotated[Averaging, typer.Option(help="Over counts, or over labels.")] = "micro",
     annotations: Annotated[
         str | None,
         typer.Option(help="Names symmetric relations for plmarker: a shipped name or a TOML file."),
@@ -151,18 +119,16 @@ def score(
     from lai_net.corpora.predictions import align, read_predictions
     from lai_net.metrics.scoring import score_sentences
 
-    if annotations is not None and protocol is ProtocolOption.PURE:
+    if annotations is not None and protocol == "pure":
         raise InputError("--annotations names symmetric relations, which pure has not; leave it out")
     gold_file = read_corpus_file(gold)
     truths, guesses = align(gold_file, read_predictions(predicted, ner), gold, predicted)
     symmetric = frozenset[str]()
-    if protocol is ProtocolOption.PLMARKER:
+    if protocol == "plmarker":
         symmetric = find_labels(used_labels(gold_file.documents), annotations).symmetric
     if not any(guess.relations for guess in guesses):
         typer.echo(f"{predicted} holds no relation", err=True)
-    scores = score_sentences(
-        truths, guesses, protocol=protocol.value, averaging=averaging.value, symmetric=symmetric
-    )
+    scores = score_sentences(truths, guesses, protocol=protocol, averaging=averaging, symmetric=symmetric)
     if as_json:
         typer.echo(json.dumps({task: rates.as_dict() for task, rates in scores.items()}))
         return

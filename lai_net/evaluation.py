@@ -6,12 +6,22 @@ from typing import Any
 
 from lai_net.config import EntitySource
 from lai_net.metrics.documents import count_documents
-from lai_net.metrics.scoring import Averaging, Protocol, Scores, Task, score_sentences
+from lai_net.metrics.scoring import (
+    Averaging,
+    MatchCounts,
+    Protocol,
+    Scores,
+    Task,
+    average,
+    count_matches,
+    score_sentences,
+)
 from lai_net.schema import Corpus, Labels, Sentence
 from lai_net.training.task import Predictions
 
 PROTOCOLS: tuple[Protocol, ...] = ("pure", "plmarker")
 AVERAGINGS: tuple[Averaging, ...] = ("micro", "macro")
+_ByLabel = dict[str, MatchCounts]
 
 
 @dataclass(frozen=True)
@@ -43,15 +53,17 @@ def score_split(
     corpus: Corpus, split: str, predictions: Predictions, entities: EntitySource, tasks: Sequence[Task]
 ) -> Evaluation:
     """Score predictions on a whole split by every protocol and averaging, and count them by document."""
-    gold = corpus.sentences(split)
     scores = [
-        {"task": task, "protocol": protocol, "averaging": averaging, **result[task].as_dict()}
-        | ({"f1_overlap": _f1_overlap(gold, predictions, protocol, averaging)} if task == "NER" else {})
+        {
+            "task": task,
+            "protocol": protocol,
+            "averaging": averaging,
+            **average(counts[task], averaging).as_dict(),
+        }
+        | ({"f1_overlap": average(overlapping, averaging).f1} if task == "NER" else {})
         for protocol in PROTOCOLS
+        for counts, overlapping in [_count(corpus, split, predictions, protocol, tasks)]
         for averaging in AVERAGINGS
-        for result in [
-            score_predictions(gold, predictions, corpus.labels, protocol=protocol, averaging=averaging)
-        ]
         for task in tasks
     ]
     documents = _count_documents(corpus, split, predictions, tasks)
@@ -73,16 +85,23 @@ def score_predictions(
     )
 
 
-def _f1_overlap(
-    gold: Sequence[Sentence], predictions: Predictions, protocol: Protocol, averaging: Averaging
-) -> float:
-    """F1 of NER before overlaps of one type are removed; PL-Marker's run_acener.py prints both numbers."""
-    predicted = [
+def _count(
+    corpus: Corpus, split: str, predictions: Predictions, protocol: Protocol, tasks: Sequence[Task]
+) -> tuple[dict[Task, _ByLabel], _ByLabel]:
+    """Matches by task and label, and those of NER before overlaps of one type are removed.
+
+    PL-Marker's run_acener.py prints both numbers.
+    """
+    gold, symmetric = corpus.sentences(split), corpus.labels.symmetric
+    predicted = [item.sentence for item in predictions.sentences]
+    counts = count_matches(gold, predicted, protocol=protocol, symmetric=symmetric)
+    if "NER" not in tasks:
+        return counts, {}
+    overlapping = [
         Sentence(item.words, tuple(entity for entity, _ in (*item.entities, *item.overlapping)))
         for item in predictions.sentences
     ]
-    scores = score_sentences(gold, predicted, protocol=protocol, averaging=averaging, symmetric=frozenset())
-    return scores["NER"].f1
+    return counts, count_matches(gold, overlapping, protocol=protocol, symmetric=symmetric)["NER"]
 
 
 def _count_documents(

@@ -5,9 +5,8 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -28,13 +27,7 @@ FIND_TRIAL = "lai_net.model_commands.find_trial"
 """Key of a context's `meta` under which the composition root hands down a `FindTrial`: we know no ledger."""
 
 
-class OutputOption(StrEnum):
-    """`--format`."""
-
-    LINES = "lines"
-    DYGIE = "dygie"
-
-
+Output = Literal["lines", "dygie"]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
 NerOption = Annotated[
     str | None, typer.Option(metavar="MODEL", help="NER: a folder of `lai train`, or a TRIAL_ID.")
@@ -61,9 +54,7 @@ def predict(  # noqa: PLR0913 - an argument an option
             "--input", metavar="FILE", help="A text a line, or JSON lines; - or a pipe: standard input."
         ),
     ] = None,
-    output: Annotated[
-        OutputOption, typer.Option("--format", help="dygie: what `lai score` reads.")
-    ] = OutputOption.LINES,
+    output: Annotated[Output, typer.Option("--format", help="dygie: what `lai score` reads.")] = "lines",
     batch_size: Annotated[
         int, typer.Option(min=1, help="Texts that are read before they are answered.")
     ] = 64,
@@ -143,7 +134,7 @@ def _records(text: str | None, source: str | None) -> "Iterable[TextRecord]":
     return iterate_texts(sys.stdin.buffer, Path("<stdin>"))
 
 
-def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: OutputOption, batch_size: int) -> None:
+def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: Output, batch_size: int) -> None:
     """Print a line a record as its batch is done, with the progress on stderr if that is a terminal."""
     with progress_on_stderr("texts", has_lines=True) as progress:
         task = progress.add_task("", total=len(records) if isinstance(records, Sequence) else None)
@@ -152,7 +143,7 @@ def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: OutputOpti
                 warnings.simplefilter("always")
                 extractions = model.extract([record.text for record in batch])
             for record, found in zip(batch, extractions, strict=True):
-                is_dygie = output is OutputOption.DYGIE
+                is_dygie = output == "dygie"
                 line = found.as_dygie(record.name) if is_dygie else record.origin | found.as_dict()
                 typer.echo(json.dumps(line, ensure_ascii=False))
             for warning in caught:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lai_net import evaluation
 from lai_net.errors import InputError
 from lai_net.inputs.ner_inputs import NerExample
 from lai_net.pipeline import Evaluation, evaluate_trial
@@ -159,7 +160,15 @@ def test_f1_overlap_is_scored_before_overlaps_are_dropped(
     run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
     monkeypatch.setattr(NerTask, "_scores", lambda _, examples: (examples, Counter()))
     monkeypatch.setattr(NerTask, "_decode", gold_and_longer)
+    counted: list[str] = []
+    count = evaluation.count_matches
+    monkeypatch.setattr(
+        evaluation,
+        "count_matches",
+        lambda *args, **kind: counted.append(kind["protocol"]) or count(*args, **kind),
+    )
     rows = evaluate_trial(tmp_path / "best", corpus, "dev").scores
+    assert Counter(counted) == {"pure": 2, "plmarker": 2}, "averages are over the same counts"
     micro = [row for row in rows if row["averaging"] == "micro"]
     assert [row["protocol"] for row in micro] == ["pure", "plmarker"]
     for row in micro:
