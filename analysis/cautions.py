@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.frame import Results
 from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
+from lai_net.wording import counted
 from tune.results.table import ResultRow
 
 _DIRTY = "-dirty"
@@ -18,8 +19,9 @@ def cautions(results: Results) -> list[str]:
     sentences += _unmatched(cells, results.imported)
     sentences += _added_seeds(results)
     sentences += [
-        f"Of the {item.folds} folds of {item.name} {', '.join(map(str, item.only_folds))} alone was taken: "
-        "the others have other test data, of which the spread over seeds says nothing."
+        f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
+        f"{'was' if len(item.only_folds) == 1 else 'were'} taken: the others have other test data, of which "
+        "the spread over seeds says nothing."
         for item in results.study.datasets
         if item.only_folds is not None
     ]
@@ -103,7 +105,8 @@ def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[st
         for first in rows[:1]
     ]
     count = sum(map(len, kept_out.values()))
-    return [f"{count} of {len(imported)} imported rows match no cell: {', '.join(parts)}."]
+    verb = "matches" if count == 1 else "match"
+    return [f"{count} of {counted(len(imported), 'imported row')} {verb} no cell: {', '.join(parts)}."]
 
 
 def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:

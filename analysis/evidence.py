@@ -13,6 +13,7 @@ from analysis.place import Place
 from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
 from lai_net.active_settings import active_settings
+from lai_net.wording import counted
 from tune.planning.explanation import differences, flat
 from tune.results.curves import Curves
 from tune.results.table import SCORES, ResultRow
@@ -152,9 +153,9 @@ def _keys(place: Place) -> Iterator[CellKey]:
 
 def _title(place: Place) -> str:
     values, cell = place.values, place.cell
-    parts = [f"{values['gcn_layers']} GCN layer{'' if values['gcn_layers'] == 1 else 's'}"]
+    parts = [counted(values["gcn_layers"], "GCN layer")]
     if values["gcn_heads"] is not None:
-        parts.append(f"{values['gcn_heads']} head{'' if values['gcn_heads'] == 1 else 's'}")
+        parts.append(counted(values["gcn_heads"], "head"))
     if values["entity_filter"] is not None:
         parts.append(f"{'with' if values['entity_filter'] else 'without'} filter")
     parts.append(f"mask {values['attention_mask']}")

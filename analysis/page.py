@@ -25,6 +25,7 @@ from analysis.tables.layout import NAMES, Entry, Grid, signed
 from analysis.tables.rows import Row, f1_rows
 from analysis.tables.table import Table
 from analysis.trained import Trained
+from lai_net.wording import counted
 from tune.results.table import SCORES
 from tune.spec.study import Study
 
@@ -78,13 +79,10 @@ def render_page(page: Page) -> str:
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"lines": page_lines, "sparkline": draw_sparkline, "commit": short_commit}
     environment.filters |= {
-        "fixed": _fixed,
-        "data_uri": _data_uri,
-        "as_json": json.dumps,
-        "svg_width": _svg_width,
-    }
+        "lines": page_lines, "sparkline": draw_sparkline, "commit": short_commit, "counted": counted,
+        "fixed": _fixed, "data_uri": _data_uri, "as_json": json.dumps, "svg_width": _svg_width,
+    }  # fmt: skip
     own = {name: _source(environment, name) for name in ("page.css", "page.js", "live.js")}
     scripts = [own["page.js"], own["live.js"]] if page.live_version else [own["page.js"]]
     rows = {_key(row): row for row in f1_rows(row for table in page.tables for row in table.rows)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from analysis.evidence import Points, Run
+from lai_net.wording import counted
 
 WIDTH, HEIGHT = 300, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 8, 24
@@ -83,5 +84,8 @@ def _step(span: float) -> float:
 def _summary(curves: Sequence[Points]) -> str:
     ends = [curve[-1][1] for curve in curves]
     best = [max(f1 for _, f1 in curve) for curve in curves]
-    trials = "1 trial" if len(curves) == 1 else f"{len(curves)} trials"
-    return f"F1 on dev by epoch, {trials}: best {fmean(best):.2f}, last {fmean(ends):.2f} on average."
+    mean = "" if len(curves) == 1 else " on average"
+    return (
+        f"F1 on dev by epoch, {counted(len(curves), 'trial')}: best {fmean(best):.2f}, last "
+        f"{fmean(ends):.2f}{mean}."
+    )

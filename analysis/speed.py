@@ -14,6 +14,7 @@ from pathlib import Path
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from lai_net.wording import counted
 from tune.planning.explanation import flat
 from tune.spec.baseline import LAI_NET, PL_MARKER
 
@@ -100,7 +101,7 @@ class Speed:
     @property
     def shape(self) -> str:
         """Encoder, its layers and the precision in words."""
-        return f"{self.encoder}, {self.layers} layer{'' if self.layers == 1 else 's'}, {self.precision}"
+        return f"{self.encoder}, {counted(self.layers, 'layer')}, {self.precision}"
 
 
 def read_speeds(path: Path) -> tuple[Speed, ...]:

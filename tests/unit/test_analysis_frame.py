@@ -250,8 +250,8 @@ def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_
     assert {(row.seed, row.f1) for row in done.itertuples()} == {(1, 0.6), (2, 0.6), (3, 0.9)}
     table = compute_table(paths.cells, "2")
     assert "SciERC: fold 1 of 3 alone, so no mean over folds." in table.caption
-    (sentence,) = [text for text in cautions(read_results(paths.ledger, paths.study)) if "alone" in text]
-    assert sentence.startswith("Of the 3 folds of SciERC 1 alone was taken: ")
+    (sentence,) = [text for text in cautions(read_results(paths.ledger, paths.study)) if "folds" in text]
+    assert sentence.startswith("Of the 3 folds of SciERC only 1 was taken: ")
 
 
 def test_what_else_a_shown_trial_gave_is_not_missed(imported: Any, result_row: Any) -> None:
@@ -264,9 +264,16 @@ def test_what_else_a_shown_trial_gave_is_not_missed(imported: Any, result_row: A
     paths = imported(STUDY.format(folds=1), rows)
     (sentence,) = cautions(read_results(paths.ledger, paths.study))
     assert sentence == (
-        "1 of 4 imported rows match no cell: "
+        "1 of 4 imported rows matches no cell: "
         "1 by split (the first, SciERC NER seed 2, has dev; cells have test)."
     )
+
+
+def test_a_caution_about_one_row_or_several_folds_is_in_plain_english(imported: Any, result_row: Any) -> None:
+    paths = imported(STUDY.format(folds="3\nonly_folds = [0, 2]"), [result_row(0.6, split="dev")])
+    row, folds = sorted(cautions(read_results(paths.ledger, paths.study)))
+    assert row.startswith("1 of 1 imported row matches no cell: ")
+    assert folds.startswith("Of the 3 folds of SciERC only 0 and 2 were taken: ")
 
 
 def test_a_search_misses_no_imported_row(imported: Any, result_row: Any) -> None:

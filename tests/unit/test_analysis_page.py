@@ -182,7 +182,7 @@ def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     assert (first.label, last.label) == ("1", "2")
     assert 0 < first.at < last.at < WIDTH
     assert 0 < high.at < low.at < HEIGHT
-    assert drawing.summary == "F1 on dev by epoch, 1 trial: best 70.00, last 70.00 on average."
+    assert drawing.summary == "F1 on dev by epoch, 1 trial: best 70.00, last 70.00."
     assert draw_sparkline(runs[1:]) is None
 
 
@@ -264,6 +264,14 @@ def test_a_live_page_differs_by_what_asks_for_news(study: Path, ledger: Path) ->
     assert "connect-src &#39;self&#39;" in page
     assert page.count("<script>") == 2
     assert still.version.encode() not in still.files["index.html"]
+
+
+def test_the_command_of_a_lone_trial_speaks_of_no_others(study: Path, tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "empty.sqlite").close()
+    for seeds, others in (("[3, 4]", "; the others differ only in <code>--seed</code>.\n"), ("[3]", ".\n")):
+        study.write_text(STUDY.replace("[3, 4]", seeds), encoding="utf-8")
+        page = compose_report(str(study), tmp_path / "empty.sqlite").files["index.html"].decode()
+        assert f"This is seed 3{others}" in page
 
 
 def test_a_corpus_with_folds_is_trained_fold_by_fold(study: Path, tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_page_and_manifest_say_what_to_be_careful_about(
     assert len(manifest["cautions"]) == 4
     assert page.count("<li>") >= 4
     assert "Trial t2 failed" in page
-    assert "1 of 3 imported rows match no cell: 1 by encoder" in page
+    assert "1 of 3 imported rows matches no cell: 1 by encoder" in page
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path) -> None:

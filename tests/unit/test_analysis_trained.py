@@ -45,9 +45,11 @@ def test_the_papers_settings_stand_beside_the_bases(study: Study) -> None:
     assert lines["Epochs"] == [Value("3", "80", differs=True), Value("60", "60", differs=False)]
     assert lines["Learning rate, encoder"][0] == Value("0.0002", "0.0004", differs=True)
     assert lines["GCN layers"][1] == Value("2", "2 (inferred)", differs=False)
+    assert lines["Frozen part of the encoder"][0] == Value("embeddings", "not said", differs=False)
+    assert lines["Epochs of the filter's cold start"][0] == Value("1", "40", differs=True)
     assert lines["Precision"][0] == Value("bf16", "not said", differs=False)
-    assert lines["Filter keeps at most, a word"] == [Value("0.75", "not said", differs=False), None]
-    assert lines["Non-entity spans a sentence"][0] == Value("all", "all", differs=False)
+    assert lines["Candidates kept per word, at most"] == [Value("0.75", "not said", differs=False), None]
+    assert lines["Non-entity spans per sentence"][0] == Value("all", "all", differs=False)
     assert (mine.phases, mine.has_paper) == (("NER",), False)
     assert mine.lines["Entity filter"] == [Value("off", None, differs=False)]
     assert "Filter screens on" not in mine.lines
@@ -68,6 +70,7 @@ def test_the_page_begins_with_the_studys_words_and_settings(study: Study) -> Non
     assert "What it is for: &lt;b&gt;bold&lt;/b&gt;, in two lines." in text
     assert "<td><strong>3</strong></td>" in text
     assert '<td>60</td><td class="published">60</td>' in text
+    assert "Bold: differs from what the preprint says, taken literally.</p>" in text
     assert "The paper has no such corpus." in text
     assert "<li>Table 3: why.</li>" in text
 

@@ -70,6 +70,14 @@ def test_plan_needs_and_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_counts_one_of_a_kind_as_one(tmp_path: Path) -> None:
+    dataset = '[[datasets]]\nname = "d"\ncorpus = "c"\n[datasets.ner]\npreset = "demo-ner"\n'
+    text = f'name = "s"\nseeds = [1]\n{dataset}[factors]\ngcn_layers = [1]\n'
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    shown = lai("plan", tmp_path / "s.toml", "--ledger", tmp_path / "none").stdout
+    assert "1 cell, 1 seed: 1 run, 0 folded into others, 1 trial; 0 done, 1 to run" in " ".join(shown.split())
+
+
 def test_status_counts_and_names_the_failed(path: Path, rows: list[TrialRow]) -> None:
     before = path.read_bytes()
     result = lai("status", "demo", "--ledger", path)
@@ -218,7 +226,7 @@ def test_import_then_results(tmp_path: Path) -> None:
     header = ",".join(LONG_COLUMNS[2:15])
     (tmp_path / "runs.csv").write_text(f"{header}\ndemo,NER,NER,test,7,1,4,true,inv,true,0.5,0.5,0.5\n")
     result = lai("import", tmp_path / "runs.csv", "--ledger", tmp_path / "new" / "ledger")
-    assert "1 new rows" in result.stderr
+    assert "1 new row from" in result.stderr
     text = lai("results", "demo", "--ledger", tmp_path / "new" / "ledger").stdout
     assert ",imported" in text.splitlines()[1]
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lai_net.wording import counted
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
 from tune.commands.decision_report import show_growth
 from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
@@ -80,13 +81,14 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"{summary.cells} cells, {summary.seeds} seeds: {summary.runs} runs, {summary.folded} folded into "
-        f"others, {summary.trials} trials; {summary.done} done, {summary.to_run} to run"
+        f"{counted(summary.cells, 'cell')}, {counted(summary.seeds, 'seed')}: "
+        f"{counted(summary.runs, 'run')}, {summary.folded} folded into others, "
+        f"{counted(summary.trials, 'trial')}; {summary.done} done, {summary.to_run} to run"
     )
     if summary.to_run and summary.estimate.wall_s is not None:
         console.print(
             f"about {summary.estimate.wall_s / 3600:.1f} h one after another "
-            f"(mean of {summary.estimate.measured} finished trials)"
+            f"(mean of {counted(summary.estimate.measured, 'finished trial')})"
         )
     for line in estimate_lines(summary.estimate) if summary.to_run else ():
         typer.echo(line)

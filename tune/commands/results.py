@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lai_net.errors import InputError
+from lai_net.wording import counted
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.ledger.ledger import Ledger
 from tune.results.curves import read_curves
@@ -59,5 +60,5 @@ def import_(
         count = import_csv(file, opened, curves)
         num_curves = len(read_curves(opened))
     hint = "`lai report STUDY` says which of them fit no cell"
-    also = "" if curves is None else f"; the ledger has the learning curves of {num_curves} trials"
-    typer.echo(f"{count} new rows from {file}; {hint}{also}", err=True)
+    also = "" if curves is None else f"; the ledger has the learning curves of {counted(num_curves, 'trial')}"
+    typer.echo(f"{counted(count, 'new row')} from {file}; {hint}{also}", err=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lai_net.settings import idle_doubts
+from lai_net.wording import counted
 from tune.ledger.ledger import AttemptRow, Ledger
 from tune.planning.plan import Contents, Job, PlannedTrial
 from tune.search.known import ledger_spread
@@ -136,8 +137,9 @@ def result_lines(search: Search) -> list[str]:
     used = search.used
     counts = ", ".join(f"{count} {state}" for state, count in count_states(search).items())
     lines = [
-        f"search: {len(search.candidates)} suggestions ({counts or 'none yet'}); {used['trials']} trials "
-        f"started, {used['epochs']} epochs, {used['hours']:.2f} trial hours"
+        f"search: {counted(len(search.candidates), 'suggestion')} ({counts or 'none yet'}); "
+        f"{counted(used['trials'], 'trial')} started, {counted(used['epochs'], 'epoch')}, "
+        f"{used['hours']:.2f} trial hours"
     ]
     for told in search.ranking()[:_SHOWN]:
         settings = ", ".join(f"{name} = {_short(value)}" for name, value in told.params.items())
