@@ -101,8 +101,8 @@ def _escape_markdown(text: str) -> str:
 def _markdown_entry(entry: Entry) -> str:
     spread = f" ± {entry.spread}" if entry.spread else ""
     frame = "**" if entry.best else "*" if entry.published else ""
-    rest = " ".join([entry.mark, *entry.remarks]).rstrip()
-    return f"{frame}{_escape_markdown(entry.value + spread)}{frame}{_escape_markdown(rest)}"
+    number = f"{frame}{_escape_markdown(entry.value + spread)}{frame}{_escape_markdown(entry.mark)}"
+    return " ".join([number, *map(_escape_markdown, entry.remarks)])
 
 
 def _latex_body(grid: Grid) -> Iterator[str]:

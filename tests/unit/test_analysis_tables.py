@@ -338,7 +338,7 @@ def nasty(cells: Any) -> Table:
 def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
     text = to_markdown(nasty)
     assert r"a\_b &amp; &lt;c&gt; 100%\|x\*\[y\]" in text
-    assert "**67.25 ± 15.22**" in text
+    assert "**67.25 ± 15.22** 43.03 to 91.47 |" in text
     assert "*69.94*" in text
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {8}
