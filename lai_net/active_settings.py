@@ -11,7 +11,7 @@ _FILTER = tuple(f"filter.{item.name}" for item in dataclasses.fields(FilterConfi
 _GRAPH = tuple(f"graph.{item.name}" for item in dataclasses.fields(GraphConfig) if item.name != "layers")
 _ONLY_RE = (
     "head.shortcut", "head.symmetric_rule", "head.relation_threshold", "head.object_typing",
-    "head.overlapping_triples",
+    "head.overlapping_triples", "training.selection_entities",
 )  # fmt: skip
 
 

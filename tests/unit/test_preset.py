@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import analysis.paper
-from lai_net.active_settings import active_settings
+from lai_net.active_settings import active_settings, idle_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
-from lai_net.settings import doubts, idle_doubts, section_names, with_settings
+from lai_net.settings import doubts, idle_doubts, section_names, setting_names, with_settings
 from tune.spec.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
@@ -104,7 +104,28 @@ def test_every_value_of_appendix_b_is_marked_and_none_is_called_reported_that_is
         text = ENCODERS.get(row[column], row[column])
         expected = type(found.value)(text) * (GPUS if column == "batch_size_per_gpu" else 1)
         assert found.value == expected, key
-        assert found.status == ("inferred" if SECTION in found.source else "reported"), key
+        is_inferred = SECTION in found.source or column == "batch_size_per_gpu"  # times the GPUs
+        assert found.status == ("inferred" if is_inferred else "reported"), key
+
+
+SAME_NUMBERS = {
+    "encoder.num_layers", "training.micro_batch_tokens", "training.activation_checkpointing",
+    "training.compile",
+}  # fmt: skip
+"""Settings of a part of an encoder, or of how the same thing is computed: no value of a paper."""
+
+
+@pytest.mark.parametrize("dataset", ["scierc", "ade", "ace05"])
+@pytest.mark.parametrize("phase", ["ner", "re"])
+@pytest.mark.parametrize("kind", ["paper", "paper-literal"])
+def test_every_value_of_the_papers_presets_that_acts_carries_a_mark(
+    kind: str, dataset: str, phase: str
+) -> None:
+    preset = read_preset(f"{kind}-{dataset}-{phase}")
+    with_layers = with_settings(preset.config, {"graph.layers": 1})  # as ADE's NER has at other levels
+    acting = set(setting_names()) - SAME_NUMBERS - idle_settings(with_layers).keys()
+    assert acting - preset.values.keys() == set()
+    assert {key for key in preset.values if not preset.values[key].source} == set()
 
 
 @pytest.mark.parametrize("name", sorted(set(preset_names()) - PLAIN))
@@ -183,7 +204,7 @@ def test_a_preset_that_extends_others_states_only_what_differs(tmp_path: Path) -
     assert config.encoder == base.encoder
     values = read_preset(str(tmp_path / "c.toml")).values
     assert values["graph.layers"].status == "ours"
-    assert values["training.batch_size"].status == "reported"
+    assert values["training.head_lr"].status == "reported"
 
 
 @pytest.mark.parametrize(
