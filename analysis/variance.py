@@ -68,7 +68,7 @@ class FamilySpread:
     """A factor's levels in one dataset and task.
 
     Attributes:
-        ranked: levels that share two seeds with the base.
+        ranked: levels that have all seeds of the base.
         shared: seeds that all of these have, on which ranking and components rest.
         ranking: in the order of `ranked`; None for fewer than two shared seeds or levels.
         components: of seed, level and seed:level (with whatever is left); empty like `ranking`.
@@ -246,9 +246,9 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
 
 
 def _ranked(cells: Sequence[CellResults]) -> dict[str, SeedScores]:
-    """The levels that share two seeds with the base: fewer say nothing, and would leave all others so few."""
+    """The levels that have all seeds of the base: one that lacks some would leave all others so few."""
     base = {seed for cell in cells if cell.place.cell.is_base for seed in cell.scores}
-    return {str(cell.place.cell.level): cell.f1 for cell in cells if len(base & cell.scores.keys()) > 1}
+    return {str(cell.place.cell.level): cell.f1 for cell in cells if base and cell.scores.keys() >= base}
 
 
 def _shared(scores: Sequence[SeedScores]) -> npt.NDArray[np.float64]:

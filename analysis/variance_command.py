@@ -130,10 +130,10 @@ def _lines(*parts: str) -> str:
 def _ranking_sentence(family: "FamilySpread") -> str:
     ranking = family.ranking
     if ranking is None:
-        return "no ranking: fewer than two levels share two seeds with the base"
+        return "no ranking: it takes two seeds of the base, and a level that has them all"
     top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])
     unranked = [cell.level for cell in family.cells if cell.level not in family.ranked]
-    without = f"; without {', '.join(unranked)}, for want of shared seeds" if unranked else ""
+    without = f"; without {', '.join(unranked)}, for want of seeds" if unranked else ""
     return (
         f"on {family.shared} shared seeds: “{family.ranked[top]}” is best with probability "
         f"{ranking.best[top]:.2f}; the whole order of the means is right with {ranking.order:.2f}{without}"

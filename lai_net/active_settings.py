@@ -25,6 +25,8 @@ def active_settings(config: TrialConfig) -> dict[str, Any]:
     settings = _without_neutral(config)
     settings["input"]["annotations"] = config.input.is_annotated
     idle = {*idle_settings(config), "training.activation_checkpointing"}
+    if config.encoder.freeze == "all":
+        idle.discard("training.encoder_lr")  # ids of such trials are older than this rule, and stay
     if config.input.is_levitated:
         idle.add("input.representation")
     if config.cold_epochs:

@@ -123,7 +123,8 @@ class LaiNet:
         device = str(self.ner.task.device)
         if in_bf16 and not self._is_slowness_told and not has_bf16(device):
             phases = " and ".join(model.config.phase for model in in_bf16)
-            warnings.warn(f"{phases} computes in bf16, but {device} {SLOW_BF16}", stacklevel=3)
+            compute = "computes" if len(in_bf16) == 1 else "compute"
+            warnings.warn(f"{phases} {compute} in bf16, but {device} {SLOW_BF16}", stacklevel=3)
         self._is_slowness_told = True
 
     def _cut_places(self, frames: Sequence[TextFrame]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, and the digest of a file.
 
 What is being written lies beside its place, or in it, under a hidden name. Where it does not come to its end,
-it is removed, and of a killed process the next one removes it. An `OSError` names the place.
+it is removed, and of a killed process the next one removes it, but for files that several may write. An
+`OSError` names the place.
 """
 
 import errno
@@ -11,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from secrets import token_hex
 
 from lai_net.errors import InputError
 
@@ -19,9 +20,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A name of this process' own, under which a file is to be written; it then takes the place of `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def new_file(path: Path, *, by_several: bool = False) -> Iterator[Path]:
+    """A name under which a file is to be written; it then takes the place of `path`.
+
+    Args:
+        path: the file's.
+        by_several: processes, on several machines, may write it at once: the name is one of its own.
+    """
+    own = token_hex(8) if by_several else "partial"
+    temporary = path.with_name(f".{path.name}.{own}")
     with _naming(path):
         try:
             yield temporary
@@ -65,15 +72,18 @@ def new_files(folder: Path, *, last: str) -> Iterator[Path]:
     Each is replaced at once, `last` after all others; what else `folder` holds stays.
     """
     with _naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-            new = Path(name)
+        new = folder / ".partial"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
             yield new
             files = [path for path in new.rglob("*") if path.is_file()]
             for path in sorted(files, key=lambda path: path == new / last):
                 place = folder / path.relative_to(new)
                 place.parent.mkdir(exist_ok=True)
                 path.replace(place)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

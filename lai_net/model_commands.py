@@ -161,9 +161,11 @@ def _batches(records: "Iterable[TextRecord]", size: int) -> "Iterator[list[TextR
                 yield batch
                 batch = []
     except InputError:
-        yield batch
+        if batch:
+            yield batch
         raise
-    yield batch
+    if batch:
+        yield batch
 
 
 def _said(warning: Warning | str, batch: "Sequence[TextRecord]") -> str:

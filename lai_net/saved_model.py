@@ -126,7 +126,7 @@ def _remove(files: Iterable[Path]) -> None:
 def _digested(*, shared: bool) -> list[str]:
     """The files that a wrong bit may spoil without a trace, by their names in the folder."""
     places = {_tokenizer_folder(Path(), phase, shared=shared) for phase in PHASES}
-    return [WEIGHTS, *sorted(str(place / TOKENIZER) for place in places)]
+    return [WEIGHTS, *sorted(str(place / name) for place in places for name in TOKENIZER_FILES)]
 
 
 def _check_digests(folder: Path, stored: ModelDescription) -> None:

@@ -106,12 +106,14 @@ def _ends_told(done: "Sequence[EpochReport]") -> Iterator[None]:
         typer.echo(f"interrupted {place}; the same call resumes", err=True)
         raise
     except DivergedError as error:
-        raise InputError(f"the training diverged: {error}") from error
+        typer.echo(f"the training diverged: {error}", err=True)
+        raise typer.Exit(1) from error
     except OSError as error:
         if not is_disk_full(error):
             raise
+        place = error.filename or "stdout"
         raise InputError(
-            f"{error.filename}: {error.strerror}; make space there, then the same call resumes"
+            f"{place}: {error.strerror}; make space there, then the same call resumes"
         ) from error
 
 

@@ -53,7 +53,7 @@ def _rows(sentences: Iterable[Sentence]) -> list[list[_Row]]:
 
 
 def _write(path: Path, rows: list[list[_Row]]) -> None:
-    with new_file(path) as new:
+    with new_file(path, by_several=True) as new:
         new.write_text(json.dumps(rows))
 
 

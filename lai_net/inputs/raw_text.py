@@ -16,7 +16,6 @@ Every character that is no white space belongs to exactly one word, so nothing o
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from itertools import pairwise
 
 Span = tuple[int, int]
@@ -49,19 +48,23 @@ def split_sentences(text: str) -> list[list[Span]]:
     Returns:
         Per sentence the character offsets of its words, in order; no sentence is empty.
     """
+    if text.isascii():
+        return _sentences(text)
     starts = _character_starts(text)
     bases = "".join(text[start] for start in starts)
-    words = [match.span() for match in _WORD.finditer(bases)]
-    ends = [index for index in range(1, len(words)) if _is_boundary(bases, words, index)]
-    starts = [*starts, len(text)]
-    offsets = [(starts[first], starts[end]) for first, end in words]
-    return [offsets[first:end] for first, end in pairwise([0, *ends, len(words)]) if first < end]
+    starts.append(len(text))
+    return [[(starts[first], starts[end]) for first, end in words] for words in _sentences(bases)]
 
 
-def _character_starts(text: str) -> Sequence[int]:
+def _sentences(text: str) -> list[list[Span]]:
+    """The same of a text in which every sign is a character."""
+    words = [match.span() for match in _WORD.finditer(text)]
+    ends = [index for index in range(1, len(words)) if _is_boundary(text, words, index)]
+    return [words[first:end] for first, end in pairwise([0, *ends, len(words)]) if first < end]
+
+
+def _character_starts(text: str) -> list[int]:
     """Where what a reader takes for one character begins, about as Unicode's UAX 29 cuts text."""
-    if text.isascii():
-        return range(len(text))
     after_first = (index for index in range(1, len(text)) if not _extends(text[index - 1], text[index]))
     return [0, *after_first]
 

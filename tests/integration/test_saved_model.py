@@ -165,4 +165,5 @@ def test_nothing_beside_its_own_files_is_read(
     }.items():
         change(saved / "tokenizer_config.json", key, value=value)
     change(saved / "config.json", *SETTINGS, "encoder", "name", value="../../../etc")
+    change(saved / "config.json", "sha256", value={})
     assert LaiNet.from_pretrained(saved).extract(TEXTS) == expected

@@ -41,6 +41,24 @@ def test_modes_follow_the_umask(umask: int, tmp_path: Path) -> None:
         assert mode(tmp_path / name) == 0o777 & ~umask, name
 
 
+def test_several_may_write_one_file_at_once(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with new_file(place, by_several=True) as first, new_file(place, by_several=True) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert place.read_text() == "first", "the outer one ends last"
+    assert names(tmp_path) == ["place"]
+
+
+def test_what_a_killed_process_left_is_gone_after_the_next(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    (place / ".partial").mkdir(parents=True)
+    (place / ".partial" / "old").write_text("old")
+    with new_files(place, last="new") as folder:
+        (folder / "new").write_text("new")
+    assert names(place) == ["new"]
+
+
 @pytest.mark.parametrize("write", [new_file, new_folder, lambda path: new_files(path, last="new")])
 @pytest.mark.parametrize("earlier", [True, False])
 def test_what_breaks_off_leaves_what_was_there(write: Callable, earlier: bool, tmp_path: Path) -> None:

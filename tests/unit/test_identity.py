@@ -141,7 +141,6 @@ def test_a_number_that_is_not_finite_has_no_id() -> None:
         (NER, "head.object_typing", "types"),
         (RE, "head.relation_threshold", 0.3),
         (with_settings(RE, {"graph.layers": 0, "head.kind": "linear"}), "head.shortcut", False),
-        (with_settings(NER, {"encoder.freeze": "all"}), "training.encoder_lr", 1e-3),
         (with_settings(RE, {"encoder.freeze": "features"}), "training.encoder_lr", 1e-3),
     ],
 )  # fmt: skip

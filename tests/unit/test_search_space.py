@@ -97,10 +97,10 @@ def test_which_settings_act_depends_on_the_gates_alone(phase):
         "input.text_sees_markers": (False, True), "input.annotations_see_markers": (False, True),
         "input.marker_marker": ("own", "type", "all"),
         "head.kind": ("fc", "linear"), "head.symmetric_rule": ("sum", "both"),
-        "encoder.freeze": ("none", "embeddings", "all", "features"),
     }  # fmt: skip
     others = {
-        "encoder.num_layers": (None, 1), "filter.stage": ("marker", "text"),
+        "encoder.freeze": ("none", "all"), "encoder.num_layers": (None, 1),
+        "filter.stage": ("marker", "text"),
         "head.shortcut": (True, False), "training.precision": ("fp32", "bf16"),
         "training.negatives": (0, 5), "graph.heads": (1, 2), "filter.cold_negatives": (0, 1),
         "graph.direction": ("gdpnet",), "graph.normalization": ("symmetric",), "input.max_candidates": (2, 9),

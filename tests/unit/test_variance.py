@@ -241,8 +241,11 @@ def test_without_a_plan_of_seeds_the_one_look_is_at_all_that_there_are(imported:
     assert versus.p_adjusted == found.decisions[0].p_adjusted
 
 
-def test_a_level_of_one_seed_is_not_ranked_and_spoils_no_ranking(imported: Any, rows: Any) -> None:
-    paths = imported(STUDY, [row for row in rows if row["gcn_layers"] != 2 or row["seed"] == 0])
+@pytest.mark.parametrize("num_seeds", [1, 7])
+def test_a_level_that_lacks_seeds_is_not_ranked_and_spoils_no_ranking(
+    imported: Any, rows: Any, num_seeds: int
+) -> None:
+    paths = imported(STUDY, [row for row in rows if row["gcn_layers"] != 2 or row["seed"] < num_seeds])
     (family,) = study_variance(paths.ledger, load_study(paths.study)).families
     assert (family.ranked, family.shared) == (("0", "1"), 8)
     assert family.ranking is not None
