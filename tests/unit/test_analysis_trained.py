@@ -45,7 +45,7 @@ def test_the_papers_settings_stand_beside_the_bases(study: Study) -> None:
     assert lines["Epochs"] == [Value("3", "80", differs=True), Value("60", "60", differs=False)]
     assert lines["Learning rate, encoder"][0] == Value("0.0002", "0.0004", differs=True)
     assert lines["GCN layers"][1] == Value("2", "2 (inferred)", differs=False)
-    assert lines["Frozen part of the encoder"][0] == Value("embeddings", "not said", differs=False)
+    assert lines["Frozen part of the encoder"][0] == Value("embeddings", "none (inferred)", differs=True)
     assert lines["Epochs of the filter's cold start"][0] == Value("1", "40", differs=True)
     assert lines["Precision"][0] == Value("bf16", "not said", differs=False)
     assert lines["Candidates kept per word, at most"] == [Value("0.75", "not said", differs=False), None]
