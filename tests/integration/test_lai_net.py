@@ -142,7 +142,7 @@ def test_what_cannot_be_joined_or_read_is_said(
 
 
 def test_a_sentence_that_is_too_long_is_said(model: LaiNet) -> None:
-    with pytest.warns(UserWarning, match="1 sentences were cut"):
+    with pytest.warns(UserWarning, match="1 sentence was cut at the models' limit: text 1, sentence 1"):
         long, short = model.extract([["word"] * 600, "short"])  # beyond the encoder's positions, too
     assert len(long.tokens) == 600
     assert long.entities
