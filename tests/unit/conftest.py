@@ -1,4 +1,4 @@
-"""Results that were imported: synthetic ones for the analysis, and those of a study that grows."""
+"""Results that were imported, synthetic ones and those of a study that grows; a benchmark of speed."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,7 @@ import pytest
 
 from analysis.notebook import load
 from tests.unit.growing import Place
+from tests.unit.measuring_speed import write_benchmark
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
 
@@ -74,3 +75,8 @@ def place(made: Place, tmp_path: Path) -> Place:
     with Ledger.open(fresh.ledger) as ledger:
         import_csv(made.long, ledger, made.curves)
     return fresh
+
+
+@pytest.fixture
+def benchmark_file(tmp_path: Path) -> Path:
+    return write_benchmark(tmp_path)

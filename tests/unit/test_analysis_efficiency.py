@@ -1,4 +1,4 @@
-"""The benchmark's rows, Table 3, and the four representations, against numbers by hand."""
+"""Table 3 and the four representations, against numbers by hand."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import pytest
 from analysis.findings import findings
 from analysis.notebook import load
 from analysis.report import compose_report, write_report
-from analysis.speed import arrangement, inference_settings, read_speeds, speed_of
+from analysis.speed import read_speeds, speed_of
 from analysis.tables.efficiency import left_out
 from analysis.tables.layout import Entry
 from analysis.tables.render import to_csv
@@ -21,20 +21,15 @@ from analysis.tables.table import Table, compute_table, compute_tables
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
-from lai_net.preset import load_preset
-from lai_net.settings import with_settings
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.importing import import_csv
 from tune.results.table import long_table
 from tune.results.table import to_csv as long_to_csv
-from tune.spec.baseline import LAI_NET, PL_MARKER, as_pl_marker, model_of
-from tune.spec.cells import with_representation
+from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study
 
-BASE = load_preset("demo-ner")
-NO_GRAPH = with_settings(BASE, {"graph.layers": 0})
 STUDY = """
 name = "s"
 seeds = [1, 2, 3]
@@ -47,45 +42,6 @@ model = ["LAI-Net", "PL-Marker"]
 method = ["LAI-Net", "w/o 2nd", "w/o 1st"]
 """
 ALONE = STUDY.replace('model = ["LAI-Net", "PL-Marker"]\n', "")
-
-
-def measured(config: TrialConfig, speed: float, peak: float | str = "", **changes: Any) -> dict[str, Any]:
-    """A row of the benchmark."""
-    return {
-        "dataset": "SciERC", "phase": config.phase, "model": model_of(config),
-        "representation": config.input.family, "variant": arrangement(config), "step": "inference",
-        "encoder": config.encoder.name, "precision": config.training.precision,
-        "sentences_per_cpu_second": speed, "ratio": 1.0, "gflop_per_sentence": 1.0, "peak_mib": peak,
-        "threads": 1, "repetitions": 5, "processor": "Some CPU", "date": "2026-11-22", "commit": "abc",
-        "layers": 1, "graph_layers": config.graph.layers, "preset": "",
-        "settings": inference_settings(config),
-    } | changes  # fmt: skip
-
-
-def representation(level: str) -> TrialConfig:
-    config = with_representation(NO_GRAPH, level)
-    assert config is not None
-    return config
-
-
-@pytest.fixture
-def benchmark_file(tmp_path: Path) -> Path:
-    rows = [
-        measured(BASE, 15),
-        measured(BASE, 5, variant="padded"),
-        measured(BASE, 99, step="training"),
-        measured(with_settings(BASE, {"encoder.num_layers": 2}), 8),
-        measured(as_pl_marker(BASE), 20),
-        measured(representation("annotate"), 16, 200),
-        measured(representation("enumerate"), 18, 190),
-        measured(representation("vanilla"), 60, 100),
-    ]
-    path = tmp_path / "speed.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def f1_of(config: TrialConfig) -> float:
@@ -128,41 +84,6 @@ def trained(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
 def row_of(table: Table, level: str, task: str, metric: str) -> Row:
     (found,) = [row for row in table.rows if (row.level, row.task, row.metric) == (level, task, metric)]
     return found
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"encoder.num_layers": 3}, {"encoder.num_layers": None}, {"encoder.name": "bert-base-shape"},
-     {"training.precision": "bf16"}, {"filter.stage": "marker"}, {"filter.ratio": 0.75},
-     {"filter.enabled": False}, {"graph.layers": 2}, {"graph.heads": 2}, {"input.attention_mask": "full"},
-     {"input.context_tokens": 100}, {"input.representation": "marker"},
-     {"head.kind": "linear", "graph.layers": 0}],
-    ids=str,
-)  # fmt: skip
-def test_a_speed_is_of_its_very_settings(benchmark_file: Path, change: dict[str, Any]) -> None:
-    speeds = read_speeds(benchmark_file)
-    found = speed_of(speeds, "SciERC", BASE)
-    assert found is not None
-    assert (found.sentences_per_cpu_second, found.variant, found.shape) == (
-        15.0, "early-filter", "minilm, 1 layer, fp32",
-    )  # fmt: skip
-    assert speed_of(speeds, "SciERC", with_settings(BASE, change)) is None
-    assert speed_of(speeds, "ADE", BASE) is None
-    assert speed_of(speeds, "SciERC", None) is None
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"training.epochs": 9}, {"training.encoder_lr": 1e-6}, {"encoder.freeze": "none"},
-     {"graph.dropout": 0.5}, {"filter.cold_epochs": 2}, {"filter.cold_negatives": 0}],
-    ids=str,
-)  # fmt: skip
-def test_settings_of_training_change_no_speed_of_inference(
-    benchmark_file: Path, change: dict[str, Any]
-) -> None:
-    found = speed_of(read_speeds(benchmark_file), "SciERC", with_settings(BASE, change))
-    assert found is not None
-    assert found.sentences_per_cpu_second == 15.0
 
 
 def test_table_3_has_the_papers_shape(trained: Any, benchmark_file: Path) -> None:
@@ -364,27 +285,6 @@ def test_a_benchmark_of_other_datasets_is_refused(
     paths = imported(STUDY.replace("SciERC", "mine"), [result_row(0.6, dataset="mine")])
     with pytest.raises(InputError, match=r"speed\.csv: has no inference speed on mine; leave it out"):
         write_report(str(paths.study), paths.ledger, tmp_path / "out", speed=benchmark_file)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("dataset,phase", "dataset,stage", ":1: no column 'phase'"),
-        (",settings", ",setting", ":1: no column 'settings'"),
-        ("fp32,20,", "fp32,fast,", ":6: sentences_per_cpu_second must be a number above 0, but got 'fast'"),
-        ("fp32,5,", "fp32,0,", ":3: sentences_per_cpu_second must be a number above 0, but got '0'"),
-        ("LAI-Net,vanilla", "LAI-Net,plain", ":9: representation must be one of vanilla"),
-        ("SciERC,NER,PL-Marker,", "SciERC,NER,", ":6: not as many fields as columns"),
-    ],
-    ids=["column", "no settings", "text", "zero", "level", "fields"],
-)
-def test_a_bad_benchmark_is_refused_with_its_place(
-    benchmark_file: Path, old: str, new: str, message: str
-) -> None:
-    benchmark_file.write_text(benchmark_file.read_text().replace(old, new), encoding="utf-8")
-    with pytest.raises(InputError) as error:
-        read_speeds(benchmark_file)
-    assert message in str(error.value)
 
 
 def test_imported_rows_join_their_representation(imported: Any, result_row: Any) -> None:

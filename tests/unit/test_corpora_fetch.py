@@ -6,8 +6,6 @@ import io
 import os
 import socket
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,71 +18,13 @@ import lai_net.corpora.sources as sources
 from lai_net.cli import app
 from lai_net.corpora.sources import SOURCES, Source
 from lai_net.errors import InputError
+from tests.unit.downloading import serving
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FILES = {f"{split}.json": os.urandom(30_000) for split in ("train", "dev", "test")}
 SUMS = {name: (hashlib.sha256(content).hexdigest(),) for name, content in FILES.items()}
 ARCHIVE = "corpus.tar.gz"
 INSIDE = "processed_data/json"
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`, or sends on to where one has `moved`.
-
-    `cut` ends an answer after so many bytes; without `resumes` it knows no Range; without `says_length` an
-    answer ends with the connection.
-    """
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.cut: int | None = None
-        self.resumes = True
-        self.says_length = True
-        self.moved: dict[str, str] = {}
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def address(self):
-        return f"http://127.0.0.1:{self.server_port}/data/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        name, asked = self.path.removeprefix("/data/"), self.headers["Range"]
-        self.server.requests.append((name, asked))
-        if name in self.server.moved:
-            self.send_response(302)
-            self.send_header("Location", self.server.moved[name])
-            self.end_headers()
-            return
-        content = self.server.files.get(name)
-        if content is None:
-            self.send_error(404)
-            return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.resumes else 0
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        if self.server.says_length:
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : self.server.cut])
-
-    def log_message(self, *args):
-        pass
-
-
-def serving():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
