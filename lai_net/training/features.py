@@ -23,7 +23,7 @@ from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.files import new_folder
-from lai_net.inputs.batching import INFERENCE_TOKENS, padded, sorted_batches
+from lai_net.inputs.batching import inference_tokens, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.first_round import FirstRound, Text
 from lai_net.model.stored_features import (
@@ -172,7 +172,7 @@ def _write_states(folder: Path, texts: MarkedTexts, first_round: FirstRound, dty
             name: stack.enter_context(_array_file(folder / name, shape, dtype))
             for name, shape in shapes.items()
         }
-        for members in sorted_batches(in_order, INFERENCE_TOKENS):
+        for members in sorted_batches(in_order, inference_tokens(device)):
             ids, ids_valid = padded([texts.ids[row] for row in members])
             bounds, valid = padded([texts.bounds[row] for row in members])
             reading = first_round.read(Text(ids.to(device), ids_valid.to(device)))

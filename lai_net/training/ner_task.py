@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lai_net.config import TrialConfig
-from lai_net.inputs.batching import INFERENCE_TOKENS, bucketed_batches, sorted_batches
+from lai_net.inputs.batching import bucketed_batches, inference_tokens, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.inputs.ner_inputs import NerBatch, NerExample, ner_batch, ner_examples
 from lai_net.model.encoder import EncoderSource
@@ -117,10 +117,10 @@ class NerTask(Task):
         """The model's word on examples, and what its filter kept, as counts."""
         scores: dict[int, _SpanScores] = {}
         counts: Counter[str] = Counter()
-        windows = [example.window for example in examples]
+        sizes, windows = self._num_tokens(examples), [example.window for example in examples]
         self.model.eval()
         with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
-            for members in sorted_batches(self._num_tokens(examples), INFERENCE_TOKENS, windows):
+            for members in sorted_batches(sizes, inference_tokens(self.device), windows):
                 batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
                 batch = batch.to(self.device)
                 output = self.model(batch, self.streams, with_gold=with_gold)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lai_net.config import HeadConfig, TrialConfig
-from lai_net.inputs.batching import INFERENCE_TOKENS, bucketed_batches, sorted_batches
+from lai_net.inputs.batching import bucketed_batches, inference_tokens, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.inputs.re_inputs import PairLabels, ReExample, candidate_entities, re_batch, re_examples
 from lai_net.model.encoder import EncoderSource
@@ -129,7 +129,7 @@ class ReTask(Task):
         self.model.eval()
         with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
             lengths, groups = self._num_text_tokens(examples), self._shared_texts(examples)
-            for members in sorted_batches(lengths, INFERENCE_TOKENS, groups):
+            for members in sorted_batches(lengths, inference_tokens(self.device), groups):
                 batch = re_batch([examples[index] for index in members], self.tokenizer.pad_id)
                 output = self.model(batch.to(self.device), self.streams)
                 pairs = output.pair_logits.log_softmax(-1).cpu()

@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import gc
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,23 +18,23 @@ from tests.benchmarks.cases import (
     Case,
     Workload,
     benchmark_corpus,
-    bucket,
     memory_cases,
+    neighbours,
     preset_cases,
     speed_cases,
-    strata,
 )
 from tests.benchmarks.measuring import cpu_seconds, operations, peaks_mib
 from tests.benchmarks.page import Row, page, processor, slug, write_rows
 from tune.checkout import code_of
 
 _PADDED = "padded"
-_NUM_SENTENCES = {
-    ("NER", "inference"): 8,
-    ("RE", "inference"): 4,
-    ("NER", "training"): 4,
-    ("RE", "training"): 5,
+_BLOCKS = {
+    ("NER", "inference"): (4, 4),
+    ("RE", "inference"): (4, 4),
+    ("NER", "training"): (1, 4),
+    ("RE", "training"): (1, 5),
 }
+"""Strata, and sentences of each."""
 _BATCH, _MEMORY_BATCH = 16, 8
 
 
@@ -48,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if has_bf16("cpu") else ["fp32"])
     given = parser.parse_args(arguments)
-    counts = _NUM_SENTENCES
+    blocks = _BLOCKS
     if given.quick:
-        given.encoders, given.repetitions, counts = ["tiny"], 1, dict.fromkeys(_NUM_SENTENCES, 1)
+        given.encoders, given.repetitions, blocks = ["tiny"], 1, dict.fromkeys(_BLOCKS, (1, 1))
         given.presets, given.precisions = [], ["fp32"]
     torch.set_num_threads(1)
     studied = list(preset_cases(given.presets, given.precisions))
@@ -59,18 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # First, while this process is small: a padded training step takes what memory there is.
     size = 2 if given.quick else _MEMORY_BATCH
     peaks = {} if given.no_memory else peaks_mib(weighed, batch_size=size)
-    rows = list(_rows(cases, counts, given.repetitions, peaks))
+    rows = list(_rows(cases, blocks, given.repetitions, peaks))
     given.out.mkdir(parents=True, exist_ok=True)
     kind = "" if given.encoders else "presets-"
     target = given.out / f"{rows[0].date}-{kind}{slug(rows[0].processor)}"
     write_rows(target.with_suffix(".csv"), rows)
-    target.with_suffix(".md").write_text(page(rows, counts), encoding="utf-8")
+    target.with_suffix(".md").write_text(page(rows, blocks), encoding="utf-8")
     sys.stdout.write(f"{target}.csv\n{target}.md\n")
 
 
 def _rows(
     cases: Sequence[Case],
-    counts: Mapping[tuple[str, str], int],
+    blocks: Mapping[tuple[str, str], tuple[int, int]],
     repetitions: int,
     peaks: Mapping[Case, float],
 ) -> Iterator[Row]:
@@ -79,10 +80,8 @@ def _rows(
     commit = f"{(code['commit'] or 'unknown')[:12]}{'+' if code['dirty'] else ''}"
 
     def build(case: Case, num_layers: int | None = None) -> Workload:
-        choice = strata if case.step == "inference" else bucket
-        count = counts[case.phase, case.step]
-        sentences = choice(corpus.sentences("test"), case.phase, count)
-        return Workload(case, corpus, sentences, batch_size=_BATCH, num_layers=num_layers)
+        chosen = neighbours(corpus.sentences("test"), case.phase, *blocks[case.phase, case.step])
+        return Workload(case, corpus, chosen, batch_size=_BATCH, num_layers=num_layers)
 
     for _, group in groupby(cases, key=lambda case: case.group):
         workloads = {case: build(case) for case in group}
@@ -90,7 +89,7 @@ def _rows(
         seconds = cpu_seconds(workloads, repetitions)
         padded = next(case for case in workloads if case.variant == _PADDED)
         for case in workloads:
-            num_sentences = counts[case.phase, case.step]
+            num_sentences = math.prod(blocks[case.phase, case.step])
             config = workloads[case].task.config
             row = Row(
                 dataset=corpus.name,

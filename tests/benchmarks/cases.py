@@ -26,6 +26,7 @@ from tests.benchmarks.padded import PL_MARKER, PaddedFirstRound
 from tune.spec.baseline import as_pl_marker
 
 SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
+ONE_BY_ONE = "one by one"
 _SHAPES: dict[str, dict[str, Any]] = {  # random weights: time does not depend on what is in them
     "bert-base-shape": {},
     "tiny": {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96},
@@ -48,8 +49,9 @@ class Case:
     Attributes:
         representation: of a span: `vanilla`, `marker`, `enumerate` or `annotate` (Eq. 1 to 4).
         variant: `padded` (PL-Marker's shapes, one dense pass), `dense` (one pass without padding),
-            `two-pass`, `early-filter` (two passes, markers for survivors of the filter alone), or two passes
-            in training with `checkpointing` or in `micro-batches` of one example.
+            `two-pass`, `early-filter` (two passes, markers for survivors of the filter alone); either of the
+            two may predict sentences `one by one`, and two passes train with `checkpointing` or in
+            `micro-batches` of one example.
         step: `inference` or `training` (forward, backward and update).
         encoder: `minilm`, or a shape with random weights.
         preset: whose settings are measured, as a study trains them, its precision aside; empty for the
@@ -68,6 +70,11 @@ class Case:
     has_graph: bool = True
 
     @property
+    def is_one_by_one(self) -> bool:
+        """Sentences are predicted without neighbours."""
+        return self.variant.endswith(ONE_BY_ONE)
+
+    @property
     def group(self) -> tuple[str, ...]:
         """Cases of a group are measured in turns, and against its padded case."""
         return self.phase, self.step, self.preset, self.encoder, self.precision
@@ -83,7 +90,7 @@ class Case:
         else:
             settings |= _LAI_NET
             settings["input.representation"] = self.representation
-        if self.variant == "early-filter":
+        if self.variant.startswith("early-filter"):
             settings["filter.stage"] = "text"
         elif self.variant == "two-pass, checkpointing":
             settings["training.activation_checkpointing"] = True
@@ -130,10 +137,13 @@ def _group(phase: Phase, step: str, encoder: str, precision: Precision) -> Itera
     yield case("PL-Marker", "enumerate", "padded")
     yield case("PL-Marker", "enumerate", "two-pass")
     yield case("LAI-Net", "annotate", "two-pass")
-    if (step, precision) == ("inference", "fp32"):
-        yield case("LAI-Net", "annotate", "dense")
     if phase == "NER":
         yield case("LAI-Net", "annotate", "early-filter")
+    if (step, precision) == ("inference", "fp32"):
+        yield case("LAI-Net", "annotate", "dense")
+        yield case("LAI-Net", "annotate", f"two-pass, {ONE_BY_ONE}")
+        if phase == "NER":
+            yield case("LAI-Net", "annotate", f"early-filter, {ONE_BY_ONE}")
     if (phase, step, precision) == ("NER", "training", "fp32"):
         yield case("LAI-Net", "annotate", "two-pass, checkpointing")
         yield case("LAI-Net", "annotate", "two-pass, micro-batches")
@@ -175,7 +185,8 @@ def _preset_group(phase: Phase, preset: str, precision: Precision) -> Iterator[C
 def memory_cases(encoder: str) -> Iterator[Case]:
     """Every case of an encoder whose peak memory is measured; of presets it is that of every case."""
     for case in speed_cases([encoder], ["fp32"]):
-        if case.variant == "padded" or (case.representation == "annotate" and case.variant != "dense"):
+        is_measured = case.representation == "annotate" and case.variant != "dense"
+        if case.variant == "padded" or (is_measured and not case.is_one_by_one):
             yield case
 
 
@@ -186,25 +197,23 @@ def benchmark_corpus() -> Corpus:
     return load_corpus("embedded", name="embedded")
 
 
-def strata(sentences: Sequence[Sentence], phase: Phase, count: int) -> list[Sentence]:
-    """The middle sentence of each of `count` equal strata by size."""
-    ordered = _by_size(sentences, phase)
-    return [ordered[(2 * stratum + 1) * len(ordered) // (2 * count)] for stratum in range(count)]
+def neighbours(
+    sentences: Sequence[Sentence], phase: Phase, num_strata: int, width: int
+) -> list[list[Sentence]]:
+    """The middle `width` sentences of each of equal strata by size, such as an evaluation brings together.
 
-
-def bucket(sentences: Sequence[Sentence], phase: Phase, count: int) -> list[Sentence]:
-    """`count` neighbours by size around the median, such as length buckets bring into one training step."""
-    ordered = _by_size(sentences, phase)
-    first = max(0, (len(ordered) - count) // 2)
-    return ordered[first : first + count]
-
-
-def _by_size(sentences: Sequence[Sentence], phase: Phase) -> list[Sentence]:
-    """By words; in RE by entities, then words, and of sentences with two or more alone: no other is read."""
-    sizes = [(len({entity.span for entity in s.entities}), len(s.words), s) for s in sentences]
-    if phase == "NER":
-        return [sentence for _, _, sentence in sorted(sizes, key=lambda size: size[1])]
-    return [s for entities, _, s in sorted(sizes, key=lambda size: size[:2]) if entities > 1]
+    Size is words and, in RE, entities times words, since each entity reads the text; a sentence with
+    fewer than two is not read there.
+    """
+    sized = [(len(sentence.words), sentence) for sentence in sentences]
+    if phase == "RE":
+        entities = [len({entity.span for entity in sentence.entities}) for sentence in sentences]
+        both = zip(entities, sized, strict=True)
+        sized = [(count * words, sentence) for count, (words, sentence) in both if count > 1]
+    ordered = [sentence for _, sentence in sorted(sized, key=lambda size: size[0])]
+    middles = [(2 * stratum + 1) * len(ordered) // (2 * num_strata) for stratum in range(num_strata)]
+    starts = [max(0, middle - width // 2) for middle in middles]
+    return [ordered[start : start + width] for start in starts]
 
 
 class Workload:
@@ -213,7 +222,7 @@ class Workload:
     Args:
         case: what is built.
         corpus: for its labels.
-        sentences: that a run goes through once.
+        blocks: of sentences, that a run goes through once; each is predicted together.
         batch_size: in training; sentences (NER) or subjects (RE).
         num_layers: keep so many of the encoder's layers; None keeps all.
         has_dropout: as its config says, or none at all.
@@ -223,14 +232,15 @@ class Workload:
         self,
         case: Case,
         corpus: Corpus,
-        sentences: Sequence[Sentence],
+        blocks: Sequence[Sequence[Sentence]],
         *,
         batch_size: int,
         num_layers: int | None = None,
         has_dropout: bool = True,
     ) -> None:
         self.case = case
-        self.sentences = sentences
+        sentences = [sentence for block in blocks for sentence in block]
+        self.blocks = [[sentence] for sentence in sentences] if case.is_one_by_one else blocks
         config = case.config(batch_size)
         kind = NerTask if case.phase == "NER" else ReTask
         streams = Streams(0, torch.device("cpu"))
@@ -257,11 +267,11 @@ class Workload:
         self._optimizer.zero_grad(set_to_none=True)
 
     def __call__(self) -> None:
-        """Predict the sentences one by one, or train on them for an epoch."""
+        """Predict each block, or train on all for an epoch."""
         if self.case.step == "inference":
             with self.task.autocast():  # weights are cast once, as for a whole split
-                for sentence in self.sentences:
-                    self.task.predict([sentence])
+                for block in self.blocks:
+                    self.task.predict(block)
             return
         self.task.model.train()
         self.task.streams.start_epoch(1)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lai_net.process_memory import hand_back
 from lai_net.training.probe import RssMeter
-from tests.benchmarks.cases import Case, Workload, benchmark_corpus, bucket
+from tests.benchmarks.cases import Case, Workload, benchmark_corpus, neighbours
 
 
 def cpu_seconds(workloads: Mapping[Case, Workload], repetitions: int) -> dict[Case, float]:
@@ -76,5 +76,5 @@ def memory_workload(case: Case, batch_size: int) -> Workload:
     """One sentence, or a batch to train on; without dropout: the masks of the padded shape would not fit."""
     corpus = benchmark_corpus()
     count = 1 if case.step == "inference" else batch_size if case.phase == "NER" else batch_size // 2
-    sentences = bucket(corpus.sentences("test"), case.phase, count)
-    return Workload(case, corpus, sentences, batch_size=batch_size, has_dropout=False)
+    blocks = neighbours(corpus.sentences("test"), case.phase, 1, count)
+    return Workload(case, corpus, blocks, batch_size=batch_size, has_dropout=False)

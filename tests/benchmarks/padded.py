@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lai_net.inputs.batching import inference_tokens
 from lai_net.model.first_round import FirstRound, Interaction, Reading, Text
-
-_INFERENCE_TOKENS = 4096  # as many as our tasks put into a batch without gradients
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class PaddedFirstRound(FirstRound):
         used = packs_valid.any(-1)
         used[:, 0] = True
         rows, columns = used.nonzero(as_tuple=True)
-        at_once = len(rows) if torch.is_grad_enabled() else self._instances_at_once
+        tokens = self.shape.text_tokens + 2 * size
+        at_once = len(rows) if torch.is_grad_enabled() else max(1, inference_tokens(ids.device) // tokens)
         read = [
             self._read_pack(Text(ids[row], ids_valid[row]), packs[row, column], packs_valid[row, column])
             for row, column in zip(rows.split(at_once), columns.split(at_once), strict=True)
@@ -66,7 +66,3 @@ class PaddedFirstRound(FirstRound):
         whole = pairs.new_zeros(*used.shape, *pairs.shape[1:]).index_put((rows, columns), pairs)
         texts = torch.cat([instance.text for instance in read])[columns == 0]
         return Interaction(texts[:, :length], whole.flatten(1, 2)[:, :candidates], read[0].labels)
-
-    @property
-    def _instances_at_once(self) -> int:
-        return max(1, _INFERENCE_TOKENS // (self.shape.text_tokens + 2 * self.shape.pairs))

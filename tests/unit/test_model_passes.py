@@ -147,7 +147,7 @@ def test_pairs_that_read_copies_of_one_window_need_not_be_in_one_batch(
     task = task_of("RE", tiny_encoder, corpus, settings)
     sentences = corpus.sentences("train")[:6]
     expected = task.predict(sentences).sentences
-    monkeypatch.setattr(re_task, "INFERENCE_TOKENS", 1)
+    monkeypatch.setattr(re_task, "inference_tokens", lambda _: 1)
     sizes, forward = [], task.model.forward
 
     def noting(batch: Any, streams: Streams) -> Any:

@@ -289,7 +289,7 @@ def test_in_bf16_a_weight_is_cast_once_for_all_that_is_predicted(
     phase: str, tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (ner_task, re_task):
-        monkeypatch.setattr(module, "INFERENCE_TOKENS", 1)  # a text a batch
+        monkeypatch.setattr(module, "inference_tokens", lambda _: 1)  # a text a batch
     task = task_of(phase, tiny_encoder, corpus, {"training.precision": "bf16"})
     weights = {layer.output.dense.weight.data_ptr() for layer in task.model.first_round.encoder.layers}
     with Casts(weights) as casts:
