@@ -4,6 +4,7 @@ Cells that share a config share their trials, so there is one `Evidence` a confi
 relations, the NER config whose entities they take); all cells that it fills point to it.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from analysis.frame import CellResults, Results
 from analysis.place import Place
 from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
-from lai_net.active_settings import active_settings
+from lai_net.active_settings import active_settings, idle_settings
+from lai_net.config import TrialConfig
 from lai_net.wording import counted
-from tune.planning.explanation import differences, flat
+from tune.planning.explanation import Fields, flat
 from tune.results.curves import Curves
 from tune.results.table import SCORES, ResultRow
 from tune.spec.cells import base_config
@@ -60,8 +62,8 @@ class Evidence:
     Attributes:
         anchor: its name on the page, which depends on the dataset's name and the configs alone.
         title: dataset, phase and factors in words.
-        settings: what acts, by dotted name, as the study plans it.
-        changed: those that differ from the base, with the base's value; `-` for none.
+        settings: what acts, by dotted name, as the study plans it; at a neutral value only if it is changed.
+        changed: those that differ from the base, with the base's value; `-` where it has no effect there.
         command: trains the first of the runs once more.
         upstream: anchor of the NER config whose predicted entities it takes; empty without one.
         cells: keys of those that it fills.
@@ -118,7 +120,8 @@ def _evidence(
     by_task: dict[str, CellResults] = {}
     for found in group:
         by_task.setdefault(found.place.task, found)
-    settings = flat(active_settings(config))
+    own, bases = _stated(config), _stated(base)
+    changed = {name: bases.get(name, "-") for name in own if own[name] != bases.get(name, "-")}
     runs = tuple(_runs(by_task, results, by_trial))
     first = runs[0]
     fold = place.dataset.fold_numbers[0] if first.fold is None else first.fold
@@ -127,8 +130,8 @@ def _evidence(
         title=_title(place),
         dataset=place.cell.dataset,
         tasks=tuple(by_task),
-        settings=settings,
-        changed=_changed(settings, flat(active_settings(base))),
+        settings=flat(active_settings(config)) | {name: own[name] for name in changed},
+        changed=changed,
         command=train_command(place.dataset, config, seed=first.seed, fold=fold),
         upstream="" if place.upstream is None else _anchor(place, place.upstream, None),
         cells=tuple(key for found in group for key in _keys(found.place)),
@@ -136,9 +139,11 @@ def _evidence(
     )
 
 
-def _changed(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's values where they differ, of settings that act."""
-    return {name: was for name, (_, was) in differences(settings, base).items() if name in settings}
+def _stated(config: TrialConfig) -> Fields:
+    """The settings that act, those at their neutral value among them, which identity leaves out."""
+    idle = idle_settings(config)
+    every = flat(dataclasses.asdict(config))
+    return {name: value for name, value in every.items() if name not in idle} | flat(active_settings(config))
 
 
 def _keys(place: Place) -> Iterator[CellKey]:

@@ -52,7 +52,7 @@ class SpeedComparison:
         return self.is_planned or bool(self.speeds)
 
 
-def compare(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> SpeedComparison:
+def beside_speeds(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> SpeedComparison:
     """Join a study's cells with the benchmark's speeds for one of `NUMBERS`."""
     if number == TABLE_3:
         own = model_cells(cells)

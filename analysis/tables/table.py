@@ -50,7 +50,7 @@ def compute_tables(cells: pd.DataFrame, speeds: Sequence[Speed] = ()) -> list[Ta
     if cells.empty:
         return []
     own = {*cells["table"], overall.NUMBER} - {*efficiency.NUMBERS}
-    compared = [efficiency.compare(cells, speeds, number) for number in efficiency.NUMBERS]
+    compared = [efficiency.beside_speeds(cells, speeds, number) for number in efficiency.NUMBERS]
     tables = {number: compute_table(cells, number) for number in own}
     tables |= {item.number: _beside_speed(item) for item in compared if item.is_shown}
     return [tables[number] for number in LAYOUTS if number in tables]
@@ -59,7 +59,7 @@ def compute_tables(cells: pd.DataFrame, speeds: Sequence[Speed] = ()) -> list[Ta
 def compute_table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> Table:
     """One table of the cells' frame: a key of `LAYOUTS`."""
     if number in efficiency.NUMBERS:
-        return _beside_speed(efficiency.compare(cells, speeds, number))
+        return _beside_speed(efficiency.beside_speeds(cells, speeds, number))
     if number == overall.NUMBER:
         rows = overall.overall_rows(cells)
         return _table(number, rows, overall.model_cells(cells), overall.arrange_overall(rows), [overall.NOTE])

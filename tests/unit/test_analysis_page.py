@@ -134,6 +134,19 @@ def test_equal_configs_share_their_trials(study: Path, ledger: Path) -> None:
     assert len({item.anchor for item in items.values()}) == len(items)
 
 
+def test_the_base_of_a_changed_setting_is_named_though_identity_leaves_it_out(
+    study: Path, tmp_path: Path
+) -> None:
+    text = STUDY.replace("[factors]", '[factors]\nmodel = ["LAI-Net", "PL-Marker"]')
+    study.write_text(text, encoding="utf-8")
+    path = tmp_path / "empty.sqlite"
+    Ledger.open(path).close()
+    by_cell = {cell: item for item in evidence_of(study, path).values() for cell in item.cells}
+    changed = by_cell["SciERC", "NER", "model", "PL-Marker"].changed
+    assert changed["head.kind"] == "fc"
+    assert changed["filter.enabled"] is True
+
+
 def test_a_trial_shows_scores_curve_and_what_it_cost(study: Path, ledger: Path) -> None:
     items = evidence_of(study, ledger)
     base = items["SciERC NER, 1 GCN layer, 4 heads, with filter, mask inv"]
