@@ -49,7 +49,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def _decide(ledger: Path, study: Study) -> Sequence[Decision]:
-    """A `tune.forecast.until_decided.Decider`."""
+    """A `tune.commands.growing.Decider`."""
     from analysis.decisions import decide_study
 
     return decide_study(ledger, study)

@@ -228,7 +228,11 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """One resolved config of one phase. `filter` acts in NER only, `head.shortcut` in RE only."""
+    """One resolved config of one phase; `lai_net.active_settings` says which of its settings act there.
+
+    Raises:
+        InputError: settings that do not go together.
+    """
 
     phase: Phase
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

@@ -4,7 +4,7 @@ Under Inv. and Vis. nothing sees a marker but its partner, so the context is rea
 attend to its keys and values; under Inv. the annotations do not see the text either and are read once a
 training step, or once for all inference. Under Full everything sees everything, and other readings of the
 mask let more than its partner see a marker: there each pack of candidates takes one dense pass.
-`InputConfig.encoder_passes` says which way is taken.
+`InputConfig.reads_context_once` says which way is taken.
 
 B batch, T text tokens, N annotation tokens, E labels, P marker pairs, H hidden.
 """

@@ -25,7 +25,16 @@ _MAX_DIVERGENCE = 1e4
 
 
 class G4CN(nn.Module):
-    """L layers over N views. Each view has its own weights of width d / N; views are concatenated."""
+    """L layers over N views. Each view has its own weights of width d / N; views are concatenated.
+
+    Args:
+        width: d.
+        config: how many layers and views (`heads`), and which readings.
+        streams: for the initialisation.
+
+    Raises:
+        InputError: N does not divide d.
+    """
 
     def __init__(self, width: int, config: GraphConfig, streams: Streams) -> None:
         super().__init__()

@@ -80,7 +80,16 @@ def build_first_round(
 
 
 class SecondRound(nn.Module):
-    """Eq. 8 and 13: nodes and labels through G4CN, averaged with the nodes."""
+    """Eq. 8 and 13: nodes and labels through G4CN, averaged with the nodes.
+
+    Args:
+        width: d.
+        config: of the trial.
+        streams: for the initialisation.
+
+    Raises:
+        InputError: `graph.heads` does not divide d.
+    """
 
     def __init__(self, width: int, config: TrialConfig, streams: Streams) -> None:
         super().__init__()

@@ -50,7 +50,17 @@ class NerOutput:
 
 
 class NerModel(nn.Module):
-    """First round, candidate filter, second round, span classifier."""
+    """First round, candidate filter, second round, span classifier.
+
+    Args:
+        config: of the trial.
+        labels: what is told apart, each with its phrase.
+        streams: for the initialisation.
+        source: the encoder's weights and tokenizer; None loads those that the config names.
+
+    Raises:
+        InputError: the encoder cannot be read, or does not go with the config.
+    """
 
     def __init__(
         self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource | None = None

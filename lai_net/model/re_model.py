@@ -40,6 +40,15 @@ class ReModel(nn.Module):
 
     With `head.kind = "linear"` the pair's logits are PL-Marker's sum alone: of a linear layer on the
     subject's solid markers and one on the object's levitated markers.
+
+    Args:
+        config: of the trial.
+        labels: what is told apart, each with its phrase.
+        streams: for the initialisation.
+        source: the encoder's weights and tokenizer; None loads those that the config names.
+
+    Raises:
+        InputError: the encoder cannot be read, or does not go with the config.
     """
 
     def __init__(
