@@ -1,8 +1,9 @@
-"""What the sections of a study file share: a strict base class, and kinds of values."""
+"""What the sections of a study file share: a strict base class, kinds of values, how a slip is told."""
 
-from typing import Annotated
+import reprlib
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -14,3 +15,40 @@ class Section(BaseModel):
     """A table of a study file: unknown keys are refused, values have their exact type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
+    """The most telling of what is wrong with a table of type `root`: its place, and what is known there."""
+    # An unknown key first: where a key is misspelled, a missing one is only the consequence.
+    problems = error.errors(include_url=False)
+    problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    *parents, last = problem["loc"] or ("",)
+    if problem["type"] == "extra_forbidden":
+        return f"{_place(parents)}unknown key {last!r}; known: {', '.join(_known_keys(root, parents))}"
+    if problem["type"] == "missing":
+        return f"{_place(parents)}key {last!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = problem["input"]
+    shown = "" if isinstance(got, dict) else f", but got {reprlib.repr(got)}"
+    return f"{_place(problem['loc'])}{message[:1].lower()}{message[1:]}{shown}"
+
+
+def _place(location: Any) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{text.lstrip('.')}: " if text else ""
+
+
+def _known_keys(section: Any, location: Any) -> list[str]:
+    for part in location:
+        if part in section.model_fields:  # not an index, nor a key of a mapping
+            section = next(
+                kind
+                for kind in _leaves(section.model_fields[part].annotation)
+                if isinstance(kind, type) and issubclass(kind, BaseModel)
+            )
+    return sorted(item.alias or name for name, item in section.model_fields.items())
+
+
+def _leaves(annotation: Any) -> list[Any]:
+    inner = get_args(annotation)
+    return [leaf for part in inner for leaf in _leaves(part)] if inner else [annotation]

@@ -35,14 +35,12 @@ This is the one place where a study is parsed; every error is one line with file
 
 import json
 import math
-import reprlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -55,7 +53,7 @@ from lai_net.config import EntitySource, Representation
 from lai_net.errors import InputError
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
-from tune.spec.section import NotNegative, Positive, Section, Slug
+from tune.spec.section import NotNegative, Positive, Section, Slug, first_problem
 
 FOLDER = Path(__file__).parents[1] / "studies"
 MAX_SEEDS, MAX_FOLDS = 10_000, 1_000
@@ -352,41 +350,4 @@ def load_study(name: str | Path) -> Study:
         text = json.dumps(content, default=str)
         return Study.model_validate_json(text, context={"file": path})
     except ValidationError as error:
-        raise InputError(f"{path}: {_first_problem(error)}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    # An unknown key first: where a key is misspelled, a missing one is only the consequence.
-    problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    *parents, last = problem["loc"] or ("",)
-    if problem["type"] == "extra_forbidden":
-        return f"{_place(parents)}unknown key {last!r}; known: {', '.join(_known_keys(parents))}"
-    if problem["type"] == "missing":
-        return f"{_place(parents)}key {last!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    got = problem["input"]
-    shown = "" if isinstance(got, dict) else f", but got {reprlib.repr(got)}"
-    return f"{_place(problem['loc'])}{message[:1].lower()}{message[1:]}{shown}"
-
-
-def _place(location: Any) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return f"{text.lstrip('.')}: " if text else ""
-
-
-def _known_keys(location: Any) -> list[str]:
-    section: Any = Study
-    for part in location:
-        if part in section.model_fields:  # not an index, nor a key of a mapping
-            section = next(
-                kind
-                for kind in _leaves(section.model_fields[part].annotation)
-                if isinstance(kind, type) and issubclass(kind, BaseModel)
-            )
-    return sorted(item.alias or name for name, item in section.model_fields.items())
-
-
-def _leaves(annotation: Any) -> list[Any]:
-    inner = get_args(annotation)
-    return [leaf for part in inner for leaf in _leaves(part)] if inner else [annotation]
+        raise InputError(f"{path}: {first_problem(error, Study)}") from error
