@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.frame import CellResults, match, to_frame
 from analysis.statistics.sequential import Design, decide
-from tune.forecast.summary import SIGNIFICANCE
+from tune.forecast.significance import SIGNIFICANCE
 from tune.forecast.until_decided import Decision, look_counts
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table

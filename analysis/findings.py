@@ -8,7 +8,7 @@ from analysis.tables.caption import beyond
 from analysis.tables.layout import NAMES, signed
 from analysis.tables.reach import attainable_p
 from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row, f1_rows
-from tune.forecast.summary import SIGNIFICANCE
+from tune.forecast.significance import SIGNIFICANCE
 
 _CELL = ["dataset", "phase", "factor", "level"]
 

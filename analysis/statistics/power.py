@@ -12,7 +12,7 @@ import math
 
 from scipy import integrate, stats
 
-from tune.forecast.summary import SIGNIFICANCE
+from tune.forecast.significance import SIGNIFICANCE
 
 _MOST_SEEDS = 10_000
 _SCANNED = 64

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from analysis.statistics.multiplicity import holm
 from analysis.tables.rows import Row
-from tune.forecast.summary import smallest_p
+from tune.forecast.significance import smallest_p
 
 
 def attainable_p(rows: Iterable[Row]) -> dict[Row, float]:

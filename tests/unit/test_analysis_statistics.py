@@ -21,7 +21,7 @@ from analysis.statistics.power import paired_power, required_seeds
 from analysis.statistics.sequential import Design, decide
 from analysis.statistics.summary import Summary, summarise
 from lai_net.metrics.scoring import MatchCounts, average
-from tune.forecast.summary import smallest_p
+from tune.forecast.significance import smallest_p
 
 
 def test_summary_of_nothing_and_of_one_score_claims_no_spread() -> None:

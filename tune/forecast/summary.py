@@ -9,14 +9,13 @@ from lai_net.config import EntitySource
 from lai_net.settings import doubts, idle_doubts
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
+from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.ledger.ledger import AttemptRow, Ledger, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
 from tune.results.imported import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER
 from tune.spec.cells import Cell
 from tune.spec.study import Study
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +81,6 @@ def finished_trials(ledger: Ledger) -> list[tuple[TrialRow, AttemptRow]]:
     newest = ledger.newest_attempts()
     pairs = [(row, newest[row.trial_id]) for row in ledger.trials() if row.trial_id in newest]
     return [(row, attempt) for row, attempt in pairs if attempt.status == "completed"]
-
-
-def smallest_p(pairs: int, comparisons: int = 1) -> float:
-    """The smallest p that so many pairs can reach after Holm's correction over so many comparisons."""
-    return min(1.0, 2.0 ** (1 - pairs) * comparisons)
 
 
 _LACKS: Mapping[EntitySource, str] = {

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from tune.engine import Node
 from tune.forecast.estimate import Estimate
-from tune.forecast.summary import SIGNIFICANCE, smallest_p, summarize
+from tune.forecast.significance import SIGNIFICANCE, smallest_p
+from tune.forecast.summary import summarize
 from tune.ledger.ledger import Ledger, TrialKey
 from tune.planning.plan import Plan, make_plan
 from tune.spec.cells import Cell, expand
