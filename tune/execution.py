@@ -16,7 +16,8 @@ from tune.artefacts.port import Storage, attempt_name
 from tune.artefacts.storage import storage_of
 from tune.engine import Message, Placement, Task, is_out_of_memory
 from tune.fault_points import reach
-from tune.ledger.ledger import EvaluationRow, Ledger, ProbeRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, ProbeRow
 from tune.packing.shape import shape_id
 from tune.planning.plan import SPLITS, EvaluationJob, Job, Jobs
 from tune.planning.retention import NOT_KEPT, STUDY, Retention, joined

@@ -10,7 +10,8 @@ from lai_net.corpora.loading import num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.planning.plan import Contents, Jobs, Plan, TrialKey, make_plan
+from tune.ledger.rows import TrialKey
+from tune.planning.plan import Contents, Jobs, Plan, make_plan
 from tune.search.plan import SearchPlan, plan_search
 from tune.spec.study import Study, load_study
 from tune.task_spec import CorpusSource

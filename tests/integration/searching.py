@@ -7,7 +7,8 @@ from typer.testing import CliRunner, Result
 
 from lai_net.errors import InputError
 from tune.commands.cli import app
-from tune.ledger.ledger import Ledger, SearchEvent
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import SearchEvent
 from tune.search.plan import plan_search
 from tune.spec.study import load_study
 

@@ -16,7 +16,8 @@ from tests.drills.study import study_text
 from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.preparation import prepare
 from tune.spec.study import load_study
 

@@ -15,7 +15,8 @@ from lai_net.config import Phase
 from lai_net.extractor import SentencesCut
 from tests.integration.conftest import Run
 from tests.integration.untrained import TEXTS, change
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 
 
 @pytest.fixture

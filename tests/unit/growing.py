@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from tune.forecast.summary import summarize
-from tune.ledger.ledger import EvaluationRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow
 from tune.planning.plan import Jobs, make_plan
 from tune.preparation import prepare
 from tune.results.curves import curves_to_csv, read_curves

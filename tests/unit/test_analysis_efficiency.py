@@ -21,7 +21,8 @@ from analysis.tables.table import Table, compute_table, compute_tables
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.importing import import_csv
 from tune.results.table import long_table

@@ -13,7 +13,8 @@ from analysis.frame import read_results
 from analysis.notebook import load
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import PlannedTrial, make_plan
 from tune.spec.cells import expand
 from tune.spec.identity import evaluation_id, spec_id

@@ -22,7 +22,8 @@ from analysis.retrain import train_command
 from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
 from analysis.tables.layout import Entry, Grid, Line
 from lai_net.active_settings import active_settings
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
 from tune.spec.cells import expand
 from tune.spec.identity import evaluation_id

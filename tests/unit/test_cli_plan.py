@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from tune.commands.cli import app
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import Contents, make_plan
 from tune.results.table import LONG_COLUMNS
 from tune.spec.identity import SEMANTICS, evaluation_id

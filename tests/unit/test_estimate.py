@@ -9,7 +9,8 @@ from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate, estimate_lines
-from tune.ledger.ledger import AttemptRow, Ledger, ProbeRow, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow, ProbeRow, TrialRow
 from tune.packing.shape import shape_id
 from tune.planning.plan import PlannedTrial
 from tune.spec.identity import spec_id

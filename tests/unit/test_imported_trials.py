@@ -13,7 +13,8 @@ from tests.unit.growing import Place, run_all
 from tune.commands.standing import take_stock
 from tune.commands.verify import verify
 from tune.forecast.summary import summarize
-from tune.ledger.ledger import EvaluationRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow
 from tune.planning.plan import Jobs, Plan, make_plan
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare

@@ -16,7 +16,8 @@ import pytest
 from lai_net.errors import InputError
 from tests.benchmarks.simulated import Trial, probe_row
 from tune.ledger.file import is_being_written
-from tune.ledger.ledger import EvaluationRow, Ledger, SearchEvent, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, SearchEvent, TrialRow
 
 TRIAL = TrialRow(
     trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", phase="NER", fold=None, seed=1,

@@ -17,7 +17,8 @@ from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution, Training
 from tune.ledger import file as ledger_file
 from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 from tune.planning.plan import Job
 from tune.task_spec import CorpusSource
 

@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks.packing import fewest_fills, outcome, pack
 from tests.benchmarks.simulated import Maker, Rows, SimulatedEngine, Trial, probe_row
 from tune.engine import Message, Node, Placement, SerialEngine, Task, failure
-from tune.ledger.ledger import AttemptRow
+from tune.ledger.rows import AttemptRow
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource

@@ -9,7 +9,8 @@ import pytest
 from lai_net.errors import InputError
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from tune.forecast.summary import summarize
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import Contents, Jobs, Plan, make_plan
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study, study_names

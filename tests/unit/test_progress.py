@@ -10,7 +10,7 @@ from lai_net.settings import with_settings
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.execution import Training
-from tune.ledger.ledger import TrialRow
+from tune.ledger.rows import TrialRow
 from tune.planning.plan import Job
 
 

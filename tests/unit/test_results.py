@@ -11,7 +11,8 @@ import pytest
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.settings import with_settings
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.table import LONG_COLUMNS, ResultRow, long_table, to_csv, to_json, write_parquet
 from tune.spec.baseline import as_pl_marker

@@ -11,7 +11,8 @@ from analysis.__main__ import main
 from lai_net.errors import InputError
 from tune.commands.running import execute_study
 from tune.engine import Executor, Message, SerialEngine
-from tune.ledger.ledger import EvaluationRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
 

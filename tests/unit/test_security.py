@@ -23,7 +23,8 @@ from lai_net.schema import Corpus
 from tune.artefacts.port import is_inside, is_one_name
 from tune.artefacts.storage import check_storage, store_in
 from tune.execution import Execution
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 from tune.planning.trained_model import trained_model_folder
 from tune.spec.study import load_study
 

@@ -6,7 +6,8 @@ from typing import Literal
 import pytest
 
 from lai_net.errors import InputError
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 from tune.planning.trained_model import trained_model_folder
 
 

@@ -19,7 +19,8 @@ from analysis.variance import study_variance
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.table import long_table
 from tune.spec.identity import evaluation_id, spec_id

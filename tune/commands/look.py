@@ -13,7 +13,8 @@ from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.commands.standing import STATES, best_trials, state_word, take_stock
 from tune.failures import failure_lines
 from tune.ledger.file import is_being_written
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 from tune.planning.explanation import (
     cells_of,
     find_trial,

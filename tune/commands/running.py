@@ -16,7 +16,8 @@ from tune.commands.progress import ProgressSink
 from tune.engine import Engine, Sink, Source
 from tune.execution import Evaluating, Execution, Training, open_jobs
 from tune.failures import headline
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lai_net.errors import InputError
 from tune.engine import Node
-from tune.ledger.ledger import Ledger, ProbeRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import ProbeRow
 from tune.packing.needs import Needs
 from tune.packing.shape import shape_id
 from tune.packing.shares import UNITS

@@ -11,7 +11,8 @@ from typing import Any
 from lai_net.active_settings import active_settings
 from tune.engine import Node
 from tune.forecast.cost import Cost, CostModel, nodes_in_words
-from tune.ledger.ledger import AttemptRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow, TrialRow
 from tune.planning.plan import PlannedTrial
 from tune.spec.study import Resources
 

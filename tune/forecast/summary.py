@@ -10,7 +10,8 @@ from lai_net.settings import doubts, idle_doubts
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
-from tune.ledger.ledger import AttemptRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
 from tune.results.imported import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER

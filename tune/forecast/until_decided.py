@@ -13,7 +13,8 @@ from tune.engine import Node
 from tune.forecast.estimate import Estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.forecast.summary import summarize
-from tune.ledger.ledger import Ledger, TrialKey
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialKey
 from tune.planning.plan import Plan, make_plan
 from tune.spec.cells import Cell, expand
 from tune.spec.identity import spec_id

@@ -33,20 +33,16 @@ from tune.ledger.file import (
 )
 from tune.ledger.reading import LedgerReader
 from tune.ledger.rows import (
-    AttemptRow,
     EpochReport,
     EvaluationRow,
     FinalStatus,
     ProbeRow,
     SearchEvent,
-    TrialKey,
     TrialRow,
     clash,
     to_json,
     trial_row,
 )
-
-__all__ = ["AttemptRow", "EvaluationRow", "Ledger", "ProbeRow", "SearchEvent", "TrialKey", "TrialRow"]
 
 
 class Ledger(LedgerReader):

@@ -5,7 +5,8 @@ from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
-from tune.ledger.ledger import Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialRow
 from tune.planning.imported import imported_ids
 from tune.planning.plan import Plan
 from tune.spec.identity import spec_id

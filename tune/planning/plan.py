@@ -15,8 +15,8 @@ from lai_net.active_settings import active_settings
 from lai_net.config import EntitySource, Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
-from tune.ledger.ledger import TrialKey as TrialKey
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import EvaluationRow, TrialKey, TrialRow
 from tune.planning.imported import imported_ids
 from tune.spec.cells import Cell, expand
 from tune.spec.identity import config_id, evaluation_id, spec_id, trial_id

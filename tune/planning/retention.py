@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow, EvaluationRow, TrialRow
 from tune.planning.plan import Job, Jobs, is_current
 from tune.spec.study import KeepModels
 

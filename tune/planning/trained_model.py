@@ -5,7 +5,8 @@ from pathlib import Path
 from lai_net.errors import InputError
 from tune.artefacts.port import FOLDER, Storage
 from tune.artefacts.storage import model_folder, reason, storage_of
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.planning.explanation import find_trial, state_of
 from tune.planning.retention import NOT_KEPT
 

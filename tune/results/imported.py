@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from lai_net.active_settings import active_settings
-from tune.ledger.ledger import Ledger, TrialKey
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialKey
 from tune.planning.imported import ImportedEvaluation, imported_evaluations, imported_ids
 from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial
 from tune.results.table import config_values, representation_of

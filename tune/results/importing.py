@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lai_net.errors import InputError
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
 from tune.results.table import LONG_COLUMNS, SCORES, representation_of

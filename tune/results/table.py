@@ -12,8 +12,9 @@ from sys import intern
 from typing import Any
 
 from lai_net.config import InputConfig
-from tune.ledger.ledger import AttemptRow, EvaluationRow, Ledger, TrialRow
-from tune.planning.plan import SPLITS, TrialKey, is_current, make_plan
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow, EvaluationRow, TrialKey, TrialRow
+from tune.planning.plan import SPLITS, is_current, make_plan
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials
 from tune.spec.baseline import model_of_settings

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lai_net.errors import InputError
-from tune.ledger.ledger import Ledger, SearchEvent
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import SearchEvent
 from tune.search.candidate import Facts, Suggestion, Told
 from tune.search.state import Search
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from lai_net.settings import idle_doubts
 from lai_net.wording import counted
-from tune.ledger.ledger import AttemptRow, Ledger
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.planning.plan import Contents, Job, PlannedTrial
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
