@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError, first_line
 from tune.engine import Message, Sink, Task
-from tune.execution import Evaluating, Training
 from tune.planning.explanation import flat
+from tune.planning.jobs import Evaluating, Training
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback

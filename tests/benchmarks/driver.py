@@ -23,8 +23,9 @@ from lai_net.process_memory import status_bytes
 from tests.benchmarks.page import Bar, processor, slug
 from tune.commands.running import execute_study
 from tune.engine import Executor, Message, Sink, Task
-from tune.execution import Execution, open_jobs
+from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.planning.jobs import open_jobs
 from tune.planning.plan import Jobs
 from tune.preparation import Prepared, prepare
 from tune.spec.study import load_study

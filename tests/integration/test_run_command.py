@@ -9,8 +9,9 @@ from lai_net.errors import InputError
 from tune.commands.running import execute_study
 from tune.commands.verify import _Repeated, compare, recorded, verify
 from tune.engine import Message, Task
-from tune.execution import Execution, Training
+from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.planning.jobs import Training
 from tune.preparation import Prepared, prepare
 from tune.task_spec import spec_from_json
 

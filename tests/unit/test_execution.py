@@ -9,10 +9,11 @@ from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune import fault_points
 from tune.engine import Message, failure, is_out_of_memory
-from tune.execution import Evaluating, Execution, Training, open_jobs
+from tune.execution import Execution
 from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
+from tune.planning.jobs import Evaluating, Training, open_jobs
 from tune.planning.plan import EvaluationJob, Job, Jobs
 from tune.spec.identity import SEMANTICS, evaluation_id
 from tune.task_spec import CorpusSource, spec_from_json

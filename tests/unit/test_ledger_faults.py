@@ -14,11 +14,12 @@ from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
 from tune import fault_points
 from tune.engine import Message, attempt_messages, failure
-from tune.execution import Execution, Training
+from tune.execution import Execution
 from tune.ledger import file as ledger_file
 from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
+from tune.planning.jobs import Training
 from tune.planning.plan import Job
 from tune.task_spec import CorpusSource
 

@@ -9,8 +9,8 @@ from lai_net.config import TrialConfig
 from lai_net.settings import with_settings
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
-from tune.execution import Training
 from tune.ledger.rows import TrialRow
+from tune.planning.jobs import Training
 from tune.planning.plan import Job
 
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from lai_net.config import TrialConfig
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
-from tune.execution import Execution, Training
+from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
+from tune.planning.jobs import Training
 from tune.planning.plan import Job
 from tune.schedule import Schedule
 from tune.search.candidate import Suggestion

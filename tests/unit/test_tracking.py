@@ -9,8 +9,8 @@ import pytest
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, Task, failure
-from tune.execution import Evaluating, Training
 from tune.ledger.rows import TrialRow
+from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import Job
 from tune.tracking import TrackingSink, callbacks_of, parse_trackers, tracking
 

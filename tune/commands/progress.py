@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lai_net.settings import SLOW_BF16
 from tune.engine import Message, Sink, Task
-from tune.execution import Evaluating, Training
 from tune.failures import headline
+from tune.planning.jobs import Evaluating, Training
 
 _ETA_WINDOW_S = 3600.0
 

@@ -14,13 +14,14 @@ from tune.budget import Budget, size_gib
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
 from tune.engine import Engine, Sink, Source
-from tune.execution import Evaluating, Execution, Training, open_jobs
+from tune.execution import Execution
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
+from tune.planning.jobs import Evaluating, Training, open_jobs
 from tune.planning.plan import Jobs as PlannedJobs
 from tune.planning.plan import make_plan
 from tune.planning.retention import Retention

@@ -11,8 +11,9 @@ import typer
 from lai_net.errors import InputError
 from tune.commands.options import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.engine import Message, SerialEngine, Task
-from tune.execution import Execution, Training
+from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.planning.jobs import Training
 from tune.planning.plan import Job
 from tune.preparation import Prepared, prepare
 from tune.schedule import Schedule

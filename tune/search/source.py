@@ -12,8 +12,9 @@ from typing import Any
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tune.engine import Message, Task
-from tune.execution import Evaluating, Execution, Training
+from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import Job
 from tune.schedule import Schedule
 from tune.search.candidate import Candidate
