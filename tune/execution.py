@@ -19,7 +19,7 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, ProbeRow
 from tune.packing.shape import shape_id
 from tune.planning.jobs import Evaluating, Training
-from tune.planning.plan import SPLITS, Job, Jobs
+from tune.planning.plan import SPLITS, IdentifiedPlan, IdentifiedTrial
 from tune.planning.retention import NOT_KEPT, STUDY, Retention
 from tune.planning.trained_model import model_place
 from tune.spec.identity import evaluation_id
@@ -49,7 +49,7 @@ class Execution:
     gpus: float
     logical_gpus: int = 1
     models: Path | None = None
-    retention: Retention = field(default_factory=lambda: Retention("", "all", Jobs((), ())))
+    retention: Retention = field(default_factory=lambda: Retention("", "all", IdentifiedPlan((), ())))
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
 
     @functools.cached_property
@@ -135,7 +135,9 @@ class Execution:
         placement = {"share": task.placement.share, "device_type": task.placement.device_type}
         return {**study, "packing": {"shape_id": self.shape_of(task.key), **placement}}
 
-    def train_spec(self, trial: Job, attempt: int, placement: Placement | None = None) -> TrainSpec:
+    def train_spec(
+        self, trial: IdentifiedTrial, attempt: int, placement: Placement | None = None
+    ) -> TrainSpec:
         """What a worker needs to train a trial."""
         row, entities = trial.row, trial.config.training.selection_entities
         return TrainSpec(

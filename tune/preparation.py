@@ -11,7 +11,7 @@ from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.ledger.rows import TrialKey
-from tune.planning.plan import Contents, Jobs, Plan, make_plan
+from tune.planning.plan import Contents, IdentifiedPlan, Plan, make_plan
 from tune.search.plan import SearchPlan, plan_search
 from tune.spec.study import Study, load_study
 from tune.task_spec import CorpusSource
@@ -23,7 +23,7 @@ class Prepared:
 
     Attributes:
         corpora: by dataset and fold, as workers load them.
-        jobs: everything that the study's tables need, done or not.
+        plan: everything that the study's tables need, done or not.
         contents: of corpora and encoders.
         search: None where the study has tables.
         keys: of the trials to run; None runs them all.
@@ -31,7 +31,7 @@ class Prepared:
 
     study: Study
     corpora: dict[tuple[str, int | None], CorpusSource]
-    jobs: Jobs
+    plan: IdentifiedPlan
     contents: Contents
     search: SearchPlan | None = None
     keys: Set[TrialKey] | None = None

@@ -21,12 +21,11 @@ from pathlib import Path
 
 from lai_net.process_memory import status_bytes
 from tests.benchmarks.page import Bar, processor, slug
-from tune.commands.running import execute_study
+from tune.commands.running import Jobs, execute_study
 from tune.engine import Executor, Message, Sink, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import open_jobs
-from tune.planning.plan import Jobs
 from tune.preparation import Prepared, prepare
 from tune.spec.study import load_study
 
@@ -194,7 +193,7 @@ def planning(num_trials: int) -> dict[str, float]:
     with _no_op_study(num_trials) as (prepared, ledger, folder):
         study = str(prepared.study.file)
         empty = _cpu_s(["plan", study, "--json", "--ledger", str(folder / "none.sqlite")])
-        ledger.register_trials([job.row for job in prepared.jobs.trials])
+        ledger.register_trials([job.row for job in prepared.plan.trials])
         _complete_all(prepared, ledger, folder)
         full = _cpu_s(["plan", study, "--json", "--ledger", str(folder / "ledger.sqlite")])
     return {"cpu_s": max(empty, full)}
@@ -203,7 +202,7 @@ def planning(num_trials: int) -> dict[str, float]:
 def finished_study(num_trials: int) -> dict[str, float]:
     """CPU seconds of `lai run` where there is nothing left to do, and how many trials it started."""
     with _no_op_study(num_trials) as (prepared, ledger, folder):
-        ledger.register_trials([job.row for job in prepared.jobs.trials])
+        ledger.register_trials([job.row for job in prepared.plan.trials])
         _complete_all(prepared, ledger, folder)
         ledger.close()
         path = folder / "ledger.sqlite"
@@ -218,7 +217,7 @@ def _num_attempts(path: Path) -> int:
 
 def _complete_all(prepared: Prepared, ledger: Ledger, folder: Path) -> None:
     execution = Execution(ledger, folder, prepared.corpora, 0.0)
-    for job in open_jobs(prepared.jobs, ledger):
+    for job in open_jobs(prepared.plan, ledger):
         task = execution.make_task(job)
         for message in no_op(task.spec):
             execution.record(task, message)

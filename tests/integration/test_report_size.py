@@ -102,7 +102,7 @@ def record_runs(folder: Path, *, num_seeds: int) -> int:
     (folder / "study.toml").write_text(
         text.replace('"SciERC"', '"SciERC"\ncorpus = "embedded"'), encoding="utf-8"
     )
-    jobs = prepare(load_study(str(folder / "study.toml")), []).jobs
+    jobs = prepare(load_study(str(folder / "study.toml")), []).plan
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         ledger.register_trials(job.row for job in jobs.trials)
     phases = {job.row.trial_id: job.row.phase for job in jobs.trials}

@@ -42,7 +42,7 @@ def test_dataset_without_a_corpus_is_named_with_the_flag(study):
     study.write_text(STUDY.replace('corpus = "embedded"\n', ""))
     with pytest.raises(InputError, match="--corpus demo=DIR"):
         prepare(str(study), [])
-    assert prepare(str(study), ["demo=embedded"]).jobs.trials
+    assert prepare(str(study), ["demo=embedded"]).plan.trials
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_encoder_is_looked_at_before_the_run(study, tmp_path, content, files, sa
 
 def test_failures_are_told_by_factor_and_level(study, tmp_path):
     study.write_text(STUDY + "[factors]\ngcn_layers = [0, 1, 2]\nmethod = ['LAI-Net', 'w/o 2nd']\n")
-    told = {str(Training(job)).rpartition(" (")[0] for job in prepare(str(study), []).jobs.trials}
+    told = {str(Training(job)).rpartition(" (")[0] for job in prepare(str(study), []).plan.trials}
     assert told == {
         "demo NER seed 1, base",
         "demo NER seed 1, gcn_layers 0, method w/o 2nd",
@@ -110,8 +110,8 @@ def test_failures_are_told_by_factor_and_level(study, tmp_path):
 def record(ledger: Ledger, prepared: Prepared, folder: Path) -> str:
     """One trained trial, as a worker would tell it."""
     execution = Execution(ledger, folder, prepared.corpora, gpus=0)
-    ledger.register_trials([job.row for job in prepared.jobs.trials])
-    (trial,) = prepared.jobs.trials
+    ledger.register_trials([job.row for job in prepared.plan.trials])
+    (trial,) = prepared.plan.trials
     task = execution.make_task(Training(trial))
     for message in TOLD:
         execution.record(task, message)

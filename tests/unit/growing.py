@@ -8,7 +8,7 @@ import pandas as pd
 from tune.forecast.summary import summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow
-from tune.planning.plan import Jobs, make_plan
+from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.preparation import prepare
 from tune.results.curves import curves_to_csv, read_curves
 from tune.results.imported import imported_results, lines_on_imported
@@ -39,7 +39,7 @@ class Place:
         self.folder = folder
         self.first, self.ledger = folder / "first.sqlite", folder / "ledger.sqlite"
         self.long, self.curves = folder / "long.csv", folder / "curves.csv"
-        jobs = prepare(self.study(), []).jobs
+        jobs = prepare(self.study(), []).plan
         with Ledger.open(self.first) as ledger:
             run_all(ledger, jobs)
             rows = long_table(ledger)
@@ -63,7 +63,7 @@ class Place:
 
     def to_train(self, study: Study) -> tuple[list[str], list[str]]:
         """What `lai run` would train, in words, and what it says of the imported trials."""
-        plan, jobs = make_plan(study), prepare(study, []).jobs
+        plan, jobs = make_plan(study), prepare(study, []).plan
         with Ledger.open(self.ledger) as ledger:
             found = imported_results(plan, ledger)
             ledger.register_trials(job.row for job in jobs.trials)
@@ -79,7 +79,7 @@ class Place:
         return summary.done, summary.to_run
 
 
-def run_all(ledger: Ledger, jobs: Jobs) -> None:
+def run_all(ledger: Ledger, jobs: IdentifiedPlan) -> None:
     """As runs leave it: all epochs of every trial, and every evaluation."""
     rng = random.Random(0)
     phases = {job.row.trial_id: job.row.phase for job in jobs.trials}

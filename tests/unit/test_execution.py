@@ -14,12 +14,12 @@ from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Evaluating, Training, open_jobs
-from tune.planning.plan import EvaluationJob, Job, Jobs
+from tune.planning.plan import IdentifiedEvaluation, IdentifiedPlan, IdentifiedTrial
 from tune.spec.identity import SEMANTICS, evaluation_id
 from tune.task_spec import CorpusSource, spec_from_json
 
 
-def job(trial_id: str, phase: str) -> Job:
+def job(trial_id: str, phase: str) -> IdentifiedTrial:
     row = TrialRow(
         trial_id=trial_id,
         config_id="c",
@@ -32,16 +32,16 @@ def job(trial_id: str, phase: str) -> Job:
         corpus_id="x",
         encoder_id="e",
     )
-    return Job(row, TrialConfig(phase=phase))
+    return IdentifiedTrial(row, TrialConfig(phase=phase))
 
 
-def evaluation(trial_id: str, upstream: str | None, split: str, entities: str) -> EvaluationJob:
+def evaluation(trial_id: str, upstream: str | None, split: str, entities: str) -> IdentifiedEvaluation:
     name = evaluation_id(trial_id, upstream, split, entities)
-    return EvaluationJob(name, trial_id, upstream, split, entities)
+    return IdentifiedEvaluation(name, trial_id, upstream, split, entities)
 
 
 NER, RE = job("ner", "NER"), job("re", "RE")
-JOBS = Jobs(
+JOBS = IdentifiedPlan(
     (NER, RE),
     tuple(
         evaluation(*place, split, entities)
@@ -69,7 +69,7 @@ def execution(ledger, tmp_path) -> Execution:
     return Execution(ledger, tmp_path, corpora, gpus=0)
 
 
-def train(execution: Execution, trial: Job, entities: str) -> None:
+def train(execution: Execution, trial: IdentifiedTrial, entities: str) -> None:
     task = execution.make_task(Training(trial))
     execution.record(task, Message("started", {"pid": 1}))
     execution.record(task, result(entities))
@@ -217,7 +217,7 @@ def test_raised_semantics_evaluate_trained_trials_again(execution, ledger, tmp_p
     train(execution, RE, "gold")
     execution.record(execution.make_task(open_jobs(JOBS, ledger)[0]), result("predicted"))
     monkeypatch.setitem(SEMANTICS, "evaluation", 2)
-    jobs = Jobs(
+    jobs = IdentifiedPlan(
         JOBS.trials,
         tuple(
             evaluation(row.trial_id, row.upstream_trial_id, row.split, row.entities)
@@ -240,7 +240,7 @@ def test_an_evaluation_alone_is_a_job_of_its_own_by_whose_entities_it_takes(exec
     train(execution, RE, "gold")
     monkeypatch.setitem(SEMANTICS, "evaluation", 2)
     sources = ("gold", "gold_typed_by_model")
-    jobs = Jobs((RE,), tuple(evaluation("re", None, "dev", entities) for entities in sources))
+    jobs = IdentifiedPlan((RE,), tuple(evaluation("re", None, "dev", entities) for entities in sources))
     left = open_jobs(jobs, ledger)
     assert [job.key for job in left] == ["re+gold", "re+gold_typed_by_model"]
     specs = [spec_from_json(execution.make_task(job).spec) for job in left]

@@ -103,7 +103,7 @@ def test_a_bad_header_likewise(place: Place, header: str, said: str) -> None:
 def test_of_two_curves_that_which_reaches_further_stands_unmixed(
     place: Place, tmp_path: Path, comes_first: str
 ) -> None:
-    first = prepare(place.study(), []).jobs.trials[0].row
+    first = prepare(place.study(), []).plan.trials[0].row
     with Ledger.open(place.ledger) as ledger:
         before = read_curves(ledger)
         import_csv(place.long, ledger, place.curves)

@@ -15,7 +15,7 @@ from tune.commands.verify import verify
 from tune.forecast.summary import summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow
-from tune.planning.plan import Jobs, Plan, make_plan
+from tune.planning.plan import IdentifiedPlan, Plan, make_plan
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
 from tune.results.imported import imported_results
@@ -148,11 +148,14 @@ def test_a_plan_counts_no_row_that_says_otherwise(place: Place, old: str, new: s
 
 
 def test_what_is_run_after_all_stands_for_what_was_imported(place: Place) -> None:
-    jobs = prepare(place.study(), []).jobs
+    jobs = prepare(place.study(), []).plan
     with Ledger.open(place.ledger) as ledger:
         before = len(long_table(ledger))
         (first, *_), name = jobs.trials, jobs.trials[0].row.trial_id
-        run_all(ledger, Jobs((first,), tuple(item for item in jobs.evaluations if item.trial_id == name)))
+        run_all(
+            ledger,
+            IdentifiedPlan((first,), tuple(item for item in jobs.evaluations if item.trial_id == name)),
+        )
         rows = long_table(ledger)
         own = [row for row in rows if row["trial_id"] == name]
     assert len(rows) == before
@@ -166,7 +169,7 @@ def lai(*words: object) -> str:
 
 def test_status_and_why_say_imported(place: Place) -> None:
     study = place.study()
-    (name, *_) = (job.row.trial_id for job in prepare(study, []).jobs.trials)
+    (name, *_) = (job.row.trial_id for job in prepare(study, []).plan.trials)
     with pytest.raises(
         InputError, match="is imported: there are its results, but neither settings nor model"
     ):
@@ -187,7 +190,7 @@ def test_status_counts_the_splits_that_a_run_would_make(place: Place) -> None:
     for _ in range(2):  # by what rows say, then by ids
         shown = lai("status", study.file, "--ledger", place.ledger)
         assert "end-to-end evaluations: 6 imported, 6 to make" in shown
-        jobs = prepare(study, []).jobs
+        jobs = prepare(study, []).plan
         with Ledger.open(place.ledger) as ledger:
             ledger.register_trials(job.row for job in jobs.trials)
             left = jobs.remaining(ledger).evaluations
@@ -197,7 +200,7 @@ def test_status_counts_the_splits_that_a_run_would_make(place: Place) -> None:
 
 def test_a_failed_try_at_what_is_imported_leaves_it_imported(place: Place) -> None:
     study = place.study()
-    jobs = prepare(study, []).jobs
+    jobs = prepare(study, []).plan
     name = jobs.trials[0].row.trial_id
     with Ledger.open(place.ledger) as ledger:
         ledger.register_trials(job.row for job in jobs.trials)
@@ -218,7 +221,7 @@ def test_a_failed_try_at_what_is_imported_leaves_it_imported(place: Place) -> No
 def test_what_needs_a_model_says_that_there_is_none(place: Place) -> None:
     study = place.study()
     place.to_train(study)
-    (name, *_) = (job.row.trial_id for job in prepare(study, []).jobs.trials)
+    (name, *_) = (job.row.trial_id for job in prepare(study, []).plan.trials)
     with pytest.raises(InputError, match="is imported and has no trained model"):
         trained_model_folder(name, place.ledger)
     with pytest.raises(InputError, match="an imported one has no record of its training"):

@@ -20,7 +20,7 @@ from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.task_spec import CorpusSource
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -324,7 +324,7 @@ LATE = [
 def test_a_worker_that_answers_after_its_trial_was_given_away_is_not_heard(
     execution, tmp_path, late, is_over
 ) -> None:
-    ledger, job = execution.ledger, Training(Job(TRIAL, TrialConfig(phase="NER")))
+    ledger, job = execution.ledger, Training(IdentifiedTrial(TRIAL, TrialConfig(phase="NER")))
     first = execution.make_task(job)
     execution.record(first, Message("started", {"pid": 1}))
     execution.record(first, failure("no word for 1 minutes", retryable=True))

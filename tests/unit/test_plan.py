@@ -11,7 +11,7 @@ from lai_net.schema import Corpus, Document, Labels, Sentence
 from tune.forecast.summary import summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
-from tune.planning.plan import Contents, Jobs, Plan, make_plan
+from tune.planning.plan import Contents, IdentifiedPlan, Plan, make_plan
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study, study_names
 
@@ -47,7 +47,7 @@ def plan_of(tmp_path: Path, *, folds: int = 1, text: str = STUDY) -> Plan:
     return make_plan(load_study(path))
 
 
-def jobs_of(plan: Plan) -> Jobs:
+def jobs_of(plan: Plan) -> IdentifiedPlan:
     places = {(trial.dataset, trial.fold) for trial in plan.trials}
     corpora = {place: corpus(str(place)) for place in places}
     return plan.identify(Contents(corpora, dict.fromkeys(plan.encoder_names, "encoder")))

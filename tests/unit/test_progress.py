@@ -11,7 +11,7 @@ from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 
 
 class Silent:
@@ -35,7 +35,7 @@ def shown(*messages: Message, terminal: bool, precision: str = "fp32") -> tuple[
     config = with_settings(TrialConfig(phase="NER"), {"training.precision": precision})
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=300, highlight=False)
-    jobs = {"abc": Training(Job(row, config))}
+    jobs = {"abc": Training(IdentifiedTrial(row, config))}
     sink = ProgressSink(Silent(), jobs, console)
     with sink.live():
         for message in messages:

@@ -14,7 +14,7 @@ from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.schedule import Schedule
 from tune.search.candidate import Suggestion
 from tune.search.known import ledger_spread, selected_score
@@ -65,7 +65,7 @@ class Bench:
             execution=self.execution,
         )
 
-    def job(self, config: TrialConfig, seed: int) -> Job:
+    def job(self, config: TrialConfig, seed: int) -> IdentifiedTrial:
         name = f"{config.graph.dropout:.2f}"
         row = TrialRow(
             trial_id=f"{name}-{seed}",
@@ -82,7 +82,7 @@ class Bench:
             corpus_id="x",
             encoder_id="e",
         )
-        return Job(row, config)
+        return IdentifiedTrial(row, config)
 
     def tell(self, task: Task, message: Message) -> bool:
         """As an engine delivers; False where the trial was stopped."""

@@ -11,7 +11,7 @@ from lai_net.errors import InputError
 from tune.engine import Message, Task, failure
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Evaluating, Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.tracking import TrackingSink, callbacks_of, parse_trackers, tracking
 
 EPOCH = Message("epoch", {"epoch": 1, "loss": 0.5, "dev": {"f1": 0.25, "precision": 0.5, "recall": 0.125}})
@@ -51,7 +51,7 @@ def job() -> Training:
         corpus_id="x",
         encoder_id="e",
     )
-    return Training(Job(row, TrialConfig(phase="RE")))
+    return Training(IdentifiedTrial(row, TrialConfig(phase="RE")))
 
 
 def told(trackers: list[str], job: Training, folder: Path, *messages: Message) -> list[str]:

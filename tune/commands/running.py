@@ -22,15 +22,14 @@ from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import PackedSource
 from tune.planning.jobs import Evaluating, Training, open_jobs
-from tune.planning.plan import Jobs as PlannedJobs
-from tune.planning.plan import make_plan
+from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.planning.retention import Retention
 from tune.preparation import Prepared
 from tune.provenance import wait_for_orphans
 from tune.results.imported import imported_results, lines_on_imported
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
-from tune.search.report import asked_jobs, result_lines, search_warnings
+from tune.search.report import identify_asked, result_lines, search_warnings
 from tune.search.source import SearchSource
 from tune.spec.study import Resources
 
@@ -105,8 +104,8 @@ def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
 def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
     execution, ledger = runner.execution, runner.execution.ledger
     found = imported_results(make_plan(prepared.study), ledger)
-    asked = prepared.jobs if prepared.keys is None else prepared.jobs.only(prepared.keys)
-    ledger.register_trials([job.row for job in asked.trials])
+    asked = prepared.plan if prepared.keys is None else prepared.plan.only(prepared.keys)
+    ledger.register_trials([trial.row for trial in asked.trials])
     jobs = open_jobs(asked, ledger)
     execution.check(jobs)
     training = {job.key for job in jobs if isinstance(job, Training)}
@@ -162,9 +161,9 @@ class _Runner:
 def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
     name, level, plan = prepared.study.name, prepared.study.budget.keep_models, prepared.search
     if plan is None:
-        return Retention(name, level, prepared.jobs)
-    asked = PlannedJobs(asked_jobs(plan, prepared.contents, ledger), ())
-    upstream = [] if plan.upstream is None else [prepared.contents.job(plan.upstream).row.trial_id]
+        return Retention(name, level, prepared.plan)
+    asked = IdentifiedPlan(identify_asked(plan, prepared.contents, ledger), ())
+    upstream = [] if plan.upstream is None else [prepared.contents.identify(plan.upstream).row.trial_id]
     return Retention(name, level, asked, frozenset(upstream), frozenset(plan.fresh_seeds))
 
 
@@ -193,7 +192,7 @@ def _search_source(
     return SearchSource(
         plan=plan,
         suggest=Sampler(plan.space, plan.spec.sampler, plan.spec.seed).suggest,
-        identify=lambda config, seed: prepared.contents.job(plan.trial(config, seed)),
+        identify=lambda config, seed: prepared.contents.identify(plan.trial(config, seed)),
         execution=execution,
         max_attempts=prepared.study.budget.max_attempts,
         is_spent=budget.is_spent,

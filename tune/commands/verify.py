@@ -14,10 +14,10 @@ from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.preparation import Prepared, prepare
 from tune.schedule import Schedule
-from tune.search.report import asked_jobs
+from tune.search.report import identify_asked
 
 _VOLATILE = {"cpu_s", "wall_s", "checkpoint"}
 """What may differ from run to run; a checkpoint's file holds the times, too."""
@@ -59,7 +59,7 @@ def _chosen(prepared: Prepared, path: Path, count: int, folder: Path) -> list[_R
     share, models = prepared.study.resources.fixed_share, path.resolve().parent
     with Ledger.open(path, read_only=True) as ledger:
         execution = Execution(ledger, folder, prepared.corpora, share, models=models)
-        trainings = [Training(job) for job in _completed(_jobs(prepared, ledger), ledger)[:count]]
+        trainings = [Training(trial) for trial in _completed(_trials(prepared, ledger), ledger)[:count]]
         return [
             _Recorded(training, execution.make_task(training), recorded(ledger, training.key))
             for training in trainings
@@ -76,11 +76,11 @@ def _repeat(trial: _Recorded) -> list[str]:
     return [*schedule.failed.values(), *compare(trial.results, repeated)]
 
 
-def _jobs(prepared: Prepared, ledger: Ledger) -> Iterable[Job]:
+def _trials(prepared: Prepared, ledger: Ledger) -> Iterable[IdentifiedTrial]:
     """The study's trials; of a search those that it asked for."""
     if prepared.search is None:
-        return prepared.jobs.trials
-    return asked_jobs(prepared.search, prepared.contents, ledger)
+        return prepared.plan.trials
+    return identify_asked(prepared.search, prepared.contents, ledger)
 
 
 @dataclass
@@ -119,9 +119,9 @@ def _comparable(epochs: list[dict[str, Any]], evaluations: list[dict[str, Any]])
     }
 
 
-def _completed(jobs: Iterable[Job], ledger: Ledger) -> list[Job]:
-    completed = [job for job in jobs if ledger.status(job.row.trial_id) == "completed"]
-    return sorted(completed, key=lambda job: job.row.trial_id)
+def _completed(trials: Iterable[IdentifiedTrial], ledger: Ledger) -> list[IdentifiedTrial]:
+    completed = [trial for trial in trials if ledger.status(trial.row.trial_id) == "completed"]
+    return sorted(completed, key=lambda trial: trial.row.trial_id)
 
 
 def _differences(stored: Any, again: Any, place: str) -> Iterator[str]:

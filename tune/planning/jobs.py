@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lai_net.config import EntitySource
 from tune.ledger.ledger import Ledger
-from tune.planning.plan import EvaluationJob, Job, Jobs
+from tune.planning.plan import IdentifiedEvaluation, IdentifiedPlan, IdentifiedTrial
 from tune.planning.retention import joined
 
 
@@ -13,7 +13,7 @@ from tune.planning.retention import joined
 class Training:
     """A trial to train."""
 
-    trial: Job
+    trial: IdentifiedTrial
     needs: tuple[str, ...] = ()
 
     @property
@@ -29,7 +29,7 @@ class Training:
 class Evaluating:
     """A trained trial to evaluate: an RE trial on the entities that an NER trial predicts, or one alone."""
 
-    trial: Job
+    trial: IdentifiedTrial
     upstream_trial_id: str | None
     entities: EntitySource
     splits: tuple[str, ...]
@@ -56,21 +56,21 @@ class Evaluating:
         return f"{kind} of {self.trial} ({self.key})"
 
 
-def open_jobs(jobs: Jobs, ledger: Ledger) -> list[Training | Evaluating]:
+def open_jobs(plan: IdentifiedPlan, ledger: Ledger) -> list[Training | Evaluating]:
     """What the ledger lacks: trainings in the plan's order, then evaluations.
 
     The evaluations of one trial alone come with its training, or, once their semantics were raised, by
     themselves.
     """
-    remaining = jobs.remaining(ledger)
+    remaining = plan.remaining(ledger)
     trainings = [Training(trial) for trial in remaining.trials]
     missing = {training.key for training in trainings}
-    trials = {trial.row.trial_id: trial for trial in jobs.trials}
+    trials = {trial.row.trial_id: trial for trial in plan.trials}
     return [*trainings, *_end_to_end(remaining.evaluations, trials, missing)]
 
 
 def _end_to_end(
-    evaluations: Iterable[EvaluationJob], trials: Mapping[str, Job], missing: set[str]
+    evaluations: Iterable[IdentifiedEvaluation], trials: Mapping[str, IdentifiedTrial], missing: set[str]
 ) -> Iterator[Evaluating]:
     splits: dict[tuple[str, str | None, EntitySource], list[str]] = {}
     for evaluation in evaluations:

@@ -53,7 +53,7 @@ class PlannedEvaluation:
 
 
 @dataclass(frozen=True)
-class Job:
+class IdentifiedTrial:
     """A trial with its ids, the config to train, and the cells that it fills, in words."""
 
     row: TrialRow
@@ -67,7 +67,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class EvaluationJob:
+class IdentifiedEvaluation:
     """An evaluation with its ids."""
 
     evaluation_id: str
@@ -78,17 +78,17 @@ class EvaluationJob:
 
 
 @dataclass(frozen=True)
-class Jobs:
+class IdentifiedPlan:
     """Unique trials and evaluations, in the order in which they should run, and the study that asks for them.
 
     Without a study every imported result counts.
     """
 
-    trials: tuple[Job, ...]
-    evaluations: tuple[EvaluationJob, ...]
+    trials: tuple[IdentifiedTrial, ...]
+    evaluations: tuple[IdentifiedEvaluation, ...]
     study: Study | None = None
 
-    def remaining(self, ledger: Ledger) -> "Jobs":
+    def remaining(self, ledger: Ledger) -> "IdentifiedPlan":
         """What the ledger lacks: trials that are not completed, evaluations that are not recorded.
 
         What is imported (see `tune.planning.imported`) is not lacking, but a trial whose model one of the
@@ -98,17 +98,17 @@ class Jobs:
         completed = {name for name, attempt in newest.items() if attempt.status == "completed"}
         recorded = {row.evaluation_id for row in ledger.evaluations() if row.error is None}
         made = recorded | imported.evaluations
-        evaluations = tuple(job for job in self.evaluations if job.evaluation_id not in made)
-        needed = {name for job in evaluations for name in (job.trial_id, job.upstream_trial_id)}
+        evaluations = tuple(item for item in self.evaluations if item.evaluation_id not in made)
+        needed = {name for item in evaluations for name in (item.trial_id, item.upstream_trial_id)}
         done = completed | (imported.trials - needed)
-        trials = tuple(job for job in self.trials if job.row.trial_id not in done)
+        trials = tuple(trial for trial in self.trials if trial.row.trial_id not in done)
         return replace(self, trials=trials, evaluations=evaluations)
 
-    def only(self, keys: Set[TrialKey]) -> "Jobs":
+    def only(self, keys: Set[TrialKey]) -> "IdentifiedPlan":
         """The trials with these keys, and the evaluations that need no other."""
-        trials = tuple(job for job in self.trials if job.row.key in keys)
-        ids = {job.row.trial_id for job in trials} | {None}
-        evaluations = (job for job in self.evaluations if {job.trial_id, job.upstream_trial_id} <= ids)
+        trials = tuple(trial for trial in self.trials if trial.row.key in keys)
+        ids = {trial.row.trial_id for trial in trials} | {None}
+        evaluations = (item for item in self.evaluations if {item.trial_id, item.upstream_trial_id} <= ids)
         return replace(self, trials=trials, evaluations=tuple(evaluations))
 
 
@@ -140,7 +140,7 @@ class Contents:
                 raise InputError(f"dataset {dataset!r}: its corpus has no {', '.join(sorted(missing))} split")
             self._corpus_ids[dataset, fold] = corpus.content_id
 
-    def job(self, trial: PlannedTrial) -> Job:
+    def identify(self, trial: PlannedTrial) -> IdentifiedTrial:
         """A planned trial with its ids."""
         place = (trial.dataset, trial.fold)
         corpus = self._corpus_ids[place]
@@ -158,7 +158,7 @@ class Contents:
             corpus_id=corpus,
             encoder_id=encoder,
         )
-        return Job(row, trial.config)
+        return IdentifiedTrial(row, trial.config)
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,15 @@ class Plan:
         """The encoders whose content `identify` needs."""
         return tuple(dict.fromkeys(trial.config.encoder.name for trial in self.trials))
 
-    def identify(self, contents: Contents) -> Jobs:
+    def identify(self, contents: Contents) -> IdentifiedPlan:
         """The plan with ids."""
         cells = _cell_names(self.cells)
-        jobs = {
-            trial.key: replace(contents.job(trial), cells=cells.get((trial.dataset, trial.spec_id), ""))
+        trials = {
+            trial.key: replace(contents.identify(trial), cells=cells.get((trial.dataset, trial.spec_id), ""))
             for trial in self.trials
         }
-        evaluations = tuple(_evaluation_job(item, jobs) for item in self.evaluations)
-        return Jobs(tuple(jobs.values()), evaluations, self.study)
+        evaluations = tuple(_identify(item, trials) for item in self.evaluations)
+        return IdentifiedPlan(tuple(trials.values()), evaluations, self.study)
 
 
 def _cell_names(cells: Sequence[Cell]) -> dict[tuple[str, str], str]:
@@ -196,11 +196,13 @@ def _cell_names(cells: Sequence[Cell]) -> dict[tuple[str, str], str]:
     return {place: ", ".join(own) for place, own in names.items()}
 
 
-def _evaluation_job(evaluation: PlannedEvaluation, jobs: Mapping[TrialKey, Job]) -> EvaluationJob:
-    trial = jobs[evaluation.trial].row.trial_id
-    upstream = None if evaluation.upstream is None else jobs[evaluation.upstream].row.trial_id
+def _identify(
+    evaluation: PlannedEvaluation, trials: Mapping[TrialKey, IdentifiedTrial]
+) -> IdentifiedEvaluation:
+    trial = trials[evaluation.trial].row.trial_id
+    upstream = None if evaluation.upstream is None else trials[evaluation.upstream].row.trial_id
     name = evaluation_id(trial, upstream, evaluation.split, evaluation.entities)
-    return EvaluationJob(name, trial, upstream, evaluation.split, evaluation.entities)
+    return IdentifiedEvaluation(name, trial, upstream, evaluation.split, evaluation.entities)
 
 
 def make_plan(study: Study) -> Plan:

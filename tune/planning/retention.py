@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, EvaluationRow, TrialRow
-from tune.planning.plan import Job, Jobs, is_current
+from tune.planning.plan import IdentifiedPlan, IdentifiedTrial, is_current
 from tune.spec.study import KeepModels
 
 STUDY, NOT_KEPT = "study", "not_kept"
@@ -20,14 +20,14 @@ class Retention:
     Attributes:
         study: its name.
         level: its `budget.keep_models`.
-        jobs: all trials and evaluations that it plans, done or not.
+        plan: all trials and evaluations that it plans, done or not.
         pinned: further trials whose models stay at every level: a search's RE takes entities from one.
         fresh_seeds: of a search's confirmations, whose models "needed" keeps.
     """
 
     study: str
     level: KeepModels
-    jobs: Jobs
+    plan: IdentifiedPlan
     pinned: frozenset[str] = frozenset()
     fresh_seeds: frozenset[int] = frozenset()
 
@@ -36,7 +36,7 @@ class Retention:
         self._own: dict[str, TrialRow] = {}
         self.num_released = 0
         self._best: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}
-        self._upstream = {item.upstream_trial_id for item in self.jobs.evaluations}
+        self._upstream = {item.upstream_trial_id for item in self.plan.evaluations}
 
     @property
     def why(self) -> str:
@@ -47,11 +47,11 @@ class Retention:
         """The trials whose models may go now, by what the ledger holds; called once, at the start."""
         if self.level == "all":
             return
-        for item in self.jobs.remaining(ledger).evaluations:
+        for item in self.plan.remaining(ledger).evaluations:
             for trial_id in joined(item.trial_id, item.upstream_trial_id):
                 self._open[trial_id].add(item.evaluation_id)
         newest = ledger.newest_attempts()
-        rows = {job.row.trial_id: job.row for job in self.jobs.trials}
+        rows = {trial.row.trial_id: trial.row for trial in self.plan.trials}
         for evaluation in filter(is_current, ledger.each_evaluation()):
             self._rank(rows.get(evaluation.trial_id), evaluation)
         for trial_id, row in rows.items():
@@ -59,14 +59,14 @@ class Retention:
                 self._own[trial_id] = row
         yield from self._released(list(self._own))
 
-    def completed(self, job: Job, evaluations: Iterable[EvaluationRow]) -> Iterator[str]:
+    def completed(self, trial: IdentifiedTrial, evaluations: Iterable[EvaluationRow]) -> Iterator[str]:
         """The trials whose models may go once this one is trained, itself among them."""
         if self.level == "all":
             return
-        trial_id, before = job.row.trial_id, self._best_of(job.row)
-        self._own[trial_id] = job.row
+        trial_id, before = trial.row.trial_id, self._best_of(trial.row)
+        self._own[trial_id] = trial.row
         for row in evaluations:
-            self._rank(job.row, row)
+            self._rank(trial.row, row)
             self._open[trial_id].discard(row.evaluation_id)
         yield from self._released(before | {trial_id})
 

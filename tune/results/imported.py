@@ -12,7 +12,7 @@ from lai_net.active_settings import active_settings
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey
 from tune.planning.imported import ImportedEvaluation, imported_evaluations, imported_ids
-from tune.planning.plan import Jobs, Plan, PlannedEvaluation, PlannedTrial
+from tune.planning.plan import IdentifiedPlan, Plan, PlannedEvaluation, PlannedTrial
 from tune.results.table import config_values, representation_of
 
 _SAID = (
@@ -99,18 +99,20 @@ def _said(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*(values[name] for name in _SAID), representation_of(values))
 
 
-def lines_on_imported(jobs: Jobs, training: Set[str], found: Imported, ledger: Ledger) -> Iterator[str]:
+def lines_on_imported(
+    plan: IdentifiedPlan, training: Set[str], found: Imported, ledger: Ledger
+) -> Iterator[str]:
     """What a run says of imported trials.
 
     Args:
-        jobs: of the study.
+        plan: of the study.
         training: ids of the trials that will be trained.
         found: by the plan, before the ledger knew its ids.
         ledger: with the imported rows.
     """
     imported = imported_ids(ledger).trials
     ran = {name for name, attempt in ledger.newest_attempts().items() if attempt.status == "completed"}
-    rows = [job.row for job in jobs.trials]
+    rows = [trial.row for trial in plan.trials]
     done = sum(row.trial_id in imported - training - ran for row in rows)
     unlike = sum(row.key in found.unlike and row.trial_id in training for row in rows)
     again = sum(row.key not in found.unlike and row.trial_id in imported & training for row in rows)

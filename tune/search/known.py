@@ -5,7 +5,7 @@ from typing import Any
 
 from lai_net.config import TrialConfig
 from tune.ledger.ledger import Ledger
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.search.candidate import Facts
 from tune.search.plan import SearchPlan
 from tune.search.rungs import pooled
@@ -16,13 +16,13 @@ def selected_score(config: TrialConfig, reports: Iterable[dict[str, Any]]) -> fl
     return float(max(report["dev"]["f1"] for report in reports if report["epoch"] > config.cold_epochs))
 
 
-def known_result(ledger: Ledger, job: Job) -> tuple[float, list[tuple[int, float]]] | None:
+def known_result(ledger: Ledger, trial: IdentifiedTrial) -> tuple[float, list[tuple[int, float]]] | None:
     """A trial's score at full budget and its epochs' scores, if the ledger has completed it."""
-    if ledger.status(job.row.trial_id) != "completed":
+    if ledger.status(trial.row.trial_id) != "completed":
         return None
-    reports = ledger.epochs(job.row.trial_id)
+    reports = ledger.epochs(trial.row.trial_id)
     curve = [(report["epoch"], report["dev"]["f1"]) for report in reports]
-    return selected_score(job.config, reports), curve
+    return selected_score(trial.config, reports), curve
 
 
 def ledger_spread(ledger: Ledger, plan: SearchPlan, upstream: str | None = None) -> Facts:

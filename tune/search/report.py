@@ -9,7 +9,7 @@ from lai_net.settings import idle_doubts
 from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
-from tune.planning.plan import Contents, Job, PlannedTrial
+from tune.planning.plan import Contents, IdentifiedTrial, PlannedTrial
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
@@ -59,10 +59,10 @@ def asked_trials(plan: SearchPlan, ledger: Ledger) -> list[PlannedTrial]:
     return [*upstream, *(plan.trial(config, seed) for config in configs for seed in seeds)]
 
 
-def asked_jobs(plan: SearchPlan, contents: Contents, ledger: Ledger) -> tuple[Job, ...]:
+def identify_asked(plan: SearchPlan, contents: Contents, ledger: Ledger) -> tuple[IdentifiedTrial, ...]:
     """`asked_trials` with their ids, each once: a config may have been suggested twice."""
-    jobs = [contents.job(trial) for trial in asked_trials(plan, ledger)]
-    return tuple({job.row.trial_id: job for job in jobs}.values())
+    trials = [contents.identify(trial) for trial in asked_trials(plan, ledger)]
+    return tuple({trial.row.trial_id: trial for trial in trials}.values())
 
 
 def most_trainings(plan: SearchPlan, search: Search) -> int | None:

@@ -15,7 +15,7 @@ from tune.engine import Message, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Evaluating, Training
-from tune.planning.plan import Job
+from tune.planning.plan import IdentifiedTrial
 from tune.schedule import Schedule
 from tune.search.candidate import Candidate
 from tune.search.known import known_result, ledger_spread, selected_score
@@ -40,7 +40,7 @@ class SearchSource:
     Attributes:
         plan: of the study.
         suggest: the sampler.
-        identify: a planned trial's job.
+        identify: a planned trial with its ids.
         execution: the sink; makes tasks.
         max_attempts, is_spent: as `Schedule` takes them.
         jobs: those that were handed out, by key; a progress bar reads it.
@@ -48,7 +48,7 @@ class SearchSource:
 
     plan: SearchPlan
     suggest: Suggest
-    identify: Callable[[TrialConfig, int], Job]
+    identify: Callable[[TrialConfig, int], IdentifiedTrial]
     execution: Execution
     max_attempts: int = 3
     is_spent: Callable[[], bool] = lambda: False
@@ -192,29 +192,31 @@ class SearchSource:
         except InputError:
             self.log.decide("suggest", **asked, config_id=None, trials=(), known=())
             return
-        jobs = self._register(config, self.plan.rules.seeds)
-        known = [(seed, *found) for seed, job in jobs.items() if (found := known_result(self._ledger, job))]
+        trials = self._register(config, self.plan.rules.seeds)
+        known = [
+            (seed, *found) for seed, trial in trials.items() if (found := known_result(self._ledger, trial))
+        ]
         self.log.decide(
             "suggest",
             **asked,
-            config_id=next(iter(jobs.values())).row.config_id,
-            trials=[(seed, job.row.trial_id) for seed, job in jobs.items()],
+            config_id=next(iter(trials.values())).row.config_id,
+            trials=[(seed, trial.row.trial_id) for seed, trial in trials.items()],
             known=known,
         )
         candidate = self.search.candidates[-1]
         if candidate.state == "running":
-            missing = {seed: job for seed, job in jobs.items() if seed not in candidate.finals}
+            missing = {seed: trial for seed, trial in trials.items() if seed not in candidate.finals}
             self._queue(missing, candidate.number, is_confirmation=False)
 
-    def _register(self, config: TrialConfig, seeds: Iterable[int]) -> dict[int, Job]:
-        jobs = {seed: self.identify(config, seed) for seed in seeds}
-        self._ledger.register_trials([job.row for job in jobs.values()])
-        return jobs
+    def _register(self, config: TrialConfig, seeds: Iterable[int]) -> dict[int, IdentifiedTrial]:
+        trials = {seed: self.identify(config, seed) for seed in seeds}
+        self._ledger.register_trials([trial.row for trial in trials.values()])
+        return trials
 
-    def _queue(self, jobs: dict[int, Job], number: int, *, is_confirmation: bool) -> None:
+    def _queue(self, trials: dict[int, IdentifiedTrial], number: int, *, is_confirmation: bool) -> None:
         """What is on its way or was tried in this run stays as it is: a choice may be made anew meanwhile."""
-        for seed, job in jobs.items():
-            training = Training(job)
+        for seed, trial in trials.items():
+            training = Training(trial)
             if training.key in self.jobs:
                 continue
             self.jobs[training.key] = training
@@ -248,7 +250,7 @@ class SearchSource:
 
     def _catch_up(self, candidate: Candidate) -> None:
         """Tell what a killed driver could not, settle what it left running, queue what is missing."""
-        jobs = self._register(self._config(candidate.params), candidate.trials)
+        trials = self._register(self._config(candidate.params), candidate.trials)
         for seed, trial_id in candidate.trials.items():
             place = _Place(candidate.number, seed, is_confirmation=False)
             for report in self._ledger.epochs(trial_id):
@@ -258,7 +260,7 @@ class SearchSource:
             if is_new and self._ledger.status(trial_id) == "completed":
                 self._tell_done(trial_id, place)
         if candidate.state == "running":
-            missing = {seed: job for seed, job in jobs.items() if seed not in candidate.finals}
+            missing = {seed: trial for seed, trial in trials.items() if seed not in candidate.finals}
             self._queue(missing, candidate.number, is_confirmation=False)
             return
         for trial_id in candidate.trials.values():
@@ -268,21 +270,21 @@ class SearchSource:
     def _confirm(self) -> None:
         """Queue the chosen configs' fresh seeds that the ledger lacks."""
         for number in self.search.chosen["numbers"]:
-            jobs = self._confirmation_jobs(number)
-            missing = {seed: job for seed, job in jobs.items() if not known_result(self._ledger, job)}
+            trials = self._confirmation_trials(number)
+            missing = {seed: trial for seed, trial in trials.items() if not known_result(self._ledger, trial)}
             self._queue(missing, number, is_confirmation=True)
             self._tell_confirmed(number)
 
-    def _confirmation_jobs(self, number: int) -> dict[int, Job]:
+    def _confirmation_trials(self, number: int) -> dict[int, IdentifiedTrial]:
         config = self._config(self.search.candidates[number].params)
         return self._register(config, self.search.chosen["seeds"])
 
     def _tell_confirmed(self, number: int) -> None:
         """Log a confirmation once all its seeds have ended, unless it is there."""
-        jobs = self._confirmation_jobs(number)
-        found = {seed: known_result(self._ledger, job) for seed, job in jobs.items()}
+        trials = self._confirmation_trials(number)
+        found = {seed: known_result(self._ledger, trial) for seed, trial in trials.items()}
         scores = [(seed, result[0]) for seed, result in found.items() if result]
-        failed = sum(job.row.trial_id in self.schedule.failed for job in jobs.values())
+        failed = sum(trial.row.trial_id in self.schedule.failed for trial in trials.values())
         known_seeds = self.search.confirmed.get(number, {}).get("seeds")
-        if len(scores) + failed == len(jobs) and known_seeds != [seed for seed, _ in scores]:
+        if len(scores) + failed == len(trials) and known_seeds != [seed for seed, _ in scores]:
             self.log.decide("confirm", number=number, scores=scores, failed=failed)
