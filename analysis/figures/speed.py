@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, panels, style
+from analysis.tables.efficiency import F1_TASK, SPEED
 from analysis.tables.rows import Row
 
-_PHASES = {"NER": "NER", "RE": "RE+"}
-"""The task whose F1 stands for a phase."""
-_SPEED = "sentences_per_second"
 _ROW_INCHES = 1.9
 _DISTINCT, _FEWEST = 1.1, 3
 """A panel needs so many speeds of which each is so many times the one before: else a table says it better."""
@@ -49,9 +47,9 @@ def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
     A dataset and task needs three speeds that can be told apart; None where none has them.
     """
     speeds = {
-        (row.table, row.dataset, _PHASES[row.task], row.level): row.mean
+        (row.table, row.dataset, F1_TASK[row.task], row.level): row.mean
         for row in rows
-        if row.metric == _SPEED and row.mean is not None
+        if row.metric == SPEED and row.mean is not None
     }
     points = tuple(
         Point(row.dataset, row.task, row.level, speed, row.mean, row.ci_low, row.ci_high)
@@ -71,7 +69,7 @@ def compute_speed(rows: Sequence[Row]) -> SpeedAgainstF1 | None:
     tasks = {point.task for point in points}
     return SpeedAgainstF1(
         datasets=tuple(dict.fromkeys(point.dataset for point in points)),
-        tasks=tuple(task for task in _PHASES.values() if task in tasks),
+        tasks=tuple(task for task in F1_TASK.values() if task in tasks),
         levels=tuple(dict.fromkeys(point.level for point in points)),
         points=points,
     )

@@ -6,6 +6,7 @@ settings behind the F1 beside it. What was not measured with those settings is l
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -18,10 +19,10 @@ from tune.spec.baseline import LAI_NET, PL_MARKER
 from tune.spec.cells import TASKS, with_representation
 
 NUMBERS = TABLE_3, REPRESENTATION_TABLE = "3", "representations"
-_SPEED, _MEMORY = "sentences_per_second", "peak_mib"
+SPEED, _MEMORY = "sentences_per_second", "peak_mib"
 _MODELS = (PL_MARKER, LAI_NET)
 """The base first, as in the paper."""
-_F1_TASK = {"NER": "NER", "RE": "RE+"}
+F1_TASK = {"NER": "NER", "RE": "RE+"}
 """What Table 3 prints as F1 of a phase: its "RE" rows have the RE+ scores of Table 1."""
 REPRESENTATION_OF_METHOD = {"w/o 1st": "enumerate", "w/o 2nd": "annotate"}
 """Without the graph these two methods differ by the representation alone."""
@@ -30,7 +31,7 @@ Measured = Mapping[tuple[str, str, str], Speed]
 """By dataset, phase and level."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SpeedComparison:
     """What one of the two tables compares.
 
@@ -51,6 +52,26 @@ class SpeedComparison:
         """Whether there is more to it than in the other tables."""
         return self.is_planned or bool(self.speeds)
 
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The table's."""
+        rows = _speed_rows if self.number == TABLE_3 else _representation_rows
+        return rows(self.cells, self.speeds)
+
+    def notes(self) -> list[str]:
+        """What a caption must say of the benchmark, and of what the numbers are not comparable with."""
+        said = [_benchmark(self.speeds)]
+        if self.number == TABLE_3:
+            return [*said, _brackets(self.rows), *_papers(self.rows)]
+        if any(row.metric == _MEMORY for row in self.rows):
+            said.append("Peak memory: its growth during inference.")
+        if not self.is_planned:
+            said.append(
+                "F1 of enumerate and annotate: the methods w/o 1st and w/o 2nd, which have no graph; what is "
+                "measured has none either. Their differences to the base are in Table 4."
+            )
+        return said
+
 
 def beside_speeds(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> SpeedComparison:
     """Join a study's cells with the benchmark's speeds for one of `NUMBERS`."""
@@ -61,12 +82,6 @@ def beside_speeds(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> 
     own = _representation_cells(cells)
     is_planned = bool((cells["table"] == REPRESENTATION_TABLE).any())
     return SpeedComparison(number, own, _measured(own, speeds, REPRESENTATIONS), is_planned)
-
-
-def rows_of(comparison: SpeedComparison) -> tuple[Row, ...]:
-    """The table's rows."""
-    rows = _speed_rows if comparison.number == TABLE_3 else _representation_rows
-    return rows(comparison.cells, comparison.speeds)
 
 
 def left_out(cells: pd.DataFrame, speeds: Sequence[Speed], shown: Container[str]) -> list[str]:
@@ -126,7 +141,7 @@ def _speed_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ...]:
     }
     rows: list[Row] = []
     for dataset, phase in dict.fromkeys((dataset, phase) for dataset, phase, _ in speeds):
-        scores = (f1.get((dataset, _F1_TASK[phase], model)) for model in _MODELS)
+        scores = (f1.get((dataset, F1_TASK[phase], model)) for model in _MODELS)
         rows += [row for row in scores if row is not None]
         rows += _speeds_of_models(dataset, phase, speeds)
     return tuple(rows)
@@ -138,7 +153,7 @@ def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ..
     shown = {
         (metric, phase)
         for (_, phase, _), speed in speeds.items()
-        for metric in (_SPEED, _MEMORY)
+        for metric in (SPEED, _MEMORY)
         if _value(speed, metric) is not None
     }
     rows: list[Row] = []
@@ -147,36 +162,16 @@ def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ..
         for task in (task for phase in phases for task in TASKS[phase]):
             own = {row.level: row for row in f1 if (row.dataset, row.task) == (dataset, task)}
             rows += [own.get(level) or _gap(str(dataset), task, level) for level in REPRESENTATIONS]
-        for metric in (_SPEED, _MEMORY):
+        for metric in (SPEED, _MEMORY):
             for phase in phases:
                 if (metric, phase) in shown:
                     rows += _measured_rows(str(dataset), phase, metric, speeds)
     return tuple(rows)
 
 
-def notes(comparison: SpeedComparison, rows: Sequence[Row]) -> list[str]:
-    """What a caption must say of the benchmark, and of what the numbers are not comparable with.
-
-    Args:
-        comparison: what the table compares.
-        rows: its rows, see `rows_of`.
-    """
-    said = [_benchmark(comparison.speeds)]
-    if comparison.number == TABLE_3:
-        return [*said, _brackets(rows), *_papers(rows)]
-    if any(row.metric == _MEMORY for row in rows):
-        said.append("Peak memory: its growth during inference.")
-    if not comparison.is_planned:
-        said.append(
-            "F1 of enumerate and annotate: the methods w/o 1st and w/o 2nd, which have no graph; what is "
-            "measured has none either. Their differences to the base are in Table 4."
-        )
-    return said
-
-
 def _brackets(rows: Sequence[Row]) -> str:
     changed = {row.metric for row in rows if row.delta is not None}
-    units = {"f1": "of F1 in points", _SPEED: "of speed in percent"}
+    units = {"f1": "of F1 in points", SPEED: "of speed in percent"}
     said = [text for metric, text in units.items() if metric in changed]
     return f"In brackets: the change against PL-Marker, {', '.join(said)}." if said else ""
 
@@ -184,9 +179,9 @@ def _brackets(rows: Sequence[Row]) -> str:
 def _papers(rows: Sequence[Row]) -> Iterator[str]:
     """Of the published values beside ours what is not as it seems."""
     published = {(row.metric, row.task) for row in rows if row.paper is not None}
-    if ("f1", _F1_TASK["RE"]) in published:
+    if ("f1", F1_TASK["RE"]) in published:
         yield "The paper's F1 of RE is its RE+."
-    if any(metric == _SPEED for metric, _ in published):
+    if any(metric == SPEED for metric, _ in published):
         yield "The paper's speeds were taken on a GPU (RTX 3090): not comparable with ours."
 
 
@@ -213,9 +208,9 @@ def _speeds_of_models(dataset: str, phase: str, speeds: Measured) -> list[Row]:
     base = speeds.get((dataset, phase, PL_MARKER))
     rows = []
     for model in _MODELS:
-        paper = published_values().get((dataset, phase, "model", model, _SPEED))
+        paper = published_values().get((dataset, phase, "model", model, SPEED))
         row = Row(
-            table=TABLE_3, dataset=dataset, task=phase, factor="model", level=model, metric=_SPEED, split="",
+            table=TABLE_3, dataset=dataset, task=phase, factor="model", level=model, metric=SPEED, split="",
             n=0, mark=MISSING, paper=paper, is_base=model == PL_MARKER,
         )  # fmt: skip
         row = _filled(row, speeds.get((dataset, phase, model)))
@@ -243,7 +238,7 @@ def _filled(row: Row, speed: Speed | None) -> Row:
 
 
 def _value(speed: Speed, metric: str) -> float | None:
-    return speed.sentences_per_cpu_second if metric == _SPEED else speed.peak_mib
+    return speed.sentences_per_cpu_second if metric == SPEED else speed.peak_mib
 
 
 def _gap(dataset: str, task: str, level: str, metric: str = "f1") -> Row:

@@ -68,9 +68,8 @@ def compute_table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()
 
 
 def _beside_speed(compared: efficiency.SpeedComparison) -> Table:
-    rows, number = efficiency.rows_of(compared), compared.number
-    grid = arrange(rows, LAYOUTS[number])
-    return _table(number, rows, compared.cells, grid, efficiency.notes(compared, rows))
+    grid = arrange(compared.rows, LAYOUTS[compared.number])
+    return _table(compared.number, compared.rows, compared.cells, grid, compared.notes())
 
 
 def _table(
