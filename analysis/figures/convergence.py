@@ -69,17 +69,12 @@ def compute_convergence(cells: pd.DataFrame) -> Convergence | None:
 def draw_convergence(figure: Convergence, width: float = TWO_COLUMNS) -> Figure:
     """Draw it, a row a dataset, a column a task."""
     with style():
-        canvas, axes, seen = panels(len(figure.datasets), len(figure.tasks), width, _ROW_INCHES)
-        places = [(dataset, task) for dataset in figure.datasets for task in figure.tasks]
-        for ax, place in zip(axes.flat, places, strict=True):
-            line = next((line for line in figure.lines if (line.dataset, line.task) == place), None)
-            ax.set_visible(line is not None)
-            if line is not None:
-                _draw_panel(ax, line)
-        for ax in seen[:, 0]:
-            ax.set_ylabel("Mean F1 (%)")
-        for ax in seen[-1]:
-            ax.set_xlabel("Seeds")
+        lines = {(line.dataset, line.task): line for line in figure.lines}
+        canvas, axes = panels(
+            figure.datasets, figure.tasks, width, _ROW_INCHES, lines, labels=("Seeds", "Mean F1 (%)")
+        )
+        for place, ax in axes.items():
+            _draw_panel(ax, lines[place])
     return canvas
 
 

@@ -1,21 +1,19 @@
 """What all figures share: widths of a page, looks that grey keeps apart, and bytes that repeat."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import as_file, files
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
-import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9
 """Widths in inches; the type of `lai.mplstyle` is meant to be printed at this size."""
-AxesGrid = npt.NDArray[Any]
-"""Axes in rows and columns."""
 _MOST_IN_A_ROW = 6
 """Names of a legend side by side."""
 _MOST_NARROW = 2
@@ -37,17 +35,43 @@ def look(number: int) -> dict[str, Any]:
     return {**cycle[number % len(cycle)], "color": palette[number % len(palette)]}
 
 
-def panels(rows: int, columns: int, width: float, row_inches: float) -> tuple[Figure, AxesGrid, AxesGrid]:
+def panels(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    width: float,
+    row_inches: float,
+    shown: Container[tuple[str, str]] | None = None,
+    *,
+    labels: tuple[str, str],
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """A figure with a panel for each row and column, turned on its side where that fits its width better.
 
+    Args:
+        rows: their names.
+        columns: likewise.
+        width: of the figure, in inches.
+        row_inches: height of a line of panels.
+        shown: the places, (row, column), that have something to show, None for all; the others stay empty.
+        labels: of the outer panels, below and at the left.
+
     Returns:
-        The figure; its axes by (row, column) as asked for; its axes as they are seen, line by line.
+        The figure; the axes of the places that are shown, row by row.
     """
-    is_turned = columns > _MOST_NARROW if width == ONE_COLUMN else columns == 1
-    lines, places = (columns, rows) if is_turned else (rows, columns)
+    is_turned = len(columns) > _MOST_NARROW if width == ONE_COLUMN else len(columns) == 1
+    lines, places = (len(columns), len(rows)) if is_turned else (len(rows), len(columns))
     canvas = Figure(figsize=(width, 0.3 + row_inches * lines))
     seen = canvas.subplots(lines, places, squeeze=False)
-    return canvas, seen.T if is_turned else seen, seen
+    for ax in seen[-1]:
+        ax.set_xlabel(labels[0])
+    for ax in seen[:, 0]:
+        ax.set_ylabel(labels[1])
+    axes = {}
+    for place, ax in zip(product(rows, columns), (seen.T if is_turned else seen).flat, strict=True):
+        if shown is None or place in shown:
+            axes[place] = ax
+        else:
+            ax.set_visible(False)
+    return canvas, axes
 
 
 def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str]) -> None:

@@ -72,18 +72,13 @@ def _mean(config: ConfigCurves) -> MeanCurve:
 def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> Figure:
     """Draw it."""
     with style():
-        canvas, axes, seen = panels(len(figure.datasets), len(figure.phases), width, _ROW_INCHES)
-        places = [(dataset, phase) for dataset in figure.datasets for phase in figure.phases]
-        by_place = {(panel.dataset, panel.phase): panel for panel in figure.panels}
-        for ax, place in zip(axes.flat, places, strict=True):
-            ax.set_visible(place in by_place)
-            if place in by_place:
-                _draw_panel(ax, by_place[place])
-        for ax in seen[:, 0]:
-            ax.set_ylabel("Dev F1 (%)")
-        for ax in seen[-1]:
-            ax.set_xlabel("Epoch")
-        draw_legend(canvas, axes.flat, (_BASE, _OTHERS))
+        curves = {(panel.dataset, panel.phase): panel for panel in figure.panels}
+        canvas, axes = panels(
+            figure.datasets, figure.phases, width, _ROW_INCHES, curves, labels=("Epoch", "Dev F1 (%)")
+        )
+        for place, ax in axes.items():
+            _draw_panel(ax, curves[place])
+        draw_legend(canvas, axes.values(), (_BASE, _OTHERS))
     return canvas
 
 

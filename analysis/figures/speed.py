@@ -87,18 +87,14 @@ def _num_distinct(speeds: Sequence[float]) -> int:
 def draw_speed(figure: SpeedAgainstF1, width: float = TWO_COLUMNS) -> Figure:
     """Draw it, a row a dataset, a column a phase."""
     with style():
-        canvas, axes, seen = panels(len(figure.datasets), len(figure.tasks), width, _ROW_INCHES)
-        places = [(dataset, task) for dataset in figure.datasets for task in figure.tasks]
-        for ax, place in zip(axes.flat, places, strict=True):
+        shown = {(point.dataset, point.task) for point in figure.points}
+        canvas, axes = panels(figure.datasets, figure.tasks, width, _ROW_INCHES, shown, labels=("", "F1 (%)"))
+        for place, ax in axes.items():
             points = [point for point in figure.points if (point.dataset, point.task) == place]
-            ax.set_visible(bool(points))
-            if points:
-                _draw_panel(ax, points, figure.levels)
-                ax.set_title(" ".join(place))
-        for ax in seen[:, 0]:
-            ax.set_ylabel("F1 (%)")
+            _draw_panel(ax, points, figure.levels)
+            ax.set_title(" ".join(place))
         canvas.supxlabel("Sentences per second of CPU time", fontsize=8)
-        draw_legend(canvas, axes.flat, figure.levels)
+        draw_legend(canvas, axes.values(), figure.levels)
     return canvas
 
 

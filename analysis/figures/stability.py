@@ -81,15 +81,13 @@ def compute_figure_a1(cells: pd.DataFrame) -> FigureA1:
 def draw_figure_a1(figure: FigureA1, width: float = TWO_COLUMNS) -> Figure:
     """Draw it; needs no display and leaves matplotlib's settings as they were."""
     with style():
-        rows, columns = max(1, len(figure.factors)), max(1, len(figure.tasks))
-        canvas, axes, seen = panels(rows, columns, width, _ROW_INCHES)
-        for panel, ax in zip(figure.panels, axes.flat, strict=False):
-            _draw_panel(ax, panel, figure.datasets)
-        for ax, task in zip(axes[0], figure.tasks, strict=False):
-            ax.set_title(task)
-        for ax in seen[:, 0]:
-            ax.set_ylabel("F1 (%)")
-        draw_legend(canvas, axes.flat, (*figure.datasets, FEWER))
+        rows, columns = figure.factors or ("",), figure.tasks or ("",)
+        canvas, axes = panels(rows, columns, width, _ROW_INCHES, labels=("", "F1 (%)"))
+        for panel in figure.panels:
+            _draw_panel(axes[panel.factor, panel.task], panel, figure.datasets)
+        for task in columns:
+            axes[rows[0], task].set_title(task)
+        draw_legend(canvas, axes.values(), (*figure.datasets, FEWER))
     return canvas
 
 
