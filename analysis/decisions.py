@@ -3,7 +3,7 @@
 This is what `lai plan --until-decided` and `lai run --until-decided` ask; see `tune.forecast.until_decided`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -34,18 +34,15 @@ def decide_study(ledger: Path, study: Study) -> list[Decision]:
 
 def decide_results(results: Iterable[CellResults], study: Study) -> list[Decision]:
     """The same from what was found for the study with all its seeds."""
+    if study.decide is None:
+        return []
     planned = {(cell.dataset, cell.phase, cell.factor, cell.level) for cell in expand(study)}
     places = [(item.place.cell, item) for item in results]
     # What imported rows alone bring is compared in the tables, but nobody here can train more of it.
     own = [item for cell, item in places if (cell.dataset, cell.phase, cell.factor, cell.level) in planned]
-    return list(decide_cells(to_frame(own), study))
-
-
-def decide_cells(cells: pd.DataFrame, study: Study) -> Iterator[Decision]:
-    """The same from the cells' frame of the study with all its seeds."""
-    if study.decide is None:
-        return
+    cells = to_frame(own)
     existing = cells[cells["exists"]]
+    decisions = []
     for (dataset, task, factor), family in existing.groupby(["dataset", "task", "factor"], sort=False):
         bases = family.loc[family["is_base"], "level"]
         if bases.empty:
@@ -66,13 +63,14 @@ def decide_cells(cells: pd.DataFrame, study: Study) -> Iterator[Decision]:
         )
         for level, verdict in verdicts.items():
             is_open = verdict.state == "open"
-            yield Decision(
+            decisions.append(Decision(
                 dataset=str(dataset), phase=str(family["phase"].iloc[0]), task=str(task), factor=str(factor),
                 level=level, base_level=base, looks=design.looks, state=verdict.state, look=verdict.look,
                 n=verdict.n, delta=verdict.delta, ci_low=verdict.ci_low, ci_high=verdict.ci_high,
                 p_adjusted=verdict.p_adjusted, missing=verdict.missing,
                 base_missing=base_missing if is_open else (),
-            )  # fmt: skip
+            ))  # fmt: skip
+    return decisions
 
 
 def _scores(cell: pd.DataFrame) -> Mapping[int, float]:

@@ -31,7 +31,7 @@ from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
-from tune.checkout import code_of
+from tune.code_identity import code_of
 from tune.ledger.ledger import Ledger
 from tune.results.curves import curves_to_csv
 from tune.results.table import to_csv as long_to_csv
@@ -51,14 +51,6 @@ _CODE = ("analysis", "tune", "lai_net")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a report came to: one sentence, and its files' names."""
-
-    progress: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """One sentence on how far the study is, the report's files by name, and a digest of their inputs."""
 
@@ -75,7 +67,7 @@ def write_report(
     speed: Path | None = None,
     importances: Importances | None = None,
     interval: Interval | None = None,
-) -> Written:
+) -> Report:
     """Write the report of a study into the folder `out`; see `compose_report`.
 
     Files of an earlier report there that this one does not have are removed.
@@ -85,7 +77,7 @@ def write_report(
     """
     report = compose_report(study, ledger, speed=speed, importances=importances, interval=interval)
     _write(out, report.files)
-    return Written(report.progress, tuple(report.files))
+    return report
 
 
 def compose_report(

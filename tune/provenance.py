@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tune.checkout import code_of
+from tune.code_identity import code_of
 
 
 def provenance(device: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from tests.benchmarks.cases import (
 )
 from tests.benchmarks.measuring import cpu_seconds, operations, peaks_mib
 from tests.benchmarks.page import Row, page, processor, slug, write_rows
-from tune.checkout import code_of
+from tune.code_identity import code_of
 
 _PADDED = "padded"
 _BLOCKS = {

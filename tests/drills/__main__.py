@@ -12,7 +12,7 @@ from tests.conftest import save_tiny_encoder
 from tests.drills.playing import Outcome, nodes, play, start_driver
 from tests.drills.schedule import Engine, schedule
 from tests.drills.study import study_text
-from tune.checkout import code_of
+from tune.code_identity import code_of
 
 
 def main(arguments: list[str] | None = None) -> int:

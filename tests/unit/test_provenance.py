@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lai_net.device import has_bf16
-from tune.checkout import code_of
+from tune.code_identity import code_of
 from tune.provenance import provenance, wait_for_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

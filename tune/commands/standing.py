@@ -1,13 +1,13 @@
 """How far a study is: its trials and end-to-end evaluations by state, and its best trials."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
-from tune.planning.plan import Plan
+from tune.ledger.rows import EvaluationRow
+from tune.planning.plan import Plan, is_current
 from tune.results.imported import imported_results
-from tune.results.table import current_evaluations
 from tune.spec.identity import evaluation_id
 
 STATES = ("planned", "running", "completed", "imported", "failed", "pruned")
@@ -47,7 +47,9 @@ class BestTrial:
 def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
     """Of each dataset and phase the best of a plan's trials, the first planned among equals."""
     ids = {row.key: row.trial_id for row in ledger.trials()}
-    evaluations = current_evaluations(ledger)
+    evaluations: dict[str, list[EvaluationRow]] = defaultdict(list)
+    for item in filter(is_current, ledger.each_evaluation()):
+        evaluations[item.trial_id].append(item)
     best: dict[tuple[str, str], BestTrial] = {}
     for trial in plan.trials:
         trial_id, place = ids.get(trial.key, ""), (trial.dataset, trial.phase)

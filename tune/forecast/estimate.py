@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lai_net.active_settings import active_settings
+from tune.budget import size_gib
 from tune.engine import Node
 from tune.forecast.cost import Cost, CostModel, nodes_in_words
 from tune.ledger.ledger import Ledger
@@ -162,15 +163,11 @@ def _disk_gib(
     sizes = {}
     for kind in set(kinds):
         models = [like.artefacts["best"] for like in likes.get(kind, ()) if "best" in like.artefacts]
-        found = [size for name in models[:_SAMPLES] if (size := _size(folder / name)) > 0]
+        found = [size for name in models[:_SAMPLES] if (size := size_gib(folder / name)) > 0]
         if not found:
             return None
         sizes[kind] = fmean(found)
-    return math.fsum(sizes[kind] for kind in kinds) / 2**30
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    return math.fsum(sizes[kind] for kind in kinds)
 
 
 def estimate_lines(found: Estimate) -> list[str]:

@@ -139,19 +139,10 @@ def _not_run_here(
     return (row for row in imported if tuple(map(row.get, names)) not in made)
 
 
-def current_evaluations(ledger: Ledger) -> dict[str, list[EvaluationRow]]:
-    """By trial, the evaluations that today's code would make likewise."""
-    evaluations: dict[str, list[EvaluationRow]] = {}
-    for item in ledger.each_evaluation():
-        if is_current(item):
-            evaluations.setdefault(item.trial_id, []).append(item)
-    return evaluations
-
-
 def _evaluations_by_trial(
     ledger: Ledger, trials: Iterable[str]
 ) -> Iterator[tuple[str, Sequence[EvaluationRow]]]:
-    """Every trial with its current evaluations (see `current_evaluations`), those without any last."""
+    """Every trial with the evaluations that today's code would make likewise, those without any last."""
     rest = dict.fromkeys(trials)
     current = filter(is_current, ledger.each_evaluation(by_trial=True))
     for name, group in groupby(current, key=attrgetter("trial_id")):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.benchmarks.search.page import Taken, page, write_taken
 from tests.benchmarks.search.replay import METHODS, epochs_to_target, make_table, plan_of
 from tests.benchmarks.search.truth import read_ledger, read_table, studies, train_truth, write_table
-from tune.checkout import code_of
+from tune.code_identity import code_of
 
 OUT, TRUTH = Path("docs/benchmarks"), Path("docs/benchmarks/search-truth.csv")
 
