@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.corpora.loading import load_corpus
-from lai_net.schema import Corpus, Document
+from lai_net.schema import Corpus
+from tests.embedded import small_corpus
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -46,9 +46,7 @@ def save_tiny_encoder(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
     """The first 8 documents of each split of the embedded corpus."""
-    whole = load_corpus("embedded", name="embedded")
-    splits: dict[str, tuple[Document, ...]] = {name: docs[:8] for name, docs in whole.splits.items()}
-    return Corpus(name="small", splits=splits, labels=whole.labels)
+    return small_corpus(8)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lai_net.config import Phase, TrialConfig
-from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.extractor import LaiNet
 from lai_net.metrics.scoring import MatchCounts, average
@@ -14,14 +13,12 @@ from lai_net.pipeline import Evaluation, evaluate_trial, train_trial
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.trained_model import load_model
+from tests.embedded import small_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    """The first 12 documents of each split of the embedded corpus."""
-    whole = load_corpus("embedded", name="embedded")
-    splits = {name: documents[:12] for name, documents in whole.splits.items()}
-    return Corpus(name="small", splits=splits, labels=whole.labels)
+    return small_corpus(12)
 
 
 @pytest.fixture(scope="module")

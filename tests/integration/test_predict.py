@@ -15,8 +15,8 @@ from lai_net.config import Phase
 from lai_net.extractor import SentencesCut
 from tests.integration.conftest import Run
 from tests.integration.untrained import TEXTS, change
+from tests.unit.rows import trial_row
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import TrialRow
 
 
 @pytest.fixture
@@ -25,10 +25,9 @@ def ledger(tmp_path: Path, trials: dict[Phase, Path]) -> Path:
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path) as opened:
         for phase, trial_id in (("NER", "aa11"), ("RE", "bb22")):
-            row = TrialRow(
-                trial_id=trial_id, config_id=trial_id, spec_id=trial_id, dataset="d", phase=phase, fold=None,
-                seed=0, config={}, corpus_id="c", encoder_id="e",
-            )  # fmt: skip
+            row = trial_row(
+                trial_id=trial_id, config_id=trial_id, spec_id=trial_id, dataset="d", phase=phase, seed=0
+            )
             opened.register_trials([row])
             opened.start_attempt(trial_id, 1, {})
             opened.finish_attempt(trial_id, 1, "completed", artefacts={"best": f"artifacts/{trial_id}"})

@@ -1,13 +1,12 @@
-"""Configs of the four representations, and tasks without dropout."""
+"""Configs of the four representations, and models without dropout."""
 
 from typing import Any
 
 import torch
 
 from lai_net.config import Phase, Representation, TrialConfig
+from lai_net.model.encoder import TwoPassEncoder
 from lai_net.settings import with_settings
-from lai_net.training.ner_task import NerTask
-from lai_net.training.re_task import ReTask
 
 FAMILIES: tuple[Representation, ...] = ("vanilla", "marker", "enumerate", "annotate")
 PHASES: tuple[Phase, ...] = ("NER", "RE")
@@ -27,8 +26,9 @@ def config_of(phase: Phase, family: Representation, encoder: str = "minilm", **s
     return with_settings(TrialConfig(phase=phase), common | changes)
 
 
-def without_dropout(task: NerTask | ReTask) -> None:
-    task.model.first_round.encoder.attention_dropout = 0.0
-    for module in task.model.modules():
+def without_dropout(model: torch.nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, TwoPassEncoder):
+            module.attention_dropout = 0.0
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -9,22 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus
 from lai_net.trained_model import load_model
 from lai_net.training.loop import EpochReport
+from tests.embedded import small_corpus
 from tests.unit.test_training import numbers, run, small, weights
 from tune.engine import is_machines_fault
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    """The first 6 documents of each split of the embedded corpus."""
-    whole = load_corpus("embedded", name="embedded")
-    splits = {name: documents[:6] for name, documents in whole.splits.items()}
-    return Corpus(name="small", splits=splits, labels=whole.labels)
+    return small_corpus(6)
 
 
 def _cut(file: Path) -> None:

@@ -108,12 +108,16 @@ def test_only_what_is_missing_comes(single, server, tmp_path):
     assert [name for name, _ in server.requests] == ["train.json", "test.json"]
 
 
+@pytest.mark.parametrize(
+    ("says_length", "message"),
+    [(True, "connection was cut (after 20000 of"), (False, "20000 bytes came")],
+    ids=["length", "no length"],
+)
 @pytest.mark.parametrize("kind", ["single", "archived"])
-def test_cut_connection_is_resumed_where_it_ended(kind, request, server, tmp_path):
+def test_cut_connection_is_resumed_where_it_ended(kind, says_length, message, request, server, tmp_path):
     source = request.getfixturevalue(kind)
-    server.cut = 20_000
-    message = refusal(source, tmp_path)
-    assert "connection was cut (after 20000 of" in message
+    server.says_length, server.cut = says_length, 20_000
+    assert message in refusal(source, tmp_path)
     first = source.archive or "train.json"
     assert names(tmp_path) == [f".{first}.part"]
     server.cut = None
@@ -137,19 +141,6 @@ def test_server_that_says_no_length_is_read_to_its_end(kind, request, server, tm
     (tmp_path / f".{first}.part").write_bytes(server.files[first][:999])
     assert fetch(source, tmp_path) == tuple(FILES)
     assert (first, "bytes=999-") in server.requests
-
-
-@pytest.mark.parametrize("kind", ["single", "archived"])
-def test_cut_connection_without_a_length_is_resumed_where_it_ended(kind, request, server, tmp_path):
-    source = request.getfixturevalue(kind)
-    server.says_length, server.cut = False, 20_000
-    assert "20000 bytes came" in refusal(source, tmp_path)
-    first = source.archive or "train.json"
-    assert names(tmp_path) == [f".{first}.part"]
-    server.cut = None
-    assert fetch(source, tmp_path) == tuple(FILES)
-    assert (first, "bytes=20000-") in server.requests
-    assert names(tmp_path) == sorted(FILES)
 
 
 @pytest.mark.parametrize("kind", ["single", "archived"])

@@ -7,12 +7,12 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from tests.unit.rows import trial_row
 from tune import fault_points
 from tune.engine import Message, failure, is_out_of_memory
 from tune.execution import Execution
 from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Evaluating, Training, open_jobs
 from tune.planning.plan import IdentifiedEvaluation, IdentifiedPlan, IdentifiedTrial
 from tune.spec.identity import SEMANTICS, evaluation_id
@@ -20,18 +20,7 @@ from tune.task_spec import CorpusSource, spec_from_json
 
 
 def job(trial_id: str, phase: str) -> IdentifiedTrial:
-    row = TrialRow(
-        trial_id=trial_id,
-        config_id="c",
-        spec_id="s",
-        dataset="demo",
-        phase=phase,
-        fold=None,
-        seed=1,
-        config={},
-        corpus_id="x",
-        encoder_id="e",
-    )
+    row = trial_row(trial_id=trial_id, phase=phase)
     return IdentifiedTrial(row, TrialConfig(phase=phase))
 
 

@@ -15,14 +15,14 @@ import pytest
 
 from lai_net.errors import InputError
 from tests.benchmarks.simulated import Trial, probe_row
+from tests.unit.rows import trial_row
 from tune.ledger.file import is_being_written
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EvaluationRow, SearchEvent, TrialRow
+from tune.ledger.rows import EvaluationRow, SearchEvent
 
-TRIAL = TrialRow(
-    trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", phase="NER", fold=None, seed=1,
-    config={"phase": "NER", "clip": 1.0}, corpus_id="corpus", encoder_id="encoder",
-)  # fmt: skip
+TRIAL = trial_row(
+    trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", config={"phase": "NER", "clip": 1.0}
+)
 EVALUATION = EvaluationRow(
     evaluation_id="e1", trial_id="t1", upstream_trial_id=None, split="test", entities="predicted",
     scores=[{"task": "NER", "f1": 0.5}], coverage={"cut": 2},

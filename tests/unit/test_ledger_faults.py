@@ -12,22 +12,19 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
+from tests.unit.rows import trial_row
 from tune import fault_points
 from tune.engine import Message, attempt_messages, failure
 from tune.execution import Execution
 from tune.ledger import file as ledger_file
 from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
 from tune.planning.plan import IdentifiedTrial
 from tune.task_spec import CorpusSource
 
 ASSETS = Path(__file__).parents[1] / "assets"
-TRIAL = TrialRow(
-    trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", phase="NER", fold=None, seed=1,
-    config={"phase": "NER"}, corpus_id="corpus", encoder_id="encoder",
-)  # fmt: skip
+TRIAL = trial_row(trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", config={"phase": "NER"})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from lai_net.inputs.tokenization import word_tokenizer
 from lai_net.model.attention_mask import Kind, visible
 from lai_net.model.encoder import TwoPassEncoder, build_encoder
 from lai_net.model.first_round import FirstRound, Interaction, Text
+from tests.unit.representing import without_dropout
 
 
 def encoder_of(name: str) -> TwoPassEncoder:
@@ -243,13 +244,6 @@ def test_solid_markers_have_embeddings_of_their_own(tiny_encoder: str) -> None:
         encoder.markers.weight[SUBJECT_END] *= -1
     after = encoder.encode(encoder.look_up(ids)[0], torch.arange(5)[None], everything)[0]
     assert (before - after).abs().max() > 0.01
-
-
-def without_dropout(encoder: TwoPassEncoder) -> None:
-    encoder.attention_dropout = 0.0
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
 
 
 def test_texts_that_are_looked_up_together_have_the_gradient_of_each_alone(tiny_encoder: str) -> None:

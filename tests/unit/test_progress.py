@@ -7,9 +7,9 @@ from rich.console import Console
 
 from lai_net.config import TrialConfig
 from lai_net.settings import with_settings
+from tests.unit.rows import trial_row
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
-from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
 from tune.planning.plan import IdentifiedTrial
 
@@ -20,18 +20,7 @@ class Silent:
 
 
 def shown(*messages: Message, terminal: bool, precision: str = "fp32") -> tuple[str, ProgressSink]:
-    row = TrialRow(
-        trial_id="abc",
-        config_id="c",
-        spec_id="s",
-        dataset="demo",
-        phase="NER",
-        fold=None,
-        seed=3,
-        config={},
-        corpus_id="x",
-        encoder_id="e",
-    )
+    row = trial_row(trial_id="abc", seed=3)
     config = with_settings(TrialConfig(phase="NER"), {"training.precision": precision})
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=300, highlight=False)

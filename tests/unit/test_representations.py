@@ -210,7 +210,7 @@ def test_each_learns_five_sentences_by_heart(
     five = [item for item in corpus.sentences("train") if item.relations][:5]
     settings = {"graph__layers": 1, "filter__ratio": 1.0, "encoder__freeze": "embeddings"}
     task = task_of(config_of(phase, family, tiny_encoder, training__batch_size=64, **settings), corpus, five)
-    without_dropout(task)
+    without_dropout(task.model)
     trained = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=3e-3, fused=True)
     gold = [set(item.entities if phase == "NER" else item.relations) for item in five]

@@ -7,6 +7,7 @@ import pytest
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
+from tests.unit.rows import trial_row
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
@@ -83,9 +84,7 @@ def test_own_export_round_trips(tmp_path: Path, ledger: Ledger) -> None:
 
 
 def test_trials_that_the_ledger_completed_are_left_out(tmp_path: Path, ledger: Ledger) -> None:
-    trial = TrialRow(trial_id="t", config_id="c", spec_id="s", dataset="SciERC", phase="NER", fold=None,
-                     seed=1, config={}, corpus_id="c", encoder_id="e")  # fmt: skip
-    ledger.register_trials([trial])
+    ledger.register_trials([trial_row(trial_id="t", dataset="SciERC")])
     path = write(tmp_path, f"t,{ROW}", header=f"trial_id,{HEADER}")
     ledger.start_attempt("t", 1, {})
     ledger.finish_attempt("t", 1, "completed")

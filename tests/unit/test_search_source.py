@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from lai_net.config import TrialConfig
+from tests.unit.rows import trial_row
 from tune.commands.progress import ProgressSink
 from tune.engine import Message, Task, failure
 from tune.execution import Execution
@@ -67,20 +68,15 @@ class Bench:
 
     def job(self, config: TrialConfig, seed: int) -> IdentifiedTrial:
         name = f"{config.graph.dropout:.2f}"
-        row = TrialRow(
+        row = trial_row(
             trial_id=f"{name}-{seed}",
             config_id=name,
             spec_id=name,
-            dataset="demo",
-            phase="NER",
-            fold=None,
             seed=seed,
             config={
                 "training": {"epochs": config.training.epochs, "selection": "dev"},
                 "encoder": {"name": config.encoder.name},
             },
-            corpus_id="x",
-            encoder_id="e",
         )
         return IdentifiedTrial(row, config)
 

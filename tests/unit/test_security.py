@@ -20,11 +20,11 @@ from analysis.__main__ import main
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
+from tests.unit.rows import trial_row
 from tune.artefacts.port import is_inside, is_one_name
 from tune.artefacts.storage import check_storage, store_in
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import TrialRow
 from tune.planning.trained_model import trained_model_folder
 from tune.spec.study import load_study
 
@@ -179,10 +179,7 @@ def test_names_that_stay() -> None:
 def a_ledger(folder: Path) -> Path:
     """A ledger with one completed trial."""
     path = folder / "ledger.sqlite"
-    row = TrialRow(
-        trial_id="0a", config_id="c", spec_id="s", dataset="d", phase="NER", fold=None, seed=1, config={},
-        corpus_id="x", encoder_id="e",
-    )  # fmt: skip
+    row = trial_row(trial_id="0a", dataset="d")
     with Ledger.open(path) as ledger:
         ledger.register_trials([row])
         ledger.start_attempt("0a", 1, {})

@@ -28,7 +28,7 @@ def trained(phase: str, encoder: str, corpus: Corpus) -> dict[str, list[float]]:
     """Losses of three steps and the scores that follow; without dropout, which differs between processors."""
     config = storing.config(phase, encoder, encoder__freeze="none", filter__cold_epochs=1)
     task = storing.task_of(config, corpus)
-    without_dropout(task)
+    without_dropout(task.model)
     optimizer = build_optimizer(task.model, config.training)
     schedule = LinearSchedule(optimizer, 2 * task.steps_per_epoch, config.training.warmup)
     losses = []

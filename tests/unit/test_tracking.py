@@ -8,8 +8,8 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from tests.unit.rows import trial_row
 from tune.engine import Message, Task, failure
-from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import IdentifiedTrial
 from tune.tracking import TrackingSink, callbacks_of, parse_trackers, tracking
@@ -39,18 +39,7 @@ class Inner:
 
 @pytest.fixture
 def job() -> Training:
-    row = TrialRow(
-        trial_id="abc",
-        config_id="c",
-        spec_id="s",
-        dataset="demo",
-        phase="RE",
-        fold=None,
-        seed=3,
-        config={},
-        corpus_id="x",
-        encoder_id="e",
-    )
+    row = trial_row(trial_id="abc", phase="RE", seed=3)
     return Training(IdentifiedTrial(row, TrialConfig(phase="RE")))
 
 

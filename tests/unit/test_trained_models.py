@@ -16,12 +16,13 @@ from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.streams import Streams
 from lai_net.trained_model import load_model, make_task
 from lai_net.training.ner_task import NerTask, without_overlaps
-from tests.unit.training import run, small, small_corpus
+from tests.embedded import small_corpus
+from tests.unit.training import run, small
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return small_corpus()
+    return small_corpus(12)
 
 
 @pytest.mark.parametrize("mask", ["inv", "vis", "full"])

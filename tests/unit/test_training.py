@@ -21,12 +21,13 @@ from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
-from tests.unit.training import run, small, small_corpus
+from tests.embedded import small_corpus
+from tests.unit.training import run, small
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return small_corpus()
+    return small_corpus(12)
 
 
 def numbers(reports: list[EpochReport]) -> list[tuple[object, ...]]:

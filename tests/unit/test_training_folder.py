@@ -6,21 +6,18 @@ import pytest
 
 from lai_net import pipeline
 from lai_net.config import TrialConfig
-from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.model.encoder import TwoPassEncoder
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.trained_model import load_model
+from tests.embedded import small_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    """The first documents of each split of the embedded corpus."""
-    whole = load_corpus("embedded", name="embedded")
-    splits = {name: documents[:4] for name, documents in whole.splits.items()}
-    return Corpus(name="small", splits=splits, labels=whole.labels)
+    return small_corpus(4)
 
 
 def small(phase: str, encoder: str, **settings: object) -> TrialConfig:

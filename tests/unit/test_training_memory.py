@@ -85,7 +85,7 @@ def test_micro_batches_add_up_to_the_step(
     def run(budget: int | None) -> tuple[list[float], dict[str, torch.Tensor]]:
         split = {"training.micro_batch_tokens": budget}
         task = task_of(phase, tiny_encoder, corpus, settings | split)
-        without_dropout(task)
+        without_dropout(task.model)
         return step(task)
 
     (whole,), gradients = run(None)
@@ -352,7 +352,7 @@ def compiled_step(
     task = task_of(phase, encoder, corpus, settings, device)
     if compiled:
         task.model.first_round.encoder.compile_passes()
-    without_dropout(task)
+    without_dropout(task.model)
     return step(task)
 
 

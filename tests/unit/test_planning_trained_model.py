@@ -6,16 +6,14 @@ from typing import Literal
 import pytest
 
 from lai_net.errors import InputError
+from tests.unit.rows import trial_row
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.trained_model import trained_model_folder
 
 
 def trial(trial_id: str) -> TrialRow:
-    return TrialRow(
-        trial_id=trial_id, config_id=trial_id, spec_id=trial_id, dataset="d", phase="NER", fold=None, seed=0,
-        config={}, corpus_id="c", encoder_id="e",
-    )  # fmt: skip
+    return trial_row(trial_id=trial_id, config_id=trial_id, spec_id=trial_id, dataset="d", seed=0)
 
 
 @pytest.fixture
