@@ -21,7 +21,7 @@ def provenance(device: str) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pid_started": _process_start(os.getpid()),
+        "pid_started": process_start(os.getpid()),
         "device": _device_name(device),
         "has_bf16": has_bf16(device),
         **code_of(Path(__file__)),
@@ -46,12 +46,12 @@ def wait_for_orphans(attempts: Iterable[Mapping[str, Any]], *, patience_s: float
         if row.get("host") == socket.gethostname() and row.get("pid_started") is not None
     ]
     until = time.monotonic() + patience_s
-    while any(_process_start(pid) == start for pid, start in orphans) and time.monotonic() < until:
+    while any(process_start(pid) == start for pid, start in orphans) and time.monotonic() < until:
         time.sleep(0.1)
-    return sum(_process_start(pid) == start for pid, start in orphans)
+    return sum(process_start(pid) == start for pid, start in orphans)
 
 
-def _process_start(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """When a process started, in the kernel's ticks; None where it is gone or this is no Linux."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")

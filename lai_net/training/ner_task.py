@@ -45,29 +45,29 @@ class NerTask(Task):
         super().__init__(config, streams, device, source)
         self.types = list(labels.entities)
         self.model = NerModel(config, labels, streams, self.source).to(device)
-        self._examples, self.coverage = self._read(training)
+        self.examples, self.coverage = self._read(training)
 
     @property
     def num_examples(self) -> int:
         """Training examples."""
-        return len(self._examples)
+        return len(self.examples)
 
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
         """One pass over the training sentences; see `Task`."""
         settings = self.config.training
-        lengths = [len(example.ids) for example in self._examples]
-        windows = [example.window for example in self._examples]
+        lengths = [len(example.ids) for example in self.examples]
+        windows = [example.window for example in self.examples]
         sampler = self.streams.generator("negatives", epoch)
         order = self.streams.generator("order", epoch)
         for members in bucketed_batches(lengths, settings.batch_size, order, windows):
-            examples = [self._examples[index] for index in members]
+            examples = [self.examples[index] for index in members]
             if settings.negatives:
                 examples = [example.subset(settings.negatives, sampler) for example in examples]
             yield self._losses(examples, cold=epoch <= self.config.cold_epochs)
 
     def largest_step(self, *, cold: bool) -> Iterator[Tensor]:
         """See `Task`; with all spans, though `training.negatives` may take some."""
-        longest = sorted(self._examples, key=lambda example: len(example.ids) + 2 * len(example.spans))
+        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.spans))
         batch = longest[-self.config.training.batch_size :]
         return self._losses(batch, cold=cold and self.config.cold_epochs > 0)
 
@@ -97,7 +97,7 @@ class NerTask(Task):
 
     def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
         """See `Task`; every candidate is one that may be marked, whatever a filter keeps of them."""
-        examples = self._examples if sentences is None else self._read(sentences)[0]
+        examples = self.examples if sentences is None else self._read(sentences)[0]
         return MarkedTexts.of((example.ids, example.bounds) for example in examples)
 
     def _read(self, sentences: Sequence[Sentence]) -> tuple[list[NerExample], Counter[str]]:

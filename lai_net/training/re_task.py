@@ -53,7 +53,7 @@ class ReTask(Task):
         self.classes = PairLabels.of(labels)
         self.types = list(labels.entities)
         self.model = ReModel(config, labels, streams, self.source).to(device)
-        self._examples, self.coverage = self._read(
+        self.examples, self.coverage = self._read(
             training, [candidate_entities(sentence) for sentence in training]
         )
         self._reversed = torch.tensor(self.classes.reversed_classes())
@@ -61,19 +61,19 @@ class ReTask(Task):
     @property
     def num_examples(self) -> int:
         """Training examples."""
-        return len(self._examples)
+        return len(self.examples)
 
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
         """One pass over all subjects of the training sentences; see `Task`."""
-        lengths = [len(example.ids) for example in self._examples]
-        texts = [example.text for example in self._examples]
+        lengths = [len(example.ids) for example in self.examples]
+        texts = [example.text for example in self.examples]
         order = self.streams.generator("order", epoch)
         for members in bucketed_batches(lengths, self.config.training.batch_size, order, texts):
-            yield self._losses([self._examples[index] for index in members])
+            yield self._losses([self.examples[index] for index in members])
 
     def largest_step(self, *, cold: bool) -> Iterator[Tensor]:  # noqa: ARG002 - RE has no filter
         """See `Task`."""
-        longest = sorted(self._examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
+        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
         return self._losses(longest[-self.config.training.batch_size :])
 
     def predict(self, sentences: Sequence[Sentence], *, typed: bool | None = None) -> Predictions:
@@ -99,7 +99,7 @@ class ReTask(Task):
 
     def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
         """See `Task`."""
-        examples = self._examples
+        examples = self.examples
         if sentences is not None:
             examples, _ = self._read(sentences, [candidate_entities(sentence) for sentence in sentences])
         return MarkedTexts.of((example.ids, np.asarray(example.bounds)) for example in examples)

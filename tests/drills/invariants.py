@@ -96,7 +96,7 @@ def _attempts(path: Path) -> dict[str, set[str]]:
     if isinstance(storage, SharedFolder):
         names = [item.relative_to(storage.root).as_posix() for item in storage.root.glob("*/*")]
     else:
-        names = [name for name, size in storage._sizes().items() if size and "/" in name]
+        names = [name for name, size in storage.sizes().items() if size and "/" in name]
     found: dict[str, set[str]] = {}
     for trial_id, attempt in (name.split("/")[:2] for name in names):
         found.setdefault(trial_id, set()).add(attempt)

@@ -19,7 +19,7 @@ from tests.drills.invariants import differences, finished, num_epochs, violation
 from tests.drills.schedule import Call, Kill, Schedule
 from tune.fault_points import VARIABLE
 from tune.ledger.ledger import Ledger
-from tune.provenance import _process_start as process_start
+from tune.provenance import process_start
 
 DRIVER = Path(__file__).parents[1] / "integration" / "drill.py"
 _PATIENCE_S, _MOST_CALLS = 240, 5
@@ -183,12 +183,12 @@ def _hit(kill: Kill, driver: subprocess.Popen[str], ledger: Path, cluster: Nodes
     if kill.victim == "node":
         return cluster is not None and cluster.kill_second()
     if kill.victim == "worker":
-        return _kill_worker(ledger)
+        return kill_worker(ledger)
     driver.kill()
     return True
 
 
-def _kill_worker(ledger: Path) -> bool:
+def kill_worker(ledger: Path) -> bool:
     """SIGKILL of the worker of a trial that runs."""
     try:
         with Ledger.open(ledger, read_only=True) as opened:

@@ -38,7 +38,7 @@ def publish(store: ObjectStore, number: int = 1, **files: str) -> None:
 
 
 def names(store: ObjectStore) -> list[str]:
-    return sorted(name for name, size in store._sizes().items() if size)
+    return sorted(name for name, size in store.sizes().items() if size)
 
 
 def test_an_attempt_is_published_as_it_is_and_goes_on_elsewhere(store: ObjectStore) -> None:

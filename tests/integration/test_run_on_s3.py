@@ -9,8 +9,7 @@ import pytest
 
 from analysis.__main__ import main
 from tests.drills.invariants import differences, finished, num_epochs, violations
-from tests.drills.playing import _kill_worker as kill_worker
-from tests.drills.playing import start_driver
+from tests.drills.playing import kill_worker, start_driver
 from tests.integration import drill
 from tests.integration.object_store import S3, SECRET
 from tests.integration.test_run_cluster import (  # noqa: F401

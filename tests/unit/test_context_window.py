@@ -145,7 +145,7 @@ def test_shared_texts_give_the_logits_of_one_sentence_at_a_time(
     settings = {"filter__stage": stage} if stage else {"filter__enabled": False}
     chosen = config("NER", tiny_encoder, input__attention_mask=mask, **settings)
     task = NerTask(chosen, corpus.labels, Streams(1, CPU), CPU, corpus.sentences("train"))
-    examples = task._examples
+    examples = task.examples
     together = logits(task, examples)
     for row, example in enumerate(examples):
         alone = logits(task, [example])

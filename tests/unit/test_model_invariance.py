@@ -106,7 +106,7 @@ def test_order_padding_and_company_change_no_logit(
     config = config_of(phase, family, tiny_encoder, **settings)
     sentences = [item for item in corpus.sentences("train") if len(item.entities) > 1]
     task = make_task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", sentences)
-    by_size: list[Any] = sorted(task._examples, key=lambda example: len(example.bounds))
+    by_size: list[Any] = sorted(task.examples, key=lambda example: len(example.bounds))
     examples = [by_size[0], by_size[-1], by_size[len(by_size) // 2], by_size[-2]]
     assert len({len(example.ids) for example in examples}) > 1
     assert len({len(example.bounds) for example in examples}) > 1

@@ -55,7 +55,7 @@ def test_ner_gives_the_same_logits_in_two_passes_and_in_packs(
     }  # fmt: skip
     task = task_of("NER", tiny_encoder, corpus, settings)
     assert isinstance(task, NerTask)
-    batch = ner_batch(task._examples, task.tokenizer.pad_id)
+    batch = ner_batch(task.examples, task.tokenizer.pad_id)
     found: list[NerOutput] = []
     for two_pass in (True, False):
         task.model.first_round.two_pass = two_pass
@@ -88,7 +88,7 @@ def test_re_gives_the_same_logits_in_two_passes_and_in_packs(
     }  # fmt: skip
     task = task_of("RE", tiny_encoder, corpus, settings)
     assert isinstance(task, ReTask)
-    batch = re_batch(task._examples, task.tokenizer.pad_id)
+    batch = re_batch(task.examples, task.tokenizer.pad_id)
     assert batch.bounds.shape[1] == 3, "so that there are three packs, or two of which one is not full"
     found = []
     for two_pass in (True, False):

@@ -62,7 +62,7 @@ def test_largest_step_takes_the_longest_examples(
     def size(example) -> int:
         return len(example.ids) + 2 * len(example.spans if kind is NerTask else example.bounds)
 
-    assert [size(example) for example in taken] == sorted(map(size, task._examples))[-2:]
+    assert [size(example) for example in taken] == sorted(map(size, task.examples))[-2:]
 
 
 def test_stand_in_meter_sees_the_peak_though_it_was_given_back() -> None:

@@ -52,7 +52,7 @@ def task_of(config: TrialConfig, corpus: Corpus) -> ReTask:
 
 
 def read(task: ReTask, count: int = 4) -> tuple[ReBatch, ReOutput]:
-    batch = re_batch(task._examples[:count], task.tokenizer.pad_id)
+    batch = re_batch(task.examples[:count], task.tokenizer.pad_id)
     with torch.no_grad():
         return batch, task.model.eval()(batch, task.streams)
 
@@ -122,7 +122,7 @@ def test_the_loss_on_types_is_added_for_objects_with_a_known_type(tiny_encoder: 
     task = task_of(config_of(tiny_encoder, head__object_typing="loss"), corpus)
     batch, output = read(task)
     types = list(corpus.labels.entities)
-    example = task._examples[0]
+    example = task.examples[0]
     entities = candidate_entities(corpus.sentences("train")[example.sentence])
     assert [types[i] for i in example.types] == [entities[i].type for i in example.objects]
     pairs = F.cross_entropy(output.pair_logits[batch.valid], batch.targets[batch.valid])

@@ -1,21 +1,21 @@
 """Trained models: what they predict, and folders that hold none."""
 
 import json
-from collections import Counter
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lai_net import evaluation
 from lai_net.errors import InputError
-from lai_net.inputs.ner_inputs import NerExample
+from lai_net.evaluation import score_split
 from lai_net.pipeline import Evaluation, evaluate_trial
 from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.streams import Streams
 from lai_net.trained_model import load_model, make_task
-from lai_net.training.ner_task import NerTask, without_overlaps
+from lai_net.training.ner_task import without_overlaps
+from lai_net.training.task import PredictedSentence, Predictions
 from tests.embedded import small_corpus
 from tests.unit.training import run, small
 
@@ -145,32 +145,37 @@ def test_overlaps_of_one_type_are_dropped_by_score() -> None:
     assert without_overlaps([(a, 0.5), (b, 0.9), (c, 0.4)]) == [(b, 0.9), (c, 0.4)]
 
 
-def test_f1_overlap_is_scored_before_overlaps_are_dropped(
-    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_overlaps_is_left_out_and_kept_apart(tiny_encoder: str, corpus: Corpus) -> None:
+    config = small("NER", tiny_encoder, filter__enabled=False)
+    task = make_task(config, corpus.labels, Streams(1, torch.device("cpu")), "cpu", ())
+    with torch.no_grad():
+        task.model.classifier.bias[1] = 9.0  # every span has the first type
+    for item in task.predict(corpus.sentences("dev")[:3]).sentences:
+        num_words, longest = len(item.words), config.input.max_span_words
+        num_spans = sum(min(longest, num_words - start) for start in range(num_words))
+        assert len({entity for entity, _ in (*item.entities, *item.overlapping)}) == num_spans
+        assert not any(a.span.overlaps(b.span) for (a, _), (b, _) in combinations(item.entities, 2))
+        for entity, score in item.overlapping:
+            beside = [other for kept, other in item.entities if kept.span.overlaps(entity.span)]
+            assert max(beside) >= score
+
+
+def test_f1_overlap_is_scored_before_overlaps_are_dropped(corpus: Corpus) -> None:
     """Every gold entity is found, and beside each a span of its type that is a word longer, less likely."""
-
-    def gold_and_longer(task: NerTask, example: NerExample) -> list[tuple[Entity, float]]:
-        found = []
-        for (start, end), target in zip(example.spans.tolist(), example.targets.tolist(), strict=True):
-            if target:
-                name = task.types[target - 1]
-                found += [(Entity(Span(start, end), name), 0.9), (Entity(Span(start, end + 1), name), 0.5)]
-        return found
-
-    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path)
-    monkeypatch.setattr(NerTask, "_scores", lambda _, examples: (examples, Counter()))
-    monkeypatch.setattr(NerTask, "_decode", gold_and_longer)
-    counted: list[str] = []
-    count = evaluation.count_matches
-    monkeypatch.setattr(
-        evaluation,
-        "count_matches",
-        lambda *args, **kind: counted.append(kind["protocol"]) or count(*args, **kind),
+    predicted = [
+        PredictedSentence(
+            gold.words,
+            tuple((entity, 0.9) for entity in gold.entities),
+            overlapping=tuple(
+                (Entity(Span(entity.span.start, entity.span.end + 1), entity.type), 0.5)
+                for entity in gold.entities
+            ),
+        )
+        for gold in corpus.sentences("dev")
+    ]
+    rows = score_split(corpus, "dev", Predictions(predicted), "predicted", ("NER",)).scores
+    assert [(row["protocol"], row["averaging"]) for row in rows] == list(
+        product(("pure", "plmarker"), ("micro", "macro"))
     )
-    rows = evaluate_trial(tmp_path / "best", corpus, "dev").scores
-    assert Counter(counted) == {"pure": 2, "plmarker": 2}, "averages are over the same counts"
-    micro = [row for row in rows if row["averaging"] == "micro"]
-    assert [row["protocol"] for row in micro] == ["pure", "plmarker"]
-    for row in micro:
+    for row in rows:
         assert (row["f1"], row["f1_overlap"]) == (1.0, pytest.approx(2 / 3))

@@ -80,14 +80,14 @@ class ObjectStore:
         wanted = set(names)
         with contextlib.suppress(OSError):
             if len(wanted) > _FEW:
-                wanted &= {"/".join(name.split("/")[:depth]) for name in self._sizes() for depth in (1, 2)}
+                wanted &= {"/".join(name.split("/")[:depth]) for name in self.sizes() for depth in (1, 2)}
             for name in wanted:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.delete_dir(self._path(name))
 
     def size_gib(self) -> float:
         """See `Storage`."""
-        return sum(self._sizes().values()) / 2**30
+        return sum(self.sizes().values()) / 2**30
 
     def read(self, name: str) -> str:
         """See `Storage`."""
@@ -152,7 +152,7 @@ class ObjectStore:
                     raise InputError(f"{self.place(attempt)}/{name}: is damaged; train again")
         return folder
 
-    def _sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Bytes by name of all that is there."""
         root = self._path("")
         found = self._files.get_file_info(FileSelector(root, allow_not_found=True, recursive=True))
