@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from lai_net.active_settings import active_settings
-from lai_net.config import Phase
+from lai_net.config import PHASES
 from tune.results.table import ResultRow, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
 from tune.spec.cells import TASKS, Cell, base_config, expand
@@ -120,8 +120,7 @@ def with_imported_models(study: Study, rows: Iterable[ResultRow]) -> Study:
     is_brought = any(row.spec_id is None and row["model"] == PL_MARKER for row in rows)
     if not is_brought or study.factors.model or study.search is not None:
         return study
-    phases: tuple[Phase, ...] = ("NER", "RE")
-    bases = [base_config(dataset, phase) for dataset in study.datasets for phase in phases]
+    bases = [base_config(dataset, phase) for dataset in study.datasets for phase in PHASES]
     if any(base is not None and model_of(base) == PL_MARKER for base in bases):
         return study
     alone = {"method": (LAI_NET,)} if study.factors == Factors() else {}

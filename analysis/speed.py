@@ -10,15 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from lai_net.active_settings import active_settings
-from lai_net.config import TrialConfig
+from lai_net.config import PHASES, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.wording import counted
 from tune.planning.explanation import flat
-from tune.spec.baseline import LAI_NET, PL_MARKER
+from tune.spec.baseline import Model
 
-REPRESENTATIONS = ("vanilla", "marker", "enumerate", "annotate")
+REPRESENTATIONS: tuple[Representation, ...] = get_args(Representation)
 """Eq. 1 to 4."""
 _REQUIRED = (
     "dataset", "phase", "model", "representation", "variant", "step", "encoder", "precision",
@@ -26,7 +27,7 @@ _REQUIRED = (
     "layers", "settings",
 )  # fmt: skip
 _ALLOWED = {
-    "phase": ("NER", "RE"), "model": (LAI_NET, PL_MARKER), "representation": REPRESENTATIONS,
+    "phase": PHASES, "model": get_args(Model), "representation": REPRESENTATIONS,
     "step": ("inference", "training"),
 }  # fmt: skip
 _TIMELESS = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from lai_net.config import EntitySource
 from lai_net.metrics.documents import count_documents
@@ -19,8 +19,8 @@ from lai_net.metrics.scoring import (
 from lai_net.schema import Corpus, Labels, Sentence
 from lai_net.training.task import Predictions
 
-PROTOCOLS: tuple[Protocol, ...] = ("pure", "plmarker")
-AVERAGINGS: tuple[Averaging, ...] = ("micro", "macro")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+AVERAGINGS: tuple[Averaging, ...] = get_args(Averaging)
 _ByLabel = dict[str, MatchCounts]
 
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from lai_net.config import Phase, TrialConfig
+from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.files import new_files, sha256_of, unwritable
 from lai_net.inputs.tokenization import (
@@ -47,7 +47,6 @@ from lai_net.tensor_files import write_tensors
 from lai_net.trained_model import TrainedModel, build_model
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-PHASES: tuple[Phase, ...] = ("NER", "RE")
 _REMEDY = "save the model again"
 
 

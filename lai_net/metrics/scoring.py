@@ -24,14 +24,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from lai_net.schema import Entity, Relation, Sentence, Span
 
 Protocol = Literal["pure", "plmarker"]
 Averaging = Literal["micro", "macro"]
 Task = Literal["NER", "RE", "RE+"]
-TASKS: tuple[Task, ...] = ("NER", "RE", "RE+")
+TASKS: tuple[Task, ...] = get_args(Task)
 
 
 @dataclass(frozen=True, slots=True)

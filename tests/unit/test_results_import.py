@@ -196,6 +196,15 @@ def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
     assert long_table(ledger) == []
 
 
+def test_unknown_representation_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    path = write(tmp_path, f"anotate,{ROW}", header=f"representation,{HEADER}")
+    with pytest.raises(InputError) as raised:
+        import_csv(path, ledger)
+    assert str(raised.value) == (
+        f"{path}:2: representation must be one of vanilla, marker, enumerate, annotate, but got 'anotate'"
+    )
+
+
 def test_same_run_with_other_scores_is_refused(tmp_path: Path, ledger: Ledger) -> None:
     path = write(tmp_path, ROW, ROW.replace("0.65", "0.66"))
     with pytest.raises(InputError, match=r"runs.csv:3: the same run as another row, but with other f1"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple
 
+from lai_net.config import PHASES
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EpochReport
@@ -58,7 +59,7 @@ _REQUIRED = ("trial_id", "epoch", "f1")
 _REPORTED = ("loss", "dev.precision", "dev.recall", "dev.f1", "filter_recall", "cpu_s")
 """Where an epoch's report has the fields of `Epoch`, without the first."""
 _PARSERS: Parsers = {
-    "phase": one_of("NER", "RE"),
+    "phase": one_of(*PHASES),
     "fold": whole(0),
     "seed": whole(0),
     "epoch": whole(1),

@@ -52,7 +52,9 @@ from pydantic import (
 )
 
 from lai_net.config import EntitySource, Representation
+from lai_net.corpora.loading import OverlappingRelations
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import Averaging, Protocol
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
 from tune.spec.section import NotNegative, Positive, Section, Slug
@@ -137,8 +139,8 @@ class DatasetSpec(Section):
         Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)]
         | None
     ) = None
-    overlapping_relations: Literal["keep", "drop"] = "keep"
-    averaging: Literal["micro", "macro"] = "micro"
+    overlapping_relations: OverlappingRelations = "keep"
+    averaging: Averaging = "micro"
     ner: BaseSpec | None = None
     re: BaseSpec | None = None
 
@@ -228,7 +230,7 @@ class Report(Section):
 
     split: Literal["dev", "test"] = "test"
     entities: EntitySource = "predicted"
-    protocol: Literal["pure", "plmarker"] = "pure"
+    protocol: Protocol = "pure"
     interval: Interval = "t"
 
 
