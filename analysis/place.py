@@ -7,7 +7,7 @@ from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.config import PHASES
-from tune.results.table import ResultRow, representation_of
+from tune.results.table import ResultRow, config_values, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
 from tune.spec.cells import TASKS, Cell, base_config, expand
 from tune.spec.identity import spec_id
@@ -53,19 +53,8 @@ class Place:
         }  # fmt: skip
         if config is None:
             return dict.fromkeys((*FACTOR_COLUMNS, *VIEW_COLUMNS)) | view
-        settings = active_settings(config)
-        factors = {
-            "dataset": self.cell.dataset,
-            "phase": self.cell.phase,
-            "gcn_layers": settings["graph"]["layers"],
-            "gcn_heads": settings["graph"].get("heads"),
-            "entity_filter": settings["filter"]["enabled"] if self.cell.phase == "NER" else None,
-            "attention_mask": settings["input"]["attention_mask"],
-            "annotations": settings["input"]["annotations"],
-            "representation": config.input.family,
-        }
-        trained = {"encoder": config.encoder.name, "selection": config.training.selection}
-        return factors | view | trained | {"model": model_of(config)}
+        place = {"dataset": self.cell.dataset, "phase": self.cell.phase}
+        return config_values(active_settings(config)) | place | view
 
     @property
     def entities(self) -> str:

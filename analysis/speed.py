@@ -58,10 +58,7 @@ def inference_settings(config: TrialConfig) -> str:
 
 def arrangement(config: TrialConfig) -> str:
     """How a trial arranges the passes of its encoder: the benchmark's `variant` of that name."""
-    if config.screens_text:
-        return "early-filter"
-    is_two_pass = config.input.is_levitated and config.input.reads_context_once
-    return "two-pass" if is_two_pass else "dense"
+    return "early-filter" if config.screens_text else config.input.encoder_passes
 
 
 def _in_words(value: object) -> str:
