@@ -16,8 +16,8 @@ from statistics import fmean, variance
 from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
 from analysis.tables.layout import signed
+from lai_net.metrics.scoring import TASKS_OF_PHASE
 from tune.results.curves import Curves
-from tune.spec.cells import TASKS
 from tune.spec.identity import spec_id
 
 RULE = (
@@ -87,7 +87,7 @@ def config_curves(results: Results) -> list[ConfigCurves]:
     found: dict[tuple[str, str, str], ConfigCurves] = {}
     for cell in results.matched:
         config, place = cell.place.cell.config, cell.place
-        if config is None or place.task != TASKS[config.phase][0]:
+        if config is None or place.task != TASKS_OF_PHASE[config.phase][0]:
             continue
         key = (place.cell.dataset, config.phase, spec_id(config))
         known = found.get(key)

@@ -25,8 +25,8 @@ from analysis.tables.layout import NAMES, Entry, Grid, signed
 from analysis.tables.rows import Row, f1_rows
 from analysis.tables.table import Table
 from analysis.trained import Trained
+from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
-from tune.results.table import SCORES
 from tune.spec.study import Study
 
 _SHORT_COMMIT = 10

@@ -7,9 +7,10 @@ from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.config import PHASES
+from lai_net.metrics.scoring import TASKS_OF_PHASE
 from tune.results.table import ResultRow, config_values, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
-from tune.spec.cells import TASKS, Cell, base_config, expand
+from tune.spec.cells import Cell, base_config, expand
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Factors, Study
 
@@ -30,7 +31,7 @@ def places(study: Study) -> Iterator["Place"]:
     """All cells of a study by task, in the order of the tables."""
     datasets = {dataset.name: dataset for dataset in study.datasets}
     for cell in expand(study):
-        for task in TASKS[cell.phase]:
+        for task in TASKS_OF_PHASE[cell.phase]:
             yield Place(study, datasets[cell.dataset], cell, task)
 
 

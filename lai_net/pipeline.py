@@ -17,7 +17,7 @@ from lai_net.config import EntitySource, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.evaluation import Evaluation, score_predictions, score_split
-from lai_net.metrics.scoring import Scores, Task
+from lai_net.metrics.scoring import TASKS_OF_PHASE, Scores, Task
 from lai_net.schema import Corpus, Sentence
 from lai_net.streams import Streams
 from lai_net.trained_model import labels_to_dict, load_model, make_task
@@ -135,8 +135,7 @@ def evaluate_trial(
         entities = "gold_typed_by_model" if typed else "predicted"
         given = _given_by_ner(upstream_dir, corpus, split, entities, device)
         predictions = trained.task.predict(given, typed=False if typed else None)
-    tasks: tuple[Task, ...] = ("NER",) if trained.config.phase == "NER" else ("RE", "RE+")
-    return score_split(corpus, split, predictions, entities, tasks)
+    return score_split(corpus, split, predictions, entities, TASKS_OF_PHASE[trained.config.phase])
 
 
 def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) -> NerTask | ReTask:

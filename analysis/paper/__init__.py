@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from analysis.paper.tables import read_rows, read_tables
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES
 
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
 _FACTORS = {1: "model", 3: "model", 4: "method", 5: "mask"}

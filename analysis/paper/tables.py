@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lai_net.errors import InputError
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES
 
 _SETTINGS = "settings.csv"
 _SETTING_FACTORS = ("gcn_layers", "gcn_heads")

@@ -13,8 +13,8 @@ from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.reach import attainable_p
 from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, SIGNIFICANT, Row
+from lai_net.metrics.scoring import SCORES
 from tune.forecast.summary import SIGNIFICANCE
-from tune.results.table import SCORES
 
 _BEYOND = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
 _NOT_SAID = "not said by imported rows"

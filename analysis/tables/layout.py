@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
 from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
 _NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")

@@ -32,6 +32,9 @@ Protocol = Literal["pure", "plmarker"]
 Averaging = Literal["micro", "macro"]
 Task = Literal["NER", "RE", "RE+"]
 TASKS: tuple[Task, ...] = get_args(Task)
+TASKS_OF_PHASE: Mapping[str, tuple[Task, ...]] = {"NER": ("NER",), "RE": ("RE", "RE+")}
+"""What is scored in a phase."""
+SCORES = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ import pytest
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import SCORES
 from tune.ledger.ledger import EvaluationRow, Ledger, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.importing import import_csv
-from tune.results.table import LONG_COLUMNS, SCORES, long_table, to_csv
+from tune.results.table import LONG_COLUMNS, long_table, to_csv
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study
 

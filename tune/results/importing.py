@@ -9,13 +9,12 @@ from typing import Any, get_args
 
 from lai_net.config import PHASES, AttentionMask, EntitySource, Representation
 from lai_net.errors import InputError
-from lai_net.metrics.scoring import Averaging, Protocol, Task
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE, Averaging, Protocol, Task
 from tune.ledger.ledger import AttemptRow, Ledger
 from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
-from tune.results.table import LONG_COLUMNS, SCORES, representation_of
+from tune.results.table import LONG_COLUMNS, representation_of
 from tune.spec.baseline import LAI_NET, Model
-from tune.spec.cells import TASKS
 from tune.spec.identity import semantics_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
@@ -133,7 +132,7 @@ def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
     for name in ("dataset", "phase", "task", "seed", *(("split",) if is_completed else ())):
         if row[name] is None:
             raise InputError(f"{name} is empty; every row needs it")
-    if row["task"] not in TASKS[row["phase"]]:
+    if row["task"] not in TASKS_OF_PHASE[row["phase"]]:
         raise InputError(f"task {row['task']} is not one of phase {row['phase']}")
     if row["f1"] is None and is_completed:
         raise InputError("f1 is empty; only a row whose status is not completed may lack it")

@@ -19,8 +19,6 @@ TABLES: Mapping[Factor, str] = {
     "representation": "representations",
 }  # fmt: skip
 """By its number in the paper, or by name where the paper has none."""
-TASKS: Mapping[str, tuple[str, ...]] = {"NER": ("NER",), "RE": ("RE", "RE+")}
-"""What is scored in a phase."""
 _MASKS = {"Inv.": "inv", "Vis.": "vis", "Full": "full"}
 _METHODS: dict[str, dict[str, Any]] = {
     LAI_NET: {},
