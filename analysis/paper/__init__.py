@@ -6,9 +6,8 @@ version 1. An empty field is a dash in the paper. `settings.csv` is its Appendix
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-from analysis.paper.tables import read_rows, read_tables
+from analysis.paper.tables import FOLDER, read_rows, read_tables
 from lai_net.metrics.scoring import SCORES
 
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
@@ -38,7 +37,7 @@ class Baseline:
 @cache
 def baselines() -> tuple[Baseline, ...]:
     """The models of Table 1, dataset by dataset, as the paper orders them; LAI-Net is the last of each."""
-    rows = read_rows(files(__name__) / "table1.csv", set(_BASELINE_COLUMNS))
+    rows = read_rows(FOLDER / "table1.csv", _BASELINE_COLUMNS)
     return tuple(dict.fromkeys(Baseline(*(row[name] for name in _BASELINE_COLUMNS)) for _, row in rows))
 
 
@@ -59,5 +58,5 @@ def published_values() -> dict[Place, float]:
 
 def published_encoders(dataset: str) -> list[str]:
     """The encoders behind the paper's numbers on a dataset; empty for a dataset that it does not have."""
-    rows = read_rows(files(__name__) / "settings.csv", {"dataset", "encoder"})
+    rows = read_rows(FOLDER / "settings.csv", ("dataset", "encoder"))
     return sorted({row["encoder"] for _, row in rows if row["dataset"] == dataset})

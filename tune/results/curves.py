@@ -120,7 +120,7 @@ def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]])
     curves = read_curves(ledger, imported=True)
     known = {(name, epoch.epoch): epoch for name, curve in curves.items() for epoch in curve}
     reports: list[EpochReport] = []
-    for line, cells in read_csv(path, CURVE_COLUMNS, _REQUIRED):
+    for line, cells in read_csv(path, _REQUIRED, CURVE_COLUMNS):
         try:
             row = parse_fields(cells, CURVE_COLUMNS, _PARSERS)
             if row["trial_id"] in own:

@@ -50,7 +50,7 @@ def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     for row in rows.values():
         if row["status"] == "completed":
             completed[_values_but(row, _NOT_THE_CELL)].append(row)
-    for line, cells in read_csv(path, LONG_COLUMNS, _REQUIRED):
+    for line, cells in read_csv(path, _REQUIRED, LONG_COLUMNS):
         try:
             row = _normalized(_checked(cells))
             key = _values_but(row, _OUTCOME)
