@@ -51,7 +51,7 @@ from pydantic import (
     model_validator,
 )
 
-from lai_net.config import EntitySource, Representation
+from lai_net.config import EntitySource, Phase, Representation
 from lai_net.corpora.loading import OverlappingRelations
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import Averaging, Protocol
@@ -148,6 +148,10 @@ class DatasetSpec(Section):
     def fold_numbers(self) -> tuple[int | None, ...]:
         """The folds that are taken, by number from 0; a single None without folds."""
         return (None,) if self.folds == 1 else self.only_folds or tuple(range(self.folds))
+
+    def base(self, phase: Phase) -> BaseSpec | None:
+        """The base of one phase."""
+        return self.ner if phase == "NER" else self.re
 
     @model_validator(mode="after")
     def _takes_folds_that_there_are(self) -> "DatasetSpec":
