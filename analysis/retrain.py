@@ -8,7 +8,7 @@ from typing import Any
 
 from lai_net.config import TrialConfig
 from lai_net.preset import load_preset
-from tune.planning.explanation import flat
+from lai_net.settings import flat
 from tune.spec.study import FOLDER, DatasetSpec, Study
 
 CORPUS, OUT = "CORPUS", "DIR"

@@ -13,8 +13,8 @@ from typing import get_args
 from lai_net.active_settings import active_settings
 from lai_net.config import PHASES, Representation, TrialConfig
 from lai_net.errors import InputError
+from lai_net.settings import flat
 from lai_net.wording import counted
-from tune.planning.explanation import flat
 from tune.results.csv_input import Parsers, one_of, parse_fields, positive, read_csv, whole
 from tune.spec.baseline import Model
 

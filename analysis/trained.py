@@ -8,7 +8,7 @@ from typing import Any
 from lai_net.active_settings import active_settings
 from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.preset import Preset, preset_names, read_preset
-from tune.planning.explanation import flat
+from lai_net.settings import flat
 from tune.spec.cells import base_config
 from tune.spec.study import DatasetSpec, Study
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError, first_line
 from lai_net.metrics.scoring import SCORES
+from lai_net.settings import flat
 from tune.engine import Message, Sink, Task
 from tune.execution import Evaluating, Training
-from tune.planning.explanation import flat
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
