@@ -21,8 +21,9 @@ from lai_net.metrics.scoring import TASKS_OF_PHASE, Scores, Task
 from lai_net.schema import Corpus, Sentence
 from lai_net.streams import Streams
 from lai_net.trained_model import labels_to_dict, load_model, make_task
+from lai_net.training.checkpoint import claim, open_folder
 from lai_net.training.features import FeatureStore
-from lai_net.training.loop import EpochReport, claim, open_folder, train
+from lai_net.training.loop import EpochReport, train
 from lai_net.training.ner_task import NerTask
 from lai_net.training.probe import Probe, meter_of, probe
 from lai_net.training.re_task import ReTask

@@ -188,8 +188,7 @@ def _run(
 
 def _ner_model(folder: Path) -> Path:
     """The model in a folder, if there is one of NER; told before the training, which it need not wait for."""
-    from lai_net.extractor import best_model
-    from lai_net.training.checkpoint import load_description
+    from lai_net.training.checkpoint import best_model, load_description
 
     model = best_model(folder)
     if load_description(model)["config"]["phase"] != "NER":
