@@ -44,10 +44,6 @@ class Evaluation:
     coverage: dict[str, int]
     documents: list[dict[str, Any]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
 
 def score_split(
     corpus: Corpus, split: str, predictions: Predictions, entities: EntitySource, tasks: Sequence[Task]
@@ -58,7 +54,7 @@ def score_split(
             "task": task,
             "protocol": protocol,
             "averaging": averaging,
-            **average(counts[task], averaging).as_dict(),
+            **asdict(average(counts[task], averaging)),
         }
         | ({"f1_overlap": average(overlapping, averaging).f1} if task == "NER" else {})
         for protocol in PROTOCOLS
@@ -109,7 +105,7 @@ def _count_documents(
 ) -> list[dict[str, Any]]:
     predicted = [item.sentence for item in predictions.sentences]
     return [
-        counts.as_dict()
+        asdict(counts)
         for protocol in PROTOCOLS
         for counts in count_documents(
             corpus.splits[split],

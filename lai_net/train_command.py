@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +93,7 @@ def train(  # noqa: PLR0913 - an argument an option
     done: list[EpochReport] = []
     with _ends_told(done):
         for found in _run(config, seed, loaded, out, upstream, features, device, done):
-            shown = {key: value for key, value in found.as_dict().items() if key != "documents"}
+            shown = {key: value for key, value in asdict(found).items() if key != "documents"}
             typer.echo(json.dumps(shown))
 
 

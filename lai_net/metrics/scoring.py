@@ -23,7 +23,7 @@ or without predictions counts with 0.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lai_net.schema import Entity, Relation, Sentence, Span
@@ -44,10 +44,6 @@ class Scores:
     precision: float
     recall: float
     f1: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The three rates by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

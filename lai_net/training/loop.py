@@ -51,10 +51,6 @@ class EpochReport:
     cpu_s: float
     wall_s: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
 
 Evaluate = Callable[[], tuple[Scores, float | None]]
 
@@ -142,7 +138,7 @@ def _run_epoch(
         epoch=epoch,
         num_epochs=task.config.training.epochs,
         loss=total / task.steps_per_epoch,
-        dev=scores.as_dict(),
+        dev=asdict(scores),
         filter_recall=filter_recall,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - wall,
@@ -190,5 +186,5 @@ def _after_epoch(state: TrainingState, report: EpochReport, cold_epochs: int) ->
         epoch=report.epoch,
         best_epoch=report.epoch if better else state.best_epoch,
         best_f1=report.dev["f1"] if better else state.best_f1,
-        history=(*state.history, report.as_dict()),
+        history=(*state.history, asdict(report)),
     )
