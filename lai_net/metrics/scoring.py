@@ -23,7 +23,7 @@ or without predictions counts with 0.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal, get_args
 
 from lai_net.schema import Entity, Relation, Sentence, Span
@@ -121,12 +121,8 @@ def average(by_label: Mapping[str, MatchCounts], averaging: Averaging) -> Scores
     """One task's scores over its labels; zeros where there is no label."""
     if averaging == "micro" or not by_label:
         return sum(by_label.values(), MatchCounts()).scores
-    rows = [counts.scores for counts in by_label.values()]
-    return Scores(*(sum(column) / len(rows) for column in zip(*(_rates(row) for row in rows), strict=True)))
-
-
-def _rates(scores: Scores) -> tuple[float, float, float]:
-    return (scores.precision, scores.recall, scores.f1)
+    rows = [astuple(counts.scores) for counts in by_label.values()]
+    return Scores(*(sum(column) / len(rows) for column in zip(*rows, strict=True)))
 
 
 _BoundaryKey = tuple[Span, Span, str]
