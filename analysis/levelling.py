@@ -15,8 +15,9 @@ from statistics import fmean, variance
 
 from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
-from analysis.tables.layout import signed
+from analysis.tables.layout import interval_text, signed
 from lai_net.metrics.scoring import TASKS_OF_PHASE
+from lai_net.wording import counted
 from tune.results.curves import Curves
 from tune.spec.identity import spec_id
 
@@ -73,10 +74,8 @@ class Levelling:
         gain = "" if self.gain.mean is None else f"{signed(self.gain.mean)} points"
         text = f"{self.dataset} {self.phase}, dev F1 in {end} of {self.epochs}: {gain}"
         if self.gain.ci_low is not None and self.gain.ci_high is not None:
-            text += f" (95 % interval {signed(self.gain.ci_low)} to {signed(self.gain.ci_high)}"
-            text += (
-                f" over {self.gain.n} seeds, {self.num_configs} config{'' if self.num_configs == 1 else 's'})"
-            )
+            text += f" ({interval_text(self.gain.ci_low, self.gain.ci_high)}"
+            text += f" over {self.gain.n} seeds, {counted(self.num_configs, 'config')})"
         if self.spread is not None:
             text += f", standard deviation over seeds {self.spread:.2f}"
         return f"{text}; {self.verdict}."

@@ -215,6 +215,11 @@ def signed(value: float) -> str:
     return text[1:] if float(f"{value:.2f}") == 0 else text
 
 
+def interval_text(low: float, high: float) -> str:
+    """A difference's interval in words."""
+    return f"95 % interval {signed(low)} to {signed(high)}"
+
+
 def _change(row: Row) -> str:
     """The difference to the base in points; of a speed, as in the paper, in percent of the base's."""
     if row.delta is None or row.mean is None:
