@@ -9,7 +9,7 @@ from typing import Self
 
 from lai_net.device import checked_device, has_bf16
 from lai_net.errors import InputError
-from lai_net.extraction import Extraction, Text, TextFrame, read_text
+from lai_net.extraction import Extraction, Text, TextFrame, cut_text
 from lai_net.saved_model import read_model, write_model
 from lai_net.schema import Entity, Sentence, iterate_sentences
 from lai_net.settings import SLOW_BF16
@@ -110,7 +110,7 @@ class LaiNet:
         """
         if isinstance(texts, str):
             raise InputError("texts must be a list of texts; put the one text into a list")
-        frames = [read_text(text) for text in texts]
+        frames = [cut_text(text) for text in texts]
         self._tell_slowness()
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
         if found.coverage["sentences_cut"]:

@@ -15,9 +15,6 @@ _FACTORS = {1: "model", 3: "model", 4: "method", 5: "mask"}
 """Of the tables that have one alone."""
 _BASELINE_COLUMNS = ("dataset", "model", "year", "backbone")
 
-Place = tuple[str, str, str, str, str]
-"""dataset, task, factor, level, metric"""
-
 
 @dataclass(frozen=True)
 class Baseline:
@@ -42,10 +39,11 @@ def baselines() -> tuple[Baseline, ...]:
 
 
 @cache
-def published_values() -> dict[Place, float]:
-    """Every printed score in percent, and Table 3's sentences per second, by its place.
+def published_values() -> dict[tuple[str, str, str, str, str], float]:
+    """Every printed score in percent, and Table 3's sentences per second.
 
-    Table 3's F1 scores are those of Table 1 (its "RE" rows print RE+); they do not stand here twice.
+    By dataset, task, factor, level and metric. Table 3's F1 scores are those of Table 1 (its "RE" rows print
+    RE+); they do not stand here twice.
     """
     values = {}
     for (table, dataset, task, row, metric), value in read_tables().values.items():
