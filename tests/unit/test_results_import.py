@@ -198,11 +198,11 @@ def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
 
 
 def test_unknown_representation_is_refused(tmp_path: Path, ledger: Ledger) -> None:
-    path = write(tmp_path, f"anotate,{ROW}", header=f"representation,{HEADER}")
+    path = write(tmp_path, f"levitated,{ROW}", header=f"representation,{HEADER}")
     with pytest.raises(InputError) as raised:
         import_csv(path, ledger)
     assert str(raised.value) == (
-        f"{path}:2: representation must be one of vanilla, marker, enumerate, annotate, but got 'anotate'"
+        f"{path}:2: representation must be one of vanilla, marker, enumerate, annotate, but got 'levitated'"
     )
 
 
