@@ -15,10 +15,12 @@ from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
 from lai_net.active_settings import active_settings, idle_settings
 from lai_net.config import TrialConfig
+from lai_net.metrics.scoring import SCORES
+from lai_net.settings import flat
 from lai_net.wording import counted
-from tune.planning.explanation import Fields, flat
+from tune.planning.explanation import Fields
 from tune.results.curves import Curves
-from tune.results.table import SCORES, ResultRow
+from tune.results.table import ResultRow
 from tune.spec.cells import base_config
 from tune.spec.identity import digest, spec_id
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.tables.caption import beyond
-from analysis.tables.layout import NAMES, signed
+from analysis.tables.layout import NAMES, interval_text, signed
 from analysis.tables.reach import attainable_p
 from analysis.tables.rows import PUBLISHED, SIGNIFICANT, Row, f1_rows
+from lai_net.wording import counted, spanned
 from tune.forecast.significance import SIGNIFICANCE
 
 _CELL = ["dataset", "phase", "factor", "level"]
@@ -38,8 +39,8 @@ def _failed(cells: pd.DataFrame) -> str:
     num_blocked = len(lost.loc[lost["state"] == "blocked", _CELL].drop_duplicates())
     if not num_trials:
         return ""
-    blocked = f", which blocks {num_blocked} relation cell{_s(num_blocked)}" if num_blocked else ""
-    return f" {num_trials} trial{_s(num_trials)} failed{blocked}."
+    blocked = f", which blocks {counted(num_blocked, 'relation cell')}" if num_blocked else ""
+    return f" {counted(num_trials, 'trial')} failed{blocked}."
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
@@ -128,9 +129,9 @@ def _to_base(row: Row, levels: Sequence[Row], reach: Mapping[Row, float]) -> str
     if row.delta is None:
         has_base = any(level.is_base for level in levels)
         return "no seed is shared with the base" if has_base else "the base has no scores yet"
-    text = f"{signed(row.delta)} to the base on {row.pairs} shared seed{_s(row.pairs)}"
+    text = f"{signed(row.delta)} to the base on {counted(row.pairs, 'shared seed')}"
     if row.delta_ci_low is not None and row.delta_ci_high is not None:
-        text += f" (95 % interval {signed(row.delta_ci_low)} to {signed(row.delta_ci_high)})"
+        text += f" ({interval_text(row.delta_ci_low, row.delta_ci_high)})"
     if reach[row] >= SIGNIFICANCE:
         return f"{text}; too few seeds to tell it from noise"
     return f"{text}; {'more than noise' if row.mark == SIGNIFICANT else 'not told apart from noise'}"
@@ -143,12 +144,7 @@ def _names(levels: Sequence[Row]) -> str:
 
 
 def _seeds(levels: Sequence[Row]) -> str:
-    counts = [row.n or 0 for row in levels]
-    return f"n = {min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
-
-
-def _s(number: int) -> str:
-    return "" if number == 1 else "s"
+    return f"n = {spanned(row.n or 0 for row in levels)}"
 
 
 def score(row: Row) -> str:

@@ -17,10 +17,11 @@ import pandas as pd
 
 from analysis.place import Place, factors_of, places, with_imported_models
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import SCORES
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
 from tune.results.curves import Curves, read_curves
-from tune.results.table import SCORES, ResultRow, long_table
+from tune.results.table import ResultRow, long_table
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
 

@@ -15,9 +15,10 @@ from statistics import fmean, variance
 
 from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
-from analysis.tables.layout import signed
+from analysis.tables.layout import interval_text, signed
+from lai_net.metrics.scoring import TASKS_OF_PHASE
+from lai_net.wording import counted
 from tune.results.curves import Curves
-from tune.spec.cells import TASKS
 from tune.spec.identity import spec_id
 
 RULE = (
@@ -73,10 +74,8 @@ class Levelling:
         gain = "" if self.gain.mean is None else f"{signed(self.gain.mean)} points"
         text = f"{self.dataset} {self.phase}, dev F1 in {end} of {self.epochs}: {gain}"
         if self.gain.ci_low is not None and self.gain.ci_high is not None:
-            text += f" (95 % interval {signed(self.gain.ci_low)} to {signed(self.gain.ci_high)}"
-            text += (
-                f" over {self.gain.n} seeds, {self.num_configs} config{'' if self.num_configs == 1 else 's'})"
-            )
+            text += f" ({interval_text(self.gain.ci_low, self.gain.ci_high)}"
+            text += f" over {self.gain.n} seeds, {counted(self.num_configs, 'config')})"
         if self.spread is not None:
             text += f", standard deviation over seeds {self.spread:.2f}"
         return f"{text}; {self.verdict}."
@@ -87,7 +86,7 @@ def config_curves(results: Results) -> list[ConfigCurves]:
     found: dict[tuple[str, str, str], ConfigCurves] = {}
     for cell in results.matched:
         config, place = cell.place.cell.config, cell.place
-        if config is None or place.task != TASKS[config.phase][0]:
+        if config is None or place.task != TASKS_OF_PHASE[config.phase][0]:
             continue
         key = (place.cell.dataset, config.phase, spec_id(config))
         known = found.get(key)

@@ -21,12 +21,12 @@ from analysis.evidence import CellKey, Evidence
 from analysis.figures.gallery import DrawnFigure
 from analysis.findings import score
 from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
-from analysis.tables.layout import NAMES, Entry, Grid, signed
+from analysis.tables.layout import NAMES, Entry, Grid, interval_text, signed
 from analysis.tables.rows import Row, f1_rows
 from analysis.tables.table import Table
 from analysis.trained import Trained
+from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
-from tune.results.table import SCORES
 from tune.spec.study import Study
 
 _SHORT_COMMIT = 10
@@ -163,7 +163,7 @@ def _differences(evidence: Evidence, rows: Mapping[CellKey, Row]) -> Iterator[st
             continue
         parts = [f"{row.task}, {NAMES[row.factor]} {row.level}: {signed(row.delta)} points of F1"]
         if row.delta_ci_low is not None and row.delta_ci_high is not None:
-            parts[0] += f" (95 % interval {signed(row.delta_ci_low)} to {signed(row.delta_ci_high)})"
+            parts[0] += f" ({interval_text(row.delta_ci_low, row.delta_ci_high)})"
         if row.p is not None and row.p_adjusted is not None:
             parts.append(f"p = {row.p:.2g}, after Holm {row.p_adjusted:.2g}")
         if row.effect is not None:

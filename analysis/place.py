@@ -6,10 +6,11 @@ from functools import cached_property
 from typing import Any
 
 from lai_net.active_settings import active_settings
-from lai_net.config import Phase
-from tune.results.table import ResultRow, representation_of
+from lai_net.config import PHASES
+from lai_net.metrics.scoring import TASKS_OF_PHASE
+from tune.results.table import ResultRow, config_values, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
-from tune.spec.cells import TASKS, Cell, base_config, expand
+from tune.spec.cells import Cell, base_config, expand
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Factors, Study
 
@@ -30,7 +31,7 @@ def places(study: Study) -> Iterator["Place"]:
     """All cells of a study by task, in the order of the tables."""
     datasets = {dataset.name: dataset for dataset in study.datasets}
     for cell in expand(study):
-        for task in TASKS[cell.phase]:
+        for task in TASKS_OF_PHASE[cell.phase]:
             yield Place(study, datasets[cell.dataset], cell, task)
 
 
@@ -53,19 +54,8 @@ class Place:
         }  # fmt: skip
         if config is None:
             return dict.fromkeys((*FACTOR_COLUMNS, *VIEW_COLUMNS)) | view
-        settings = active_settings(config)
-        factors = {
-            "dataset": self.cell.dataset,
-            "phase": self.cell.phase,
-            "gcn_layers": settings["graph"]["layers"],
-            "gcn_heads": settings["graph"].get("heads"),
-            "entity_filter": settings["filter"]["enabled"] if self.cell.phase == "NER" else None,
-            "attention_mask": settings["input"]["attention_mask"],
-            "annotations": settings["input"]["annotations"],
-            "representation": config.input.family,
-        }
-        trained = {"encoder": config.encoder.name, "selection": config.training.selection}
-        return factors | view | trained | {"model": model_of(config)}
+        place = {"dataset": self.cell.dataset, "phase": self.cell.phase}
+        return config_values(active_settings(config)) | place | view
 
     @property
     def entities(self) -> str:
@@ -120,8 +110,7 @@ def with_imported_models(study: Study, rows: Iterable[ResultRow]) -> Study:
     is_brought = any(row.spec_id is None and row["model"] == PL_MARKER for row in rows)
     if not is_brought or study.factors.model or study.search is not None:
         return study
-    phases: tuple[Phase, ...] = ("NER", "RE")
-    bases = [base_config(dataset, phase) for dataset in study.datasets for phase in phases]
+    bases = [base_config(dataset, phase) for dataset in study.datasets for phase in PHASES]
     if any(base is not None and model_of(base) == PL_MARKER for base in bases):
         return study
     alone = {"method": (LAI_NET,)} if study.factors == Factors() else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from lai_net.config import TrialConfig
 from lai_net.preset import load_preset
-from tune.planning.explanation import flat
+from lai_net.settings import flat
 from tune.spec.study import FOLDER, DatasetSpec, Study
 
 CORPUS, OUT = "CORPUS", "DIR"
@@ -58,7 +58,7 @@ def train_command(dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold:
     Raises:
         InputError: the preset cannot be read.
     """
-    spec = dataset.ner if config.phase == "NER" else dataset.re
+    spec = dataset.base(config.phase)
     if spec is None:
         raise ValueError(f"{dataset.name} has no phase {config.phase}")
     preset, own = (flat(dataclasses.asdict(item)) for item in (load_preset(spec.preset), config))

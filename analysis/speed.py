@@ -5,30 +5,21 @@ the time of inference depends on them: see `inference_settings`. Speeds are sent
 on the machine that measured them: comparable with each other, not with sentences per second of a GPU.
 """
 
-import csv
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_args
 
 from lai_net.active_settings import active_settings
-from lai_net.config import TrialConfig
+from lai_net.config import PHASES, Representation, TrialConfig
 from lai_net.errors import InputError
+from lai_net.settings import flat
 from lai_net.wording import counted
-from tune.planning.explanation import flat
-from tune.spec.baseline import LAI_NET, PL_MARKER
+from tune.results.csv_input import Parsers, one_of, parse_fields, positive, read_csv, whole
+from tune.spec.baseline import Model
 
-REPRESENTATIONS = ("vanilla", "marker", "enumerate", "annotate")
+REPRESENTATIONS: tuple[Representation, ...] = get_args(Representation)
 """Eq. 1 to 4."""
-_REQUIRED = (
-    "dataset", "phase", "model", "representation", "variant", "step", "encoder", "precision",
-    "sentences_per_cpu_second", "peak_mib", "threads", "repetitions", "processor", "date",
-    "layers", "settings",
-)  # fmt: skip
-_ALLOWED = {
-    "phase": ("NER", "RE"), "model": (LAI_NET, PL_MARKER), "representation": REPRESENTATIONS,
-    "step": ("inference", "training"),
-}  # fmt: skip
 _TIMELESS = {
     "encoder.freeze", "filter.cold_epochs", "filter.cold_negatives", "graph.dropout", "graph.sigma_min",
     "head.dropout", "head.overlapping_triples", "head.relation_threshold", "head.symmetric_rule",
@@ -57,10 +48,7 @@ def inference_settings(config: TrialConfig) -> str:
 
 def arrangement(config: TrialConfig) -> str:
     """How a trial arranges the passes of its encoder: the benchmark's `variant` of that name."""
-    if config.screens_text:
-        return "early-filter"
-    is_two_pass = config.input.is_levitated and config.input.reads_context_once
-    return "two-pass" if is_two_pass else "dense"
+    return "early-filter" if config.screens_text else config.input.encoder_passes
 
 
 def _in_words(value: object) -> str:
@@ -104,22 +92,27 @@ class Speed:
         return f"{self.encoder}, {counted(self.layers, 'layer')}, {self.precision}"
 
 
+_COLUMNS = tuple(item.name for item in fields(Speed))
+_PARSERS: Parsers = {
+    "phase": one_of(*PHASES),
+    "model": one_of(*get_args(Model)),
+    "representation": one_of(*REPRESENTATIONS),
+    "step": one_of("inference", "training"),
+    "sentences_per_cpu_second": positive,
+    "peak_mib": positive,
+    "threads": whole(1),
+    "repetitions": whole(1),
+    "layers": whole(1),
+}
+
+
 def read_speeds(path: Path) -> tuple[Speed, ...]:
     """Read a benchmark's CSV.
 
     Raises:
         InputError: the file cannot be read, lacks a column, or a field is wrong, with `path:line`.
     """
-    try:
-        reader = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a CSV of `make bench`") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8; name a CSV of `make bench`") from error
-    missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path}:1: no column {missing[0]!r}; it must have those that `make bench` writes")
-    return tuple(_speed(row, f"{path}:{reader.line_num}") for row in reader)
+    return tuple(_speed(cells, f"{path}:{line}") for line, cells in read_csv(path, _COLUMNS))
 
 
 def speed_of(speeds: Sequence[Speed], dataset: str, config: TrialConfig | None) -> Speed | None:
@@ -137,28 +130,12 @@ def speed_of(speeds: Sequence[Speed], dataset: str, config: TrialConfig | None) 
     )
 
 
-def _speed(row: dict[str, str], where: str) -> Speed:
-    if None in row or None in row.values():
-        raise InputError(f"{where}: not as many fields as columns; mend the line")
-    for name, options in _ALLOWED.items():
-        if row[name] not in options:
-            raise InputError(f"{where}: {name} must be one of {', '.join(options)}, but got {row[name]!r}")
-    texts = {name: row[name] for name in (*_REQUIRED[:8], "processor", "date", "settings")}
-    return Speed(
-        **texts,
-        sentences_per_cpu_second=_number(row, "sentences_per_cpu_second", where),
-        peak_mib=_number(row, "peak_mib", where) if row["peak_mib"] else None,
-        threads=int(_number(row, "threads", where)),
-        repetitions=int(_number(row, "repetitions", where)),
-        layers=int(_number(row, "layers", where)),
-    )
-
-
-def _number(row: dict[str, str], name: str, where: str) -> float:
+def _speed(cells: Mapping[str, str], where: str) -> Speed:
     try:
-        value = float(row[name])
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise InputError(f"{where}: {name} must be a number above 0, but got {row[name]!r}")
-    return value
+        row = parse_fields(cells, _COLUMNS, _PARSERS)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    for name, value in row.items():
+        if value is None and name != "peak_mib":
+            raise InputError(f"{where}: {name} is empty; every row needs it")
+    return Speed(**row)

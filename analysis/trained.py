@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lai_net.active_settings import active_settings
-from lai_net.config import Phase, TrialConfig
+from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.preset import Preset, preset_names, read_preset
-from tune.planning.explanation import flat
+from lai_net.settings import flat
 from tune.spec.cells import base_config
 from tune.spec.study import DatasetSpec, Study
 
@@ -83,8 +83,7 @@ def trained(study: Study) -> Iterator[Trained]:
 
 
 def _bases(dataset: DatasetSpec) -> dict[Phase, TrialConfig]:
-    phases: tuple[Phase, ...] = ("NER", "RE")
-    found = {phase: base_config(dataset, phase) for phase in phases}
+    found = {phase: base_config(dataset, phase) for phase in PHASES}
     return {phase: config for phase, config in found.items() if config is not None}
 
 

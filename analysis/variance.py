@@ -5,9 +5,8 @@ Random numbers come from one fixed generator a cell or family, so the same ledge
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,10 +111,6 @@ class VarianceStudy:
     families: tuple[FamilySpread, ...]
     corpora: tuple[CorporaSpread, ...]
     decisions: tuple[Decision, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 def study_variance(ledger: Path, study: Study) -> VarianceStudy:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +33,7 @@ def variance(
 
     result = study_variance(ledger, with_interval(load_study(study), interval))
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), indent=1, allow_nan=False))
+        typer.echo(json.dumps(asdict(result), indent=1, allow_nan=False))
     else:
         _print(result)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -130,7 +131,7 @@ def score(
         typer.echo(f"{predicted} holds no relation", err=True)
     scores = score_sentences(truths, guesses, protocol=protocol, averaging=averaging, symmetric=symmetric)
     if as_json:
-        typer.echo(json.dumps({task: rates.as_dict() for task, rates in scores.items()}))
+        typer.echo(json.dumps({task: asdict(rates) for task, rates in scores.items()}))
         return
     typer.echo(f"{'':4}{'precision':>10}{'recall':>10}{'f1':>10}  (percent, {protocol}, {averaging})")
     for task, rates in scores.items():

@@ -6,11 +6,13 @@ was computed before it existed. Identity leaves a neutral field out, so old tria
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import Averaging
 
 Phase = Literal["NER", "RE"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 AttentionMask = Literal["inv", "vis", "full"]
 Precision = Literal["fp32", "bf16"]
 Representation = Literal["vanilla", "marker", "enumerate", "annotate"]
@@ -219,7 +221,7 @@ class TrainingConfig:
     negatives: int = 0
     precision: Precision = "fp32"
     selection: Literal["dev", "test"] = "dev"
-    selection_averaging: Literal["micro", "macro"] = "micro"
+    selection_averaging: Averaging = "micro"
     selection_entities: str = field(default="gold", metadata={"neutral": "gold"})
     micro_batch_tokens: int | None = field(default=None, metadata={"neutral": None})
     activation_checkpointing: bool = field(default=False, metadata={"neutral": False})

@@ -1,26 +1,17 @@
 """What a trained model's predictions on a split are worth, in every way of counting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from lai_net.config import EntitySource
 from lai_net.metrics.documents import count_documents
-from lai_net.metrics.scoring import (
-    Averaging,
-    MatchCounts,
-    Protocol,
-    Scores,
-    Task,
-    average,
-    count_matches,
-    score_sentences,
-)
-from lai_net.schema import Corpus, Labels, Sentence
+from lai_net.metrics.scoring import Averaging, MatchCounts, Protocol, Task, average, count_matches
+from lai_net.schema import Corpus, Sentence
 from lai_net.training.task import Predictions
 
-PROTOCOLS: tuple[Protocol, ...] = ("pure", "plmarker")
-AVERAGINGS: tuple[Averaging, ...] = ("micro", "macro")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+AVERAGINGS: tuple[Averaging, ...] = get_args(Averaging)
 _ByLabel = dict[str, MatchCounts]
 
 
@@ -44,10 +35,6 @@ class Evaluation:
     coverage: dict[str, int]
     documents: list[dict[str, Any]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
 
 def score_split(
     corpus: Corpus, split: str, predictions: Predictions, entities: EntitySource, tasks: Sequence[Task]
@@ -58,7 +45,7 @@ def score_split(
             "task": task,
             "protocol": protocol,
             "averaging": averaging,
-            **average(counts[task], averaging).as_dict(),
+            **asdict(average(counts[task], averaging)),
         }
         | ({"f1_overlap": average(overlapping, averaging).f1} if task == "NER" else {})
         for protocol in PROTOCOLS
@@ -66,23 +53,18 @@ def score_split(
         for averaging in AVERAGINGS
         for task in tasks
     ]
-    documents = _count_documents(corpus, split, predictions, tasks)
+    documents = [
+        asdict(counts)
+        for protocol in PROTOCOLS
+        for counts in count_documents(
+            corpus.splits[split],
+            predictions.plain,
+            protocol=protocol,
+            tasks=tasks,
+            symmetric=corpus.labels.symmetric,
+        )
+    ]
     return Evaluation(split, entities, scores, dict(predictions.coverage), documents)
-
-
-def score_predictions(
-    gold: Sequence[Sentence],
-    predictions: Predictions,
-    labels: Labels,
-    *,
-    protocol: Protocol,
-    averaging: Averaging,
-) -> Mapping[Task, Scores]:
-    """Scores of each task; arguments as in `lai_net.metrics.scoring.score_sentences`."""
-    predicted = [item.sentence for item in predictions.sentences]
-    return score_sentences(
-        gold, predicted, protocol=protocol, averaging=averaging, symmetric=labels.symmetric
-    )
 
 
 def _count(
@@ -93,8 +75,7 @@ def _count(
     PL-Marker's run_acener.py prints both numbers.
     """
     gold, symmetric = corpus.sentences(split), corpus.labels.symmetric
-    predicted = [item.sentence for item in predictions.sentences]
-    counts = count_matches(gold, predicted, protocol=protocol, symmetric=symmetric)
+    counts = count_matches(gold, predictions.plain, protocol=protocol, symmetric=symmetric)
     if "NER" not in tasks:
         return counts, {}
     overlapping = [
@@ -102,20 +83,3 @@ def _count(
         for item in predictions.sentences
     ]
     return counts, count_matches(gold, overlapping, protocol=protocol, symmetric=symmetric)["NER"]
-
-
-def _count_documents(
-    corpus: Corpus, split: str, predictions: Predictions, tasks: Sequence[Task]
-) -> list[dict[str, Any]]:
-    predicted = [item.sentence for item in predictions.sentences]
-    return [
-        counts.as_dict()
-        for protocol in PROTOCOLS
-        for counts in count_documents(
-            corpus.splits[split],
-            predicted,
-            protocol=protocol,
-            tasks=tasks,
-            symmetric=corpus.labels.symmetric,
-        )
-    ]

@@ -7,14 +7,11 @@ from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from lai_net.errors import InputError
-from lai_net.inputs.raw_text import split_sentences
+from lai_net.inputs.raw_text import Range, split_sentences
 from lai_net.schema import Document, Entity, Sentence
 
 if TYPE_CHECKING:
     from lai_net.training.task import PredictedSentence
-
-Range = tuple[int, int]
-"""Half-open."""
 
 Text = str | Sequence[str] | Sequence[Sequence[str]]
 """Raw text, cut by `lai_net.inputs.raw_text`; the words of one sentence; or the sentences of a document."""
@@ -163,7 +160,7 @@ class TextFrame:
         )
 
 
-def read_text(text: Text) -> TextFrame:
+def cut_text(text: Text) -> TextFrame:
     """Cut a raw text; words and sentences that are given stay as they are.
 
     Raises:

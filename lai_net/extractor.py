@@ -9,11 +9,12 @@ from typing import Self
 
 from lai_net.device import checked_device, has_bf16
 from lai_net.errors import InputError
-from lai_net.extraction import Extraction, Text, TextFrame, read_text
+from lai_net.extraction import Extraction, Text, TextFrame, cut_text
 from lai_net.saved_model import read_model, write_model
 from lai_net.schema import Entity, Sentence, iterate_sentences
 from lai_net.settings import SLOW_BF16
 from lai_net.trained_model import TrainedModel, load_model
+from lai_net.training.checkpoint import best_model
 from lai_net.training.task import PredictedSentence, Predictions
 
 
@@ -109,7 +110,7 @@ class LaiNet:
         """
         if isinstance(texts, str):
             raise InputError("texts must be a list of texts; put the one text into a list")
-        frames = [read_text(text) for text in texts]
+        frames = [cut_text(text) for text in texts]
         self._tell_slowness()
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
         if found.coverage["sentences_cut"]:
@@ -168,16 +169,3 @@ def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tup
     return tuple(
         (entity, score) for (entity, _), (_, score) in zip(related.entities, found.entities, strict=True)
     )
-
-
-def best_model(folder: Path) -> Path:
-    """The model in a folder of `lai train`; any other folder as it is.
-
-    Raises:
-        InputError: the training is not finished.
-    """
-    if (folder / "training.json").is_file():
-        if not (folder / "best" / "config.json").is_file():
-            raise InputError(f"{folder}: its training is not finished; call `lai train` again")
-        return folder / "best"
-    return folder

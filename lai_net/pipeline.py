@@ -16,13 +16,14 @@ import torch
 from lai_net.config import EntitySource, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.evaluation import Evaluation, score_predictions, score_split
-from lai_net.metrics.scoring import Scores, Task
+from lai_net.evaluation import Evaluation, score_split
+from lai_net.metrics.scoring import TASKS_OF_PHASE, Scores, Task, score_sentences
 from lai_net.schema import Corpus, Sentence
 from lai_net.streams import Streams
 from lai_net.trained_model import labels_to_dict, load_model, make_task
+from lai_net.training.checkpoint import claim, open_folder
 from lai_net.training.features import FeatureStore
-from lai_net.training.loop import EpochReport, claim, open_folder, train
+from lai_net.training.loop import EpochReport, train
 from lai_net.training.ner_task import NerTask
 from lai_net.training.probe import Probe, meter_of, probe
 from lai_net.training.re_task import ReTask
@@ -123,7 +124,7 @@ def evaluate_trial(
     entities: EntitySource = "predicted"
     if isinstance(trained.task, NerTask):
         predictions = trained.task.predict(gold)
-        store_entities(model_dir, corpus, split, entities, (item.sentence for item in predictions.sentences))
+        store_entities(model_dir, corpus, split, entities, predictions.plain)
     elif upstream_dir is None:
         entities = "gold_typed_by_model" if typed else "gold"
         if entities not in trained.config.evaluated_on:
@@ -135,8 +136,7 @@ def evaluate_trial(
         entities = "gold_typed_by_model" if typed else "predicted"
         given = _given_by_ner(upstream_dir, corpus, split, entities, device)
         predictions = trained.task.predict(given, typed=False if typed else None)
-    tasks: tuple[Task, ...] = ("NER",) if trained.config.phase == "NER" else ("RE", "RE+")
-    return score_split(corpus, split, predictions, entities, tasks)
+    return score_split(corpus, split, predictions, entities, TASKS_OF_PHASE[trained.config.phase])
 
 
 def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) -> NerTask | ReTask:
@@ -180,12 +180,12 @@ def _selection_scores(
     """What an epoch is chosen by, and the filter's recall, on the split of `_given_for_selection`."""
     config, settings = task.config, task.config.training
     predictions = task.predict(given)
-    scores = score_predictions(
+    scores = score_sentences(
         corpus.sentences(settings.selection),
-        predictions,
-        corpus.labels,
+        predictions.plain,
         protocol="pure",
         averaging=settings.selection_averaging,
+        symmetric=corpus.labels.symmetric,
     )
     scored: Task = config.phase if settings.selection_entities == "gold" else "RE+"
     return scores[scored], _filter_recall(config, predictions)
@@ -215,6 +215,6 @@ def _given_by_ner(
         gold = corpus.sentences(split)
         if source == "gold_typed_by_model":
             return ner.task.with_types(gold)
-        return [item.sentence for item in ner.task.predict(gold).sentences]
+        return ner.task.predict(gold).plain
 
     return with_entities(model_dir, corpus, split, source, find)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lai_net.config import Phase, TrialConfig
+from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import section_names, with_settings
 
@@ -104,8 +104,8 @@ def _no_preset(path: Path) -> str:
 
 def _preset(content: dict[str, Any], bases: Sequence[Preset]) -> Preset:
     phase = content.pop("phase", bases[0].phase if bases else None)
-    if phase not in get_args(Phase):
-        raise InputError(f"phase must be one of {', '.join(get_args(Phase))}, but got {phase!r}")
+    if phase not in PHASES:
+        raise InputError(f"phase must be one of {', '.join(PHASES)}, but got {phase!r}")
     values: dict[str, PresetValue] = {}
     for base in bases:
         if base.phase != phase:

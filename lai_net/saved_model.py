@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from lai_net.config import Phase, TrialConfig
+from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.files import new_files, sha256_of, unwritable
 from lai_net.inputs.tokenization import (
@@ -41,13 +41,11 @@ from lai_net.saved_description import (
     check_sizes,
     parse_description,
 )
-from lai_net.schema import Labels
 from lai_net.settings import config_from_dict
 from lai_net.tensor_files import write_tensors
-from lai_net.trained_model import TrainedModel, build_model
+from lai_net.trained_model import TrainedModel, build_model, labels_from_dict, labels_to_dict
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-PHASES: tuple[Phase, ...] = ("NER", "RE")
 _REMEDY = "save the model again"
 
 
@@ -148,11 +146,7 @@ def _describe(model: TrainedModel) -> PhaseDescription:
     shape = {name: getattr(bert.config, name) for name in EncoderShape.model_fields}
     return PhaseDescription(
         settings=settings,
-        labels=LabelPhrases(
-            entities=dict(model.labels.entities),
-            relations=dict(model.labels.relations),
-            symmetric=sorted(model.labels.symmetric),
-        ),
+        labels=LabelPhrases(**labels_to_dict(model.labels)),
         encoder=EncoderShape(**shape | {"num_hidden_layers": len(bert.encoder.layer)}),
         origin=dict(model.origin),
     )
@@ -189,11 +183,7 @@ def _build(
     """The model as described, with weights that are still to be loaded."""
     with torch.random.fork_rng(devices=[]):
         bert = BertModel(BertConfig(**described.encoder.model_dump()), add_pooling_layer=False)
-    labels = Labels(
-        entities=described.labels.entities,
-        relations=described.labels.relations,
-        symmetric=frozenset(described.labels.symmetric),
-    )
+    labels = labels_from_dict(described.labels.model_dump())
     return build_model(config, labels, EncoderSource(tokenizer, bert), device, origin=described.origin)
 
 

@@ -39,13 +39,19 @@ def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
     Raises:
         InputError: an unknown key or a value of the wrong type, by name.
     """
-    settings = {
-        f"{section}.{name}": value
-        for section, content in values.items()
-        if section != "phase"
-        for name, value in content.items()
-    }
+    settings = flat({section: content for section, content in values.items() if section != "phase"})
     return with_settings(TrialConfig(phase=values["phase"]), settings)
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    fields: dict[str, Any] = {}
+    for section, value in settings.items():
+        if isinstance(value, Mapping):
+            fields.update({f"{section}.{name}": item for name, item in value.items()})
+        else:
+            fields[section] = value
+    return fields
 
 
 def section_names() -> list[str]:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lai_net.config import TrialConfig
+from lai_net.corpora.loading import OverlappingRelations, load_corpus
 from lai_net.errors import DivergedError, InputError
 from lai_net.files import is_disk_full
 from lai_net.model_commands import (
@@ -27,23 +28,9 @@ if TYPE_CHECKING:
 _SEED_END = 2**32
 
 
-class PhaseOption(StrEnum):
-    """What to train."""
-
-    NER = "ner"
-    RE = "re"
-
-
-class OverlapOption(StrEnum):
-    """`--overlapping-relations`."""
-
-    KEEP = "keep"
-    DROP = "drop"
-
-
 def train(  # noqa: PLR0913 - an argument an option
     context: typer.Context,
-    phase: Annotated[PhaseOption, typer.Argument(help="Which phase.")],
+    phase: Annotated[Literal["ner", "re"], typer.Argument(help="Which phase.")],
     corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
     preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
     seed: Annotated[int, typer.Option(min=0, max=_SEED_END - 1, help="Of every random stream.")],
@@ -54,8 +41,8 @@ def train(  # noqa: PLR0913 - an argument an option
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Of a corpus with folds, from 0.")] = None,
     overlapping_relations: Annotated[
-        OverlapOption, typer.Option(help="Between spans that share a word, such as 120 of ADE's.")
-    ] = OverlapOption.KEEP,
+        OverlappingRelations, typer.Option(help="Between spans that share a word, such as 120 of ADE's.")
+    ] = "keep",
     ner: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="RE: evaluate end to end, too, with this NER folder or TRIAL_ID."),
@@ -80,19 +67,17 @@ def train(  # noqa: PLR0913 - an argument an option
         raise InputError("--ledger names a trial for --ner; leave it out without one")
     upstream = None if ner is None else model_folder(context, ner, ledger)
 
-    from lai_net.corpora.loading import load_corpus
-
     loaded = load_corpus(
         corpus,
         name=corpus,
         annotations=annotations,
         fold=fold,
-        overlapping_relations=overlapping_relations.value,
+        overlapping_relations=overlapping_relations,
     )
     done: list[EpochReport] = []
     with _ends_told(done):
         for found in _run(config, seed, loaded, out, upstream, features, device, done):
-            shown = {key: value for key, value in found.as_dict().items() if key != "documents"}
+            shown = {key: value for key, value in asdict(found).items() if key != "documents"}
             typer.echo(json.dumps(shown))
 
 
@@ -118,17 +103,15 @@ def _ends_told(done: "Sequence[EpochReport]") -> Iterator[None]:
 
 
 def _config(
-    phase: PhaseOption, preset: str, settings: Sequence[str], device: str, *, shares_features: bool
+    phase: str, preset: str, settings: Sequence[str], device: str, *, shares_features: bool
 ) -> TrialConfig:
     """The preset with settings; what is doubtful about it is said on stderr."""
     from lai_net.preset import load_preset
     from lai_net.settings import doubts, with_settings
 
     config = load_preset(preset)
-    if config.phase != phase.value.upper():
-        raise InputError(
-            f"preset {preset!r} is for {config.phase}, but {phase.value} is asked for; give another"
-        )
+    if config.phase != phase.upper():
+        raise InputError(f"preset {preset!r} is for {config.phase}, but {phase} is asked for; give another")
     given = dict(_setting(text) for text in settings)
     config = with_settings(config, given)
     if shares_features and not config.has_constant_states:
@@ -188,8 +171,7 @@ def _run(
 
 def _ner_model(folder: Path) -> Path:
     """The model in a folder, if there is one of NER; told before the training, which it need not wait for."""
-    from lai_net.extractor import best_model
-    from lai_net.training.checkpoint import load_description
+    from lai_net.training.checkpoint import best_model, load_description
 
     model = best_model(folder)
     if load_description(model)["config"]["phase"] != "NER":

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from lai_net.config import EntitySource, TrialConfig
-from lai_net.corpora.loading import load_corpus
+from lai_net.corpora.loading import OverlappingRelations, load_corpus
 from lai_net.schema import Corpus
 
 
@@ -24,7 +24,7 @@ class CorpusSource:
     name: str
     annotations: str | None = None
     fold: int | None = None
-    overlapping_relations: Literal["keep", "drop"] = "keep"
+    overlapping_relations: OverlappingRelations = "keep"
     content_id: str
 
     def load(self) -> Corpus:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError, first_line
+from lai_net.metrics.scoring import SCORES
+from lai_net.settings import flat
 from tune.engine import Message, Sink, Task
-from tune.planning.explanation import flat
 from tune.planning.jobs import Evaluating, Training
 
 if TYPE_CHECKING:
@@ -216,6 +217,6 @@ def _scores(evaluation: Mapping[str, Any]) -> dict[str, float]:
     numbers = {}
     for score in evaluation["scores"]:
         task = score["task"].replace("+", "_plus")
-        for name in ("precision", "recall", "f1"):
+        for name in SCORES:
             numbers[f"{place}/{score['protocol']}/{score['averaging']}/{task}/{name}"] = score[name]
     return numbers

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def _epochs(
     )
     for report in reports:
         attempt.publish()
-        yield Message("epoch", report.as_dict())
+        yield Message("epoch", asdict(report))
 
 
 def _upstream(task: TrainSpec | EvaluateSpec) -> Path | None:
@@ -143,14 +144,14 @@ def _evaluate(
     found = evaluate_trial(
         model_dir, corpus, split, upstream_dir=upstream_dir, typed=typed, device=device, features=features
     )
-    return found.as_dict()
+    return asdict(found)
 
 
 def _probe(task: ProbeSpec, corpus: Corpus, device: str) -> dict[str, object]:
     """What the ledger stores of a measurement; a counted GPU stands for its part of the machine's memory."""
     from lai_net.pipeline import probe_trial
 
-    found = probe_trial(task.config, corpus, device=device).as_dict()
+    found = asdict(probe_trial(task.config, corpus, device=device))
     if device == "cpu":
         found["capacity_bytes"] //= task.logical_gpus
     return {"shape_id": task.shape_id, "device_type": task.device_type, **found}

@@ -23,6 +23,7 @@ from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, dra
 from analysis.levelling import RULE, ConfigCurves
 from analysis.statistics.summary import INTERVALS
 from analysis.tables.rows import Row
+from lai_net.wording import spanned
 from tune.results.curves import Curves
 from tune.search.state import Search
 
@@ -106,18 +107,14 @@ def _caption_of_a1(figure: FigureA1) -> str:
         [len(level.by_seed) for level in levels if level.by_seed and level.is_complete == is_complete]
         for is_complete in (True, False)
     )
-    counts = _counts(whole) if whole else "no level has all of its planned seeds"
+    counts = f"n = {spanned(whole)}" if whole else "no level has all of its planned seeds"
     if fewer:
-        counts += f"; hollow, on a dotted line without a band: fewer than the planned seeds, {_counts(fewer)}"
+        counts += "; hollow, on a dotted line without a band: fewer than the planned seeds, "
+        counts += f"n = {spanned(fewer)}"
     return (
         f"Mean F1 in percent against {factors}; the band is ± 1 standard deviation over seeds (ddof = 1), "
         f"each dot a seed; {counts}. A level without results is a gap. Same view as Table 2."
     )
-
-
-def _counts(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def _caption_of_convergence(figure: Convergence) -> str:

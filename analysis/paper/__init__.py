@@ -6,18 +6,14 @@ version 1. An empty field is a dash in the paper. `settings.csv` is its Appendix
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-from analysis.paper.tables import read_rows, read_tables
-from tune.results.table import SCORES
+from analysis.paper.tables import FOLDER, read_rows, read_tables
+from lai_net.metrics.scoring import SCORES
 
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
 _FACTORS = {1: "model", 3: "model", 4: "method", 5: "mask"}
 """Of the tables that have one alone."""
 _BASELINE_COLUMNS = ("dataset", "model", "year", "backbone")
-
-Place = tuple[str, str, str, str, str]
-"""dataset, task, factor, level, metric"""
 
 
 @dataclass(frozen=True)
@@ -38,15 +34,16 @@ class Baseline:
 @cache
 def baselines() -> tuple[Baseline, ...]:
     """The models of Table 1, dataset by dataset, as the paper orders them; LAI-Net is the last of each."""
-    rows = read_rows(files(__name__) / "table1.csv", set(_BASELINE_COLUMNS))
+    rows = read_rows(FOLDER / "table1.csv", _BASELINE_COLUMNS)
     return tuple(dict.fromkeys(Baseline(*(row[name] for name in _BASELINE_COLUMNS)) for _, row in rows))
 
 
 @cache
-def published_values() -> dict[Place, float]:
-    """Every printed score in percent, and Table 3's sentences per second, by its place.
+def published_values() -> dict[tuple[str, str, str, str, str], float]:
+    """Every printed score in percent, and Table 3's sentences per second.
 
-    Table 3's F1 scores are those of Table 1 (its "RE" rows print RE+); they do not stand here twice.
+    By dataset, task, factor, level and metric. Table 3's F1 scores are those of Table 1 (its "RE" rows print
+    RE+); they do not stand here twice.
     """
     values = {}
     for (table, dataset, task, row, metric), value in read_tables().values.items():
@@ -59,5 +56,5 @@ def published_values() -> dict[Place, float]:
 
 def published_encoders(dataset: str) -> list[str]:
     """The encoders behind the paper's numbers on a dataset; empty for a dataset that it does not have."""
-    rows = read_rows(files(__name__) / "settings.csv", {"dataset", "encoder"})
+    rows = read_rows(FOLDER / "settings.csv", ("dataset", "encoder"))
     return sorted({row["encoder"] for _, row in rows if row["dataset"] == dataset})

@@ -1,18 +1,17 @@
 """The five published tables as exact decimals, so that an audit sees the digits that were printed."""
 
-import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
 from lai_net.errors import InputError
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES
+from tune.results.csv_input import read_csv
 
+FOLDER = Path(__file__).parent
 _SETTINGS = "settings.csv"
 _SETTING_FACTORS = ("gcn_layers", "gcn_heads")
 
@@ -86,8 +85,7 @@ def read_tables(folder: Path | None = None) -> Published:
         InputError: a file, its rows or a column are missing, or a field is no number, or none that can be,
             with `path:line`.
     """
-    shipped = files("analysis.paper")
-    source = folder or shipped
+    source = folder or FOLDER
     values: dict[Place, Decimal] = {}
     changes: dict[Place, Decimal] = {}
     for number, columns in _COLUMNS.items():
@@ -95,12 +93,12 @@ def read_tables(folder: Path | None = None) -> Published:
         for line, row in read_rows(path, _required(columns)):
             _take(row, number, columns, (values, changes), f"{path}:{line}")
     settings = source / _SETTINGS
-    return Published(values, changes, _base_levels(settings if settings.is_file() else shipped / _SETTINGS))
+    return Published(values, changes, _base_levels(settings if settings.is_file() else FOLDER / _SETTINGS))
 
 
-def _required(columns: _Columns) -> set[str]:
-    metric = {"metric"} if None in columns.values.values() else set()
-    return {"dataset", "task", *columns.row, *columns.values, *columns.changes} | metric
+def _required(columns: _Columns) -> list[str]:
+    metric = ["metric"] if None in columns.values.values() else []
+    return ["dataset", "task", *columns.row, *metric, *columns.values, *columns.changes]
 
 
 def _take(
@@ -133,37 +131,22 @@ def _number(text: str, least: int, most: int, where: str) -> Decimal:
     return number
 
 
-def _base_levels(path: Traversable | Path) -> dict[tuple[str, str, str], str]:
+def _base_levels(path: Path) -> dict[tuple[str, str, str], str]:
     return {
         (row["dataset"], row["phase"], factor): row[factor]
-        for _, row in read_rows(path, {"dataset", "phase", *_SETTING_FACTORS})
+        for _, row in read_rows(path, ("dataset", "phase", *_SETTING_FACTORS))
         for factor in _SETTING_FACTORS
         if row[factor]
     }
 
 
-def read_rows(path: Traversable | Path, required: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """The lines of a CSV file with their numbers.
 
     Raises:
         InputError: the file, a column or every line is missing, or one has not as many fields as columns.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give a folder with table1.csv to table5.csv"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8; save it as UTF-8") from error
-    lines = text.splitlines()
-    reader = csv.DictReader(lines)
-    missing = sorted(required - set(reader.fieldnames or ()))
-    if missing:
-        raise InputError(f"{path}:1: no column {', '.join(missing)}; use the columns of the shipped table")
-    if not any(lines[1:]):
+    rows = read_csv(path, required)
+    if not rows:
         raise InputError(f"{path}:1: no line below the columns' names; use a copy of the shipped table")
-    for row in reader:
-        if None in row or None in row.values():
-            raise InputError(f"{path}:{reader.line_num}: not as many fields as columns; mend the line")
-        yield reader.line_num, row
+    return rows

@@ -6,10 +6,11 @@ are fixed and documents are drawn with replacement; all models of a cell are sco
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from lai_net.metrics.scoring import Averaging
 
 Counts = npt.NDArray[np.int64]
 """[models, documents, labels, 3]: gold, predicted and matched of each document."""
@@ -37,7 +38,7 @@ class DocumentInterval:
 
 def document_interval(
     folds: Sequence[Counts],
-    averaging: Literal["micro", "macro"],
+    averaging: Averaging,
     rng: np.random.Generator,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -58,7 +59,7 @@ def document_interval(
     return DocumentInterval(documents, float(score), float(drawn.std(ddof=1)), float(low), float(high))
 
 
-def f1(counts: npt.NDArray[np.int64], averaging: Literal["micro", "macro"]) -> npt.NDArray[np.float64]:
+def f1(counts: npt.NDArray[np.int64], averaging: Averaging) -> npt.NDArray[np.float64]:
     """F1 of counts [..., labels, 3]; a label that is neither in gold nor predicted is no part of a macro."""
     if averaging == "micro":
         gold, predicted, matched = np.moveaxis(counts.sum(axis=-2), -1, 0)
@@ -69,7 +70,7 @@ def f1(counts: npt.NDArray[np.int64], averaging: Literal["micro", "macro"]) -> n
 
 
 def _drawn_scores(
-    counts: Counts, averaging: Literal["micro", "macro"], rng: np.random.Generator, resamples: int
+    counts: Counts, averaging: Averaging, rng: np.random.Generator, resamples: int
 ) -> npt.NDArray[np.float64]:
     """Mean F1 of the models at each draw."""
     models, documents, labels, _ = counts.shape

@@ -13,8 +13,9 @@ from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.reach import attainable_p
 from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, SIGNIFICANT, Row
+from lai_net.metrics.scoring import SCORES
+from lai_net.wording import spanned
 from tune.forecast.significance import SIGNIFICANCE
-from tune.results.table import SCORES
 
 _BEYOND = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
 _NOT_SAID = "not said by imported rows"
@@ -117,11 +118,10 @@ def _by_value(values: Mapping[str, str]) -> str:
 
 
 def _seeds(rows: Sequence[Row]) -> str:
-    counts = sorted({row.n for row in rows if row.n})
+    counts = [row.n for row in rows if row.n]
     if not counts:
         return "no seed has completed yet"
-    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"n = {many} seed{'s' if counts[-1] > 1 else ''}"
+    return f"n = {spanned(counts)} seed{'s' if max(counts) > 1 else ''}"
 
 
 def _spread(rows: Sequence[Row], cells: pd.DataFrame) -> str:
@@ -187,8 +187,7 @@ def _too_few(reach: Mapping[Row, float]) -> str:
     few = [row for row, p in reach.items() if p >= SIGNIFICANCE]
     if not few:
         return ""
-    counts = sorted({row.pairs for row in few})
-    text = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+    text = f"n = {spanned(row.pairs for row in few)}"
     text += f", p ≥ {min(reach[row] for row in few):.2g}" * any(row.p is not None for row in few)
     places = dict.fromkeys(f"{row.dataset} {row.task}" for row in few)
     return text if len(few) == len(reach) else f"{text}; {', '.join(places)}"

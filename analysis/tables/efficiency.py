@@ -14,9 +14,10 @@ from analysis.paper import published_values
 from analysis.speed import REPRESENTATIONS, Speed, speed_of
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
-from lai_net.config import TrialConfig
+from lai_net.config import PHASES, TrialConfig
+from lai_net.metrics.scoring import TASKS_OF_PHASE
 from tune.spec.baseline import LAI_NET, PL_MARKER
-from tune.spec.cells import TASKS, with_representation
+from tune.spec.cells import with_representation
 
 NUMBERS = TABLE_3, REPRESENTATION_TABLE = "3", "representations"
 SPEED, _MEMORY = "sentences_per_second", "peak_mib"
@@ -159,7 +160,7 @@ def _representation_rows(frame: pd.DataFrame, speeds: Measured) -> tuple[Row, ..
     rows: list[Row] = []
     for dataset, part in frame.groupby("dataset", sort=False):
         phases = list(dict.fromkeys(part["phase"]))
-        for task in (task for phase in phases for task in TASKS[phase]):
+        for task in (task for phase in phases for task in TASKS_OF_PHASE[phase]):
             own = {row.level: row for row in f1 if (row.dataset, row.task) == (dataset, task)}
             rows += [own.get(level) or _gap(str(dataset), task, level) for level in REPRESENTATIONS]
         for metric in (SPEED, _MEMORY):
@@ -191,7 +192,7 @@ def _benchmark(measured: Measured) -> str:
     if not speeds:
         return ""
     repetitions, date = (_joined(getattr(item, name) for item in speeds) for name in ("repetitions", "date"))
-    shapes = {phase: _joined(item.shape for item in speeds if item.phase == phase) for phase in TASKS}
+    shapes = {phase: _joined(item.shape for item in speeds if item.phase == phase) for phase in PHASES}
     shape = "; ".join(f"{phase}: {text}" for phase, text in shapes.items() if text)
     machine = _joined(f"{item.processor}, threads: {item.threads}" for item in speeds)
     return (

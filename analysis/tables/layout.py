@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
 from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
 _NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -213,6 +213,11 @@ def signed(value: float) -> str:
     """Two decimals with a sign; what prints as zero has none."""
     text = f"{value:+.2f}".replace("-", "−")
     return text[1:] if float(f"{value:.2f}") == 0 else text
+
+
+def interval_text(low: float, high: float) -> str:
+    """A difference's interval in words."""
+    return f"95 % interval {signed(low)} to {signed(high)}"
 
 
 def _change(row: Row) -> str:

@@ -12,8 +12,7 @@ import pandas as pd
 from analysis.paper import VERSION, baselines, published_values
 from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
-from lai_net.metrics.scoring import TASKS
-from tune.results.table import SCORES
+from lai_net.metrics.scoring import SCORES, TASKS
 from tune.spec.baseline import LAI_NET, PL_MARKER, as_pl_marker
 
 NUMBER = "1"

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.paper import published_values
 from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.summary import Summary, summarise
+from lai_net.metrics.scoring import SCORES
 from tune.forecast.significance import SIGNIFICANCE
-from tune.results.table import SCORES
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
 PUBLISHED = "published"

@@ -12,7 +12,7 @@ from typing import Any
 
 from lai_net.corpora.records import (
     CorpusFile,
-    Place,
+    Location,
     field,
     integer_at,
     label_at,
@@ -32,7 +32,7 @@ _KNOWN_KEYS = {"doc_key", "sentences", "ner", "relations", "clusters"}
 class SentenceFrame:
     """One sentence inside its document: word `first` (inclusive) to `end` (exclusive) of `num_words`."""
 
-    place: Place
+    place: Location
     name: str
     first: int
     end: int
@@ -84,7 +84,7 @@ def _read(path: Path, *, prefix: str) -> CorpusFile:
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
-        place = Place(path, line)
+        place = Location(path, line)
         record = object_at(parse_json(text, place), place, "a document")
         document = _document(record, place, prefix)
         if document.key in documents:
@@ -94,7 +94,7 @@ def _read(path: Path, *, prefix: str) -> CorpusFile:
     return CorpusFile("dygie", tuple(documents.values()), dict(sorted(unknown.items())))
 
 
-def _document(record: Mapping[str, Any], place: Place, prefix: str) -> Document:
+def _document(record: Mapping[str, Any], place: Location, prefix: str) -> Document:
     key = field(record, "doc_key", place, "the document")
     if not isinstance(key, str):
         raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
@@ -108,7 +108,7 @@ def _document(record: Mapping[str, Any], place: Place, prefix: str) -> Document:
     return Document(key, tuple(_sentence(*part, allows_scores=bool(prefix)) for part in parts))
 
 
-def _rows(record: Mapping[str, Any], name: str, place: Place, num_sentences: int) -> list[list[Any]]:
+def _rows(record: Mapping[str, Any], name: str, place: Location, num_sentences: int) -> list[list[Any]]:
     """A field's rows, sentence by sentence."""
     values = list_at(field(record, name, place, "the document"), place, name)
     if len(values) != num_sentences:
@@ -118,14 +118,14 @@ def _rows(record: Mapping[str, Any], name: str, place: Place, num_sentences: int
     return [list_at(rows, place, f"{name}[{index}]") for index, rows in enumerate(values)]
 
 
-def _words(record: Mapping[str, Any], place: Place) -> list[tuple[str, ...]]:
+def _words(record: Mapping[str, Any], place: Location) -> list[tuple[str, ...]]:
     """The document's sentences as words."""
     sentences = list_at(field(record, "sentences", place, "the document"), place, "sentences")
     return [words_at(words, place, f"sentences[{index}]") for index, words in enumerate(sentences)]
 
 
 def sentence_frames(
-    sentences: Sequence[Sequence[str]], place: Place, prefix: str = ""
+    sentences: Sequence[Sequence[str]], place: Location, prefix: str = ""
 ) -> list[SentenceFrame]:
     """Where each sentence lies in its document; messages name it `<prefix>sentence <index>`."""
     num_words = sum(map(len, sentences))

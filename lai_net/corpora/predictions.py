@@ -9,7 +9,7 @@ from lai_net.corpora.dygie import join_relation, read_dygie_predictions, sentenc
 from lai_net.corpora.loading import detect_format
 from lai_net.corpora.records import (
     CorpusFile,
-    Place,
+    Location,
     label_at,
     list_at,
     object_at,
@@ -43,7 +43,7 @@ def read_predictions(path: Path, ner_path: Path | None = None) -> tuple[Document
             )
         return read_dygie_predictions(path).documents
     documents = read_dygie_predictions(ner_path).documents
-    place = Place(path, 1)
+    place = Location(path, 1)
     by_index = object_at(parse_json(read_text(path), place), place, "PL-Marker's RE output")
     known = {str(index) for index in range(len(documents))}
     strangers = by_index.keys() - known
@@ -67,7 +67,7 @@ def _is_plmarker_file(path: Path) -> bool:
     return isinstance(value, dict) and all(key.isdecimal() for key in value)
 
 
-def _with_relations(document: Document, rows: Any, place: Place) -> Document:
+def _with_relations(document: Document, rows: Any, place: Location) -> Document:
     what = f"document {shown(document.key)}"
     frames = sentence_frames([sentence.words for sentence in document.sentences], place, f"{what}, ")
     relations: dict[int, list[Relation]] = {}
@@ -91,7 +91,7 @@ def _with_relations(document: Document, rows: Any, place: Place) -> Document:
     )
 
 
-def _pairs(pairs: Any, place: Place, what: str) -> Iterator[tuple[list[Any], str]]:
+def _pairs(pairs: Any, place: Location, what: str) -> Iterator[tuple[list[Any], str]]:
     for pair in list_at(pairs, place, f"{what}: the pairs"):
         is_pair = isinstance(pair, list) and len(pair) == 3
         if not is_pair or not all(isinstance(span, list) and len(span) == 2 for span in pair[:2]):

@@ -15,7 +15,7 @@ Format = Literal["dygie", "spert"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a record stands: the 1-based line on which it begins."""
 
     path: Path
@@ -49,13 +49,13 @@ def read_text(path: Path) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise Place(path, line).error("the text is not UTF-8", "save the file as UTF-8") from error
+        raise Location(path, line).error("the text is not UTF-8", "save the file as UTF-8") from error
     if not text.strip():
-        raise Place(path, 1).error("the file is empty", "give a file with at least one document")
+        raise Location(path, 1).error("the file is empty", "give a file with at least one document")
     return text
 
 
-def parse_json(text: str, place: Place) -> Any:
+def parse_json(text: str, place: Location) -> Any:
     """The value of one line of JSON."""
     try:
         return json.loads(text)
@@ -63,7 +63,7 @@ def parse_json(text: str, place: Place) -> Any:
         raise bad_json(error, place) from error
 
 
-def bad_json(error: Exception, place: Place) -> InputError:
+def bad_json(error: Exception, place: Location) -> InputError:
     """The error for text that is no JSON; a message of more than one line is cut to its first."""
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition("\n")[0]
     return place.error(f"bad JSON ({reason})", "mend or remove this record")
@@ -75,35 +75,35 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def object_at(value: Any, place: Place, what: str) -> dict[str, Any]:
+def object_at(value: Any, place: Location, what: str) -> dict[str, Any]:
     """`value` if it is a JSON object."""
     if not isinstance(value, dict):
         raise place.error(f"{what} must be an object, but is {shown(value)}", "write it as {...}")
     return value
 
 
-def list_at(value: Any, place: Place, what: str) -> list[Any]:
+def list_at(value: Any, place: Location, what: str) -> list[Any]:
     """`value` if it is a JSON list."""
     if not isinstance(value, list):
         raise place.error(f"{what} must be a list, but is {shown(value)}", "write it as [...]")
     return value
 
 
-def integer_at(value: Any, place: Place, what: str) -> int:
+def integer_at(value: Any, place: Location, what: str) -> int:
     """`value` if it is an integer; a bool is none."""
     if type(value) is not int:
         raise place.error(f"{what} must be an integer, but is {shown(value)}", "give a whole number")
     return value
 
 
-def label_at(value: Any, place: Place, what: str) -> str:
+def label_at(value: Any, place: Location, what: str) -> str:
     """`value` if it is a label: text that is not empty."""
     if not isinstance(value, str) or not value:
         raise place.error(f"{what} must be a label, but is {shown(value)}", "give a text that is not empty")
     return value
 
 
-def words_at(value: Any, place: Place, what: str) -> tuple[str, ...]:
+def words_at(value: Any, place: Location, what: str) -> tuple[str, ...]:
     """`value` if it is a list of words that Unicode can encode (a lone surrogate cannot be)."""
     words = list_at(value, place, what)
     for word in words:
@@ -116,7 +116,7 @@ def words_at(value: Any, place: Place, what: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def field(record: Mapping[str, Any], name: str, place: Place, what: str) -> Any:
+def field(record: Mapping[str, Any], name: str, place: Location, what: str) -> Any:
     """The value of a required field."""
     if name not in record:
         raise place.error(f"{what} has no {name!r}", f"add the field {name!r}")

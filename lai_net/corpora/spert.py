@@ -8,7 +8,7 @@ from typing import Any
 
 from lai_net.corpora.records import (
     CorpusFile,
-    Place,
+    Location,
     bad_json,
     field,
     integer_at,
@@ -45,7 +45,7 @@ def read_spert(path: Path) -> CorpusFile:
     return CorpusFile("spert", tuple(documents.values()), dict(sorted(unknown.items())))
 
 
-def _records(path: Path) -> Iterator[tuple[Place, Any]]:
+def _records(path: Path) -> Iterator[tuple[Location, Any]]:
     """The list's values one after the other, each with the line on which it begins."""
     text = read_text(path)
     decoder = json.JSONDecoder()
@@ -60,7 +60,7 @@ def _records(path: Path) -> Iterator[tuple[Place, Any]]:
             value, cursor.position = decoder.raw_decode(text, cursor.position)
         except (ValueError, RecursionError) as error:
             line = error.lineno if isinstance(error, json.JSONDecodeError) else place.line
-            raise bad_json(error, Place(path, line)) from error
+            raise bad_json(error, Location(path, line)) from error
         yield place, value
         if cursor.take(",]") == "]":
             break
@@ -79,10 +79,10 @@ class _Cursor:
         self.position = 0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         self._line += self._text.count("\n", self._counted, self.position)
         self._counted = self.position
-        return Place(self._path, self._line)
+        return Location(self._path, self._line)
 
     def peek(self) -> str:
         """The next character that is no white space; empty at the end."""
@@ -103,7 +103,7 @@ class _Cursor:
         return found
 
 
-def _key(record: dict[str, Any], index: int, place: Place) -> str:
+def _key(record: dict[str, Any], index: int, place: Location) -> str:
     key = record.get("orig_id", f"#{index}")
     if type(key) not in (int, str):
         raise place.error(
@@ -112,7 +112,7 @@ def _key(record: dict[str, Any], index: int, place: Place) -> str:
     return str(key)
 
 
-def _sentence(record: dict[str, Any], place: Place, name: str) -> Sentence:
+def _sentence(record: dict[str, Any], place: Location, name: str) -> Sentence:
     words = words_at(field(record, "tokens", place, name), place, f"{name}: tokens")
     entities = [
         _entity(object_at(value, place, f"{name}: an entity"), len(words), place, name)
@@ -125,7 +125,7 @@ def _sentence(record: dict[str, Any], place: Place, name: str) -> Sentence:
     return Sentence(words, tuple(entities), tuple(relations))
 
 
-def _entity(value: dict[str, Any], num_words: int, place: Place, name: str) -> Entity:
+def _entity(value: dict[str, Any], num_words: int, place: Location, name: str) -> Entity:
     what = f"{name}: an entity"
     label = label_at(field(value, "type", place, what), place, f"{what}'s type")
     start, end = (
@@ -142,7 +142,7 @@ def _entity(value: dict[str, Any], num_words: int, place: Place, name: str) -> E
     return Entity(Span(start, end), label)
 
 
-def _relation(value: dict[str, Any], entities: list[Entity], place: Place, name: str) -> Relation:
+def _relation(value: dict[str, Any], entities: list[Entity], place: Location, name: str) -> Relation:
     what = f"{name}: a relation"
     label = label_at(field(value, "type", place, what), place, f"{what}'s type")
     ends = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lai_net.corpora.loading import detect_format
-from lai_net.corpora.records import Place, field, list_at, object_at, parse_json, shown, words_at
+from lai_net.corpora.records import Location, field, list_at, object_at, parse_json, shown, words_at
 from lai_net.corpora.spert import read_spert
 from lai_net.errors import InputError
 from lai_net.extraction import Text
@@ -84,7 +84,7 @@ def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
     lines = _lines(stream, path)
     first = next(lines, None)
     if first is None:
-        raise Place(path, 1).error("there is no text", "give at least one line")
+        raise Location(path, 1).error("there is no text", "give at least one line")
     is_json = path.suffix in _JSON_SUFFIXES or (
         path.suffix != _PLAIN_SUFFIX and first[1].lstrip().startswith("{")
     )
@@ -92,9 +92,9 @@ def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
         yield _record(line, place) if is_json else TextRecord(line, line=place.line)
 
 
-def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Place, str]]:
+def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Location, str]]:
     for number, data in enumerate(stream, start=1):
-        place = Place(path, number)
+        place = Location(path, number)
         try:
             line = data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -103,7 +103,7 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Place, str]]:
             yield place, line
 
 
-def _record(line: str, place: Place) -> TextRecord:
+def _record(line: str, place: Location) -> TextRecord:
     record = object_at(parse_json(line, place), place, "a line")
     given = [name for name in _KINDS if name in record]
     if len(given) != 1:
@@ -117,7 +117,7 @@ def _record(line: str, place: Place) -> TextRecord:
     return TextRecord(_text(field(record, given[0], place, "a line"), given[0], place), key, place.line)
 
 
-def _text(value: Any, kind: str, place: Place) -> Text:
+def _text(value: Any, kind: str, place: Location) -> Text:
     if kind == "tokens":
         return words_at(value, place, kind)
     if kind == "sentences":

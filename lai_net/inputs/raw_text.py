@@ -18,7 +18,7 @@ import re
 import unicodedata
 from itertools import pairwise
 
-Span = tuple[int, int]
+Range = tuple[int, int]
 """Half-open."""
 
 _ABBREVIATIONS = "al|Fig|Figs|Eq|Eqs|Sec|Tab|Ref|Refs|Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|cf|resp|approx"
@@ -42,7 +42,7 @@ _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _ZERO_WIDTH_JOINER, _ZERO_WIDTH_SPACE = "\u200d", "\u200b"
 
 
-def split_sentences(text: str) -> list[list[Span]]:
+def split_sentences(text: str) -> list[list[Range]]:
     """Cut a text.
 
     Returns:
@@ -56,7 +56,7 @@ def split_sentences(text: str) -> list[list[Span]]:
     return [[(starts[first], starts[end]) for first, end in words] for words in _sentences(bases)]
 
 
-def _sentences(text: str) -> list[list[Span]]:
+def _sentences(text: str) -> list[list[Range]]:
     """The same of a text in which every sign is a character."""
     words = [match.span() for match in _WORD.finditer(text)]
     ends = [index for index in range(1, len(words)) if _is_boundary(text, words, index)]
@@ -79,7 +79,7 @@ def _extends(before: str, sign: str) -> bool:
     return sign in _SKIN_TONES or (category in _EXTENDING and sign != _ZERO_WIDTH_SPACE)
 
 
-def _is_boundary(text: str, words: list[Span], index: int) -> bool:
+def _is_boundary(text: str, words: list[Range], index: int) -> bool:
     """Whether a sentence begins with word `index`, which is not the first."""
     gap = text[words[index - 1][1] : words[index][0]]
     if _BLANK_LINE.search(gap):

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from lai_net.metrics.scoring import MatchCounts, Protocol, Task, count_matches
 from lai_net.schema import Document, Sentence
@@ -23,10 +22,6 @@ class DocumentCounts:
     protocol: Protocol
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 def count_documents(

@@ -23,15 +23,18 @@ or without predictions counts with 0.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import astuple, dataclass
+from typing import Literal, get_args
 
 from lai_net.schema import Entity, Relation, Sentence, Span
 
 Protocol = Literal["pure", "plmarker"]
 Averaging = Literal["micro", "macro"]
 Task = Literal["NER", "RE", "RE+"]
-TASKS: tuple[Task, ...] = ("NER", "RE", "RE+")
+TASKS: tuple[Task, ...] = get_args(Task)
+TASKS_OF_PHASE: Mapping[str, tuple[Task, ...]] = {"NER": ("NER",), "RE": ("RE", "RE+")}
+"""What is scored in a phase."""
+SCORES = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,6 @@ class Scores:
     precision: float
     recall: float
     f1: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The three rates by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,8 @@ def average(by_label: Mapping[str, MatchCounts], averaging: Averaging) -> Scores
     """One task's scores over its labels; zeros where there is no label."""
     if averaging == "micro" or not by_label:
         return sum(by_label.values(), MatchCounts()).scores
-    rows = [counts.scores for counts in by_label.values()]
-    return Scores(*(sum(column) / len(rows) for column in zip(*(_rates(row) for row in rows), strict=True)))
-
-
-def _rates(scores: Scores) -> tuple[float, float, float]:
-    return (scores.precision, scores.recall, scores.f1)
+    rows = [astuple(counts.scores) for counts in by_label.values()]
+    return Scores(*(sum(column) / len(rows) for column in zip(*rows, strict=True)))
 
 
 _BoundaryKey = tuple[Span, Span, str]

@@ -1,4 +1,4 @@
-"""Checkpoints at epoch ends: safetensors and JSON, in folders that appear whole.
+"""A training's folder and its checkpoints at epoch ends: safetensors and JSON, in folders that appear whole.
 
 Only trainable parameters are stored; frozen ones come from the encoder, whose content is recorded.
 Random streams need no place here: they are functions of (seed, name, epoch), see `lai_net.streams`.
@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lai_net.errors import InputError
-from lai_net.files import new_file, new_folder, replace_folder, sha256_of
+from lai_net.files import new_file, new_folder, replace_folder, sha256_of, unwritable
 from lai_net.tensor_files import write_tensors
 
-BEST = "best"
+BEST, _OWNER = "best", "training.json"
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _DESCRIPTION, _HISTORY, _DIGESTS = "config.json", "history.json", "sha256.json"
 
@@ -41,6 +41,34 @@ class TrainingState:
     best_epoch: int = 0
     best_f1: float = -1.0
     history: tuple[dict[str, Any], ...] = ()
+
+
+def open_folder(work_dir: Path, description: dict[str, Any]) -> None:
+    """Make a training's folder where it is missing; another training must not go on from its checkpoints.
+
+    Cheap, so that it comes before a model is built; `claim` then marks the folder.
+
+    Raises:
+        InputError: it cannot be written, or holds another training.
+    """
+    owner = work_dir / _OWNER
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        held = owner.read_text() if owner.exists() else None
+    except OSError as error:
+        raise unwritable(work_dir, error) from error
+    if held not in (None, json.dumps(description, indent=1)):
+        raise InputError(
+            f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
+        )
+
+
+def claim(work_dir: Path, description: dict[str, Any]) -> None:
+    """Mark the folder as this training's."""
+    owner = work_dir / _OWNER
+    if not owner.exists():
+        with new_file(owner) as new:
+            new.write_text(json.dumps(description, indent=1))
 
 
 def save_model(model: nn.Module, folder: Path, description: dict[str, Any]) -> None:
@@ -95,7 +123,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 def save_checkpoint(
     work_dir: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write `epoch-NNNN` and remove older ones. The model of the best epoch is there already."""
+    """Write `epoch-NNNN` and remove older ones; the model of the best epoch is there already, and stays."""
     folder = work_dir / f"epoch-{state.epoch:04d}"
     names = [_MODEL, _OPTIMIZER]
     if state.best_epoch:
@@ -107,8 +135,9 @@ def save_checkpoint(
         write_tensors(_optimizer_tensors(optimizer), new / _OPTIMIZER)
         stored = {"state": asdict(state), "sha256": {name: sha256_of(new / name) for name in names}}
         (new / _STATE).write_text(json.dumps(stored | {"state_sha256": _digest_of(stored["state"])}))
-    for older in work_dir.glob("epoch-*"):
-        if older != folder:
+    kept = (folder, best_folder(work_dir, state.best_epoch))
+    for older in [*work_dir.glob("epoch-*"), *work_dir.glob("best-*")]:
+        if older not in kept:
             shutil.rmtree(older)
 
 
@@ -152,6 +181,19 @@ def finish(work_dir: Path, state: TrainingState) -> None:
     replace_folder(best, work_dir / BEST)
     for path in list(work_dir.glob("epoch-*")):
         shutil.rmtree(path)
+
+
+def best_model(folder: Path) -> Path:
+    """The model in a folder of `lai train`; any other folder as it is.
+
+    Raises:
+        InputError: the training is not finished.
+    """
+    if (folder / _OWNER).is_file():
+        if not (folder / BEST / _DESCRIPTION).is_file():
+            raise InputError(f"{folder}: its training is not finished; call `lai train` again")
+        return folder / BEST
+    return folder
 
 
 def finished_history(work_dir: Path) -> list[dict[str, Any]] | None:

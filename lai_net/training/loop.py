@@ -1,8 +1,6 @@
 """The training loop of both phases: a generator that yields one report an epoch, after its checkpoint."""
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lai_net.errors import DivergedError, InputError
-from lai_net.files import new_file, unwritable
+from lai_net.errors import DivergedError
 from lai_net.metrics.scoring import Scores
 from lai_net.model.backward_order import go_back_by_layer
 from lai_net.training.checkpoint import (
@@ -54,12 +51,7 @@ class EpochReport:
     cpu_s: float
     wall_s: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
-
-_OWNER = "training.json"
 Evaluate = Callable[[], tuple[Scores, float | None]]
 
 
@@ -105,39 +97,8 @@ def train(
         if state.best_epoch == epoch:
             save_model(task.model, best_folder(work_dir, epoch), description)
         save_checkpoint(work_dir, task.model, optimizer, state)
-        _remove_all(
-            path for path in work_dir.glob("best-*") if path != best_folder(work_dir, state.best_epoch)
-        )
         yield report
     finish(work_dir, state)
-
-
-def open_folder(work_dir: Path, description: dict[str, Any]) -> None:
-    """Make a training's folder where it is missing; another training must not go on from its checkpoints.
-
-    Cheap, so that it comes before a model is built; `claim` then marks the folder.
-
-    Raises:
-        InputError: it cannot be written, or holds another training.
-    """
-    owner = work_dir / _OWNER
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        held = owner.read_text() if owner.exists() else None
-    except OSError as error:
-        raise unwritable(work_dir, error) from error
-    if held not in (None, json.dumps(description, indent=1)):
-        raise InputError(
-            f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
-        )
-
-
-def claim(work_dir: Path, description: dict[str, Any]) -> None:
-    """Mark the folder as this training's."""
-    owner = work_dir / _OWNER
-    if not owner.exists():
-        with new_file(owner) as new:
-            new.write_text(json.dumps(description, indent=1))
 
 
 def _resume(
@@ -177,7 +138,7 @@ def _run_epoch(
         epoch=epoch,
         num_epochs=task.config.training.epochs,
         loss=total / task.steps_per_epoch,
-        dev=scores.as_dict(),
+        dev=asdict(scores),
         filter_recall=filter_recall,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - wall,
@@ -225,10 +186,5 @@ def _after_epoch(state: TrainingState, report: EpochReport, cold_epochs: int) ->
         epoch=report.epoch,
         best_epoch=report.epoch if better else state.best_epoch,
         best_f1=report.dev["f1"] if better else state.best_f1,
-        history=(*state.history, report.as_dict()),
+        history=(*state.history, asdict(report)),
     )
-
-
-def _remove_all(folders: Iterable[Path]) -> None:
-    for folder in list(folders):
-        shutil.rmtree(folder)

@@ -47,6 +47,11 @@ class Predictions:
     sentences: list[PredictedSentence]
     coverage: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def plain(self) -> list[Sentence]:
+        """The sentences without the scores."""
+        return [item.sentence for item in self.sentences]
+
 
 class Task(ABC):
     """A phase on a corpus: batches, loss and predictions of its model.

@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune import trainable
 from tune.commands import run as run_command
 from tune.engine import Message, SerialEngine
 from tune.provenance import provenance
-from tune.results.table import SCORES
-from tune.spec.cells import TASKS
 from tune.spec.study import Study
 from tune.task_spec import ProbeSpec, TrainSpec, spec_from_json
 
@@ -38,7 +37,7 @@ def execute(spec: str) -> Iterator[Message]:
     else:
         seed, entities = Path(task.model_dir, "model").read_text(), "predicted"
         seed += Path(task.upstream_dir, "model").read_text()
-    tasks = TASKS["NER"] if isinstance(task, TrainSpec) and task.config.phase == "NER" else TASKS["RE"]
+    tasks = TASKS_OF_PHASE[task.config.phase if isinstance(task, TrainSpec) else "RE"]
     evaluations = [
         {
             "split": split,

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
 from tune.results.importing import import_csv
-from tune.results.table import SCORES
-from tune.spec.cells import TASKS
 from tune.spec.study import load_study
 
 pytestmark = pytest.mark.slow
@@ -138,7 +137,7 @@ def _epoch(rng: random.Random) -> dict[str, object]:
 
 
 def _scores(phase: str, rng: random.Random) -> Iterator[dict[str, object]]:
-    for protocol, averaging, task in product(("pure", "plmarker"), ("micro", "macro"), TASKS[phase]):
+    for protocol, averaging, task in product(("pure", "plmarker"), ("micro", "macro"), TASKS_OF_PHASE[phase]):
         values = {name: rng.gauss(0.6, 0.01) for name in SCORES}
         yield {"protocol": protocol, "averaging": averaging, "task": task, **values}
 

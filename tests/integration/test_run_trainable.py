@@ -5,7 +5,6 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,9 @@ from tune.engine import Message, attempt_messages
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 from tune.trainable import execute
 
+Report = dataclasses.make_dataclass("Report", ["epoch", "dev"])
+Evaluated = dataclasses.make_dataclass("Evaluated", ["split"])
+
 
 class Pipeline:
     """Records what it is called with and the process's state; leaves the process dirty."""
@@ -33,7 +35,7 @@ class Pipeline:
 
     def train_trial(
         self, config, seed, corpus, work_dir, *, resume_from, upstream_dir, device, features
-    ) -> Iterator[SimpleNamespace]:
+    ) -> Iterator[Report]:
         self.states.append(
             {
                 "cwd": Path.cwd(),
@@ -51,15 +53,13 @@ class Pipeline:
         torch.set_default_dtype(torch.float64)
         torch.set_num_threads(2)
         torch.set_grad_enabled(False)
-        yield SimpleNamespace(as_dict=lambda: {"epoch": 1, "dev": {"f1": 0.5}})
+        yield Report(1, {"f1": 0.5})
 
-    def evaluate_trial(
-        self, model_dir, corpus, split, *, upstream_dir, typed, device, features
-    ) -> SimpleNamespace:
+    def evaluate_trial(self, model_dir, corpus, split, *, upstream_dir, typed, device, features) -> Evaluated:
         self.features.append(features)
         upstream = upstream_dir and upstream_dir.name
         self.evaluated.append((model_dir.name, split, "typed" if typed else upstream))
-        return SimpleNamespace(as_dict=lambda: {"split": split})
+        return Evaluated(split)
 
 
 @pytest.fixture

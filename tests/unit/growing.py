@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune.forecast.summary import summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow
@@ -13,8 +14,7 @@ from tune.preparation import prepare
 from tune.results.curves import curves_to_csv, read_curves
 from tune.results.imported import imported_results, lines_on_imported
 from tune.results.importing import import_csv
-from tune.results.table import SCORES, long_table, to_csv
-from tune.spec.cells import TASKS
+from tune.results.table import long_table, to_csv
 from tune.spec.study import Study, load_study
 
 STUDY = """
@@ -104,7 +104,7 @@ def run_all(ledger: Ledger, jobs: IdentifiedPlan) -> None:
                 scores=[
                     {"task": task, "protocol": "pure", "averaging": "micro"}
                     | {key: rng.random() for key in SCORES}
-                    for task in TASKS[phases[item.trial_id]]
+                    for task in TASKS_OF_PHASE[phases[item.trial_id]]
                 ],
             )
         )

@@ -171,7 +171,7 @@ def test_the_command_trains_the_very_config(
     trained: list[Any] = []
     monkeypatch.setattr(lai_net.pipeline, "train_trial", lambda *words, **_: trained.append(words) or ())
     monkeypatch.setattr(
-        "lai_net.corpora.loading.load_corpus", lambda *_, **__: type("Corpus", (), {"splits": ()})
+        "lai_net.train_command.load_corpus", lambda *_, **__: type("Corpus", (), {"splits": ()})
     )
     loaded = load_study(study)
     for cell in expand(loaded):

@@ -49,12 +49,12 @@ def test_settings_of_training_change_no_speed_of_inference(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dataset,phase", "dataset,stage", ":1: no column 'phase'"),
-        (",settings", ",setting", ":1: no column 'settings'"),
+        ("dataset,phase", "dataset,stage", ":1: column 'phase' is missing"),
+        (",settings", ",setting", ":1: column 'settings' is missing"),
         ("fp32,20,", "fp32,fast,", ":6: sentences_per_cpu_second must be a number above 0, but got 'fast'"),
         ("fp32,5,", "fp32,0,", ":3: sentences_per_cpu_second must be a number above 0, but got '0'"),
         ("LAI-Net,vanilla", "LAI-Net,plain", ":9: representation must be one of vanilla"),
-        ("SciERC,NER,PL-Marker,", "SciERC,NER,", ":6: not as many fields as columns"),
+        ("SciERC,NER,PL-Marker,", "SciERC,NER,", ":6: must have 21 fields, as the header has"),
     ],
     ids=["column", "no settings", "text", "zero", "level", "fields"],
 )

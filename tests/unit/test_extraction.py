@@ -3,7 +3,7 @@
 import pytest
 
 from lai_net.errors import InputError
-from lai_net.extraction import Text, TextFrame, read_text
+from lai_net.extraction import Text, TextFrame, cut_text
 from lai_net.schema import Entity, Relation, Span
 from lai_net.training.task import PredictedSentence
 
@@ -20,19 +20,19 @@ from lai_net.training.task import PredictedSentence
     ],
 )
 def test_frames(text: Text, frame: TextFrame) -> None:
-    assert read_text(text) == frame
+    assert cut_text(text) == frame
 
 
 @pytest.mark.parametrize("text", [5, None, [5], ["a", ["b"]], [["a", 5]], {"a": 1}, b"a"])
 def test_anything_else_is_refused(text: Text) -> None:
     with pytest.raises(InputError, match="a text must be a string"):
-        read_text(text)
+        cut_text(text)
 
 
 @pytest.mark.parametrize("text", ["a \udcff", ["a", "\udcff"], [["a"], ["\udcff"]]])
 def test_what_utf_8_cannot_hold_is_refused(text: Text) -> None:
     with pytest.raises(InputError, match="half a surrogate pair at character 2; give it as UTF-8"):
-        read_text(text)
+        cut_text(text)
 
 
 X, Y = {"type": "X", "score": 0.5}, {"type": "Y", "score": 0.25}
@@ -50,7 +50,7 @@ def found() -> list[PredictedSentence]:
 
 
 def test_offsets_count_in_the_whole_text(found: list[PredictedSentence]) -> None:
-    values = read_text("Hm.   Big  cat sees dogs").extraction(found).as_dict()
+    values = cut_text("Hm.   Big  cat sees dogs").extraction(found).as_dict()
     assert values == {
         "text": "Hm.   Big  cat sees dogs",
         "tokens": ["Hm", ".", "Big", "cat", "sees", "dogs"],
@@ -64,7 +64,7 @@ def test_offsets_count_in_the_whole_text(found: list[PredictedSentence]) -> None
 
 
 def test_as_dygie_document(found: list[PredictedSentence]) -> None:
-    assert read_text("Hm. Big cat sees dogs").extraction(found).as_dygie("d") == {
+    assert cut_text("Hm. Big cat sees dogs").extraction(found).as_dygie("d") == {
         "doc_key": "d",
         "sentences": [["Hm", "."], ["Big", "cat", "sees", "dogs"]],
         "predicted_ner": [[], [[2, 3, "X", 0.5], [5, 5, "Y", 0.25]]],

@@ -1,4 +1,5 @@
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_nothing_to_score_is_zero():
     empty = Sentence(WORDS)
     for averaging in ("micro", "macro"):
         scores = scored(empty, "pure", averaging, gold=empty)
-        assert {task: rates.as_dict() for task, rates in scores.items()} == {
+        assert {task: asdict(rates) for task, rates in scores.items()} == {
             task: {"precision": 0.0, "recall": 0.0, "f1": 0.0} for task in ("NER", "RE", "RE+")
         }
 

@@ -239,7 +239,7 @@ def test_settings_of_the_shipped_copy_stand_in_for_missing_ones(tmp_path):
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("table5.csv", "79.50", "79,50", "table5.csv:3: not as many fields"),
+        ("table5.csv", "79.50", "79,50", "table5.csv:3: must have 5 fields"),
         ("table5.csv", "79.50", "ca. 79", "table5.csv:3: f1: 'ca. 79' is no number"),
         ("table5.csv", "79.50", "nan", "table5.csv:3: f1: 'nan' is no number"),
         ("table5.csv", "79.50", "0.00", "table5.csv:3: f1: must be above 0 and at most 100, but got 0.00"),
@@ -281,8 +281,8 @@ def test_settings_of_the_shipped_copy_stand_in_for_missing_ones(tmp_path):
             "table4.csv:6: printed_delta_f1: must be above -100 and at most 100",
         ),
         ("table5.csv", "Vis.,NER", "Inv.,NER", "table5.csv:3: Table 5, D, NER, Inv., f1 stands here again"),
-        ("table3.csv", "metric", "measure", "table3.csv:1: no column metric"),
-        ("settings.csv", "gcn_heads", "heads", "settings.csv:1: no column gcn_heads"),
+        ("table3.csv", "metric", "measure", "table3.csv:1: column 'metric' is missing"),
+        ("settings.csv", "gcn_heads", "heads", "settings.csv:1: column 'gcn_heads' is missing"),
     ],
 )
 def test_bad_copy_is_refused_with_its_place(folder, name, old, new, message):

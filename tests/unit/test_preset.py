@@ -11,7 +11,14 @@ from lai_net.active_settings import active_settings, idle_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
-from lai_net.settings import doubts, idle_doubts, section_names, setting_names, with_settings
+from lai_net.settings import (
+    config_from_dict,
+    doubts,
+    idle_doubts,
+    section_names,
+    setting_names,
+    with_settings,
+)
 from tune.spec.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {
@@ -304,3 +311,8 @@ def test_a_threshold_in_the_early_filter_is_doubtful_and_in_the_papers_is_not() 
     (doubt,) = doubts(with_settings(load_preset("paper-scierc-ner"), {"filter.stage": "text"}))
     assert "filter.threshold 0.1" in doubt
     assert [name for name in preset_names() if doubts(load_preset(name))] == []
+
+
+def test_section_that_is_no_table_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown setting 'graph'; known in graph: layers, heads"):
+        config_from_dict({"phase": "NER", "graph": 2})

@@ -7,12 +7,13 @@ import pytest
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import SCORES
 from tests.unit.rows import trial_row
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
 from tune.results.importing import import_csv
-from tune.results.table import LONG_COLUMNS, SCORES, long_table, to_csv
+from tune.results.table import LONG_COLUMNS, long_table, to_csv
 from tune.spec.identity import evaluation_id
 from tune.spec.study import load_study
 
@@ -194,6 +195,15 @@ def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
     assert str(caught.value).startswith(f"{path}:3: ")
     assert message in str(caught.value)
     assert long_table(ledger) == []
+
+
+def test_unknown_representation_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    path = write(tmp_path, f"levitated,{ROW}", header=f"representation,{HEADER}")
+    with pytest.raises(InputError) as raised:
+        import_csv(path, ledger)
+    assert str(raised.value) == (
+        f"{path}:2: representation must be one of vanilla, marker, enumerate, annotate, but got 'levitated'"
+    )
 
 
 def test_same_run_with_other_scores_is_refused(tmp_path: Path, ledger: Ledger) -> None:

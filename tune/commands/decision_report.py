@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import typer
 from rich.table import Table
@@ -15,7 +16,7 @@ from tune.forecast.until_decided import Decision, Growth
 def show_growth(growth: Growth, *, as_json: bool) -> None:
     """Print a plan of further seeds."""
     if as_json:
-        typer.echo(json.dumps(growth.as_dict(), indent=1))
+        typer.echo(json.dumps(asdict(growth), indent=1))
         return
     console = table_console()
     console.print(_table(growth.decisions))

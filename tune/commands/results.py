@@ -1,8 +1,7 @@
 """`lai results` and `lai import`: the long table, out of a ledger and into one."""
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,30 +15,24 @@ from tune.results.table import long_table, to_csv, to_json, write_parquet
 from tune.spec.study import load_study
 
 
-class Format(enum.StrEnum):
-    """How results are written."""
-
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
-
-
 def results(
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    format_: Annotated[Format, typer.Option("--format", help="Parquet needs --out.")] = Format.CSV,
+    format_: Annotated[
+        Literal["csv", "json", "parquet"], typer.Option("--format", help="Parquet needs --out.")
+    ] = "csv",
     out: Annotated[Path | None, typer.Option(help="Write there and not to stdout.")] = None,
 ) -> None:
     """Write the long results table of a study."""
     with Ledger.open(ledger, read_only=True) as opened:
         rows = long_table(opened, load_study(study))
     try:
-        if format_ is Format.PARQUET:
+        if format_ == "parquet":
             if out is None:
                 raise InputError("--format parquet is not for a terminal; give --out FILE")
             write_parquet(rows, out)
             return
-        content = to_csv(rows) if format_ is Format.CSV else to_json(rows)
+        content = to_csv(rows) if format_ == "csv" else to_json(rows)
         if out is None:
             typer.echo(content, nl=False)
         else:

@@ -1,9 +1,8 @@
 """The `lai` commands for a study with a `[search]`. Optuna loads only where it is asked."""
 
-import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,12 +18,6 @@ from tune.search.state import Search
 from tune.spec.study import load_study
 
 app = typer.Typer()
-
-
-class ExportFormat(enum.StrEnum):
-    """What a search can be exported to."""
-
-    OPTUNA_JOURNAL = "optuna-journal"
 
 
 @app.command()
@@ -51,14 +44,14 @@ def importance(
 def export(
     study: StudyArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew.")],
-    to: Annotated[ExportFormat, typer.Option(help="For optuna-dashboard.")],
+    to: Annotated[Literal["optuna-journal"], typer.Option(help="For optuna-dashboard.")],
     ledger: LedgerOption = DEFAULT_LEDGER,
 ) -> None:
     """Write a search for another tool."""
     from tune.search.optuna_view import export_journal
 
     plan, search = _open(study, ledger)
-    typer.echo(f"{export_journal(plan, search, file)} suggestions in {file} ({to.value})", err=True)
+    typer.echo(f"{export_journal(plan, search, file)} suggestions in {file} ({to})", err=True)
 
 
 @app.command("replay")

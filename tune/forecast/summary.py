@@ -110,7 +110,7 @@ def _without_effect(study: Study, cells: Iterable[Cell]) -> Iterator[str]:
             configs[cell.dataset, cell.phase, is_theirs].append(cell.config)
     for (name, phase, is_theirs), found in configs.items():
         (dataset,) = (item for item in study.datasets if item.name == name)
-        base = dataset.ner if phase == "NER" else dataset.re
+        base = dataset.base(phase)
         spec = base.plmarker if base is not None and is_theirs else base
         given = () if spec is None else spec.settings
         for doubt in idle_doubts(found, given, on_cuda=study.resources.fixed_share > 0):

@@ -6,8 +6,8 @@ open cell and its base, and for end-to-end relations of the NER trials they need
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tune.engine import Node
 from tune.forecast.estimate import Estimate
@@ -65,10 +65,6 @@ class Growth:
     to_run: int
     estimate: Estimate
     warnings: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 def look_counts(study: Study, comparisons: int) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """The ledger's file: its schema, its lock, and how it is opened."""
 
-import errno
 import fcntl
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from lai_net.errors import InputError
+from lai_net.files import is_disk_full
 from tune.fault_points import reach
 
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
@@ -144,7 +144,7 @@ def lock_beside(path: Path) -> IO[str]:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    if is_disk_full(error):
+    if is_out_of_room(error):
         return disk_full(path)
     return InputError(f"{path}: cannot be written ({error.strerror}); name another ledger")
 
@@ -283,7 +283,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say where opening a ledger ended in an error."""
     is_io = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR  # also of the -shm file
-    if is_disk_full(error) or (is_io and shutil.disk_usage(path.parent).free < _LEAST_ROOM):
+    if is_out_of_room(error) or (is_io and shutil.disk_usage(path.parent).free < _LEAST_ROOM):
         return disk_full(path)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return InputError(
@@ -301,8 +301,8 @@ def disk_full(path: str | Path) -> InputError:
     )
 
 
-def is_disk_full(error: BaseException) -> bool:
+def is_out_of_room(error: BaseException) -> bool:
     """Whether SQLite or the system says that nothing more can be written."""
     if isinstance(error, sqlite3.Error):
         return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return isinstance(error, OSError) and is_disk_full(error)

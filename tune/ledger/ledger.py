@@ -25,7 +25,7 @@ from tune.ledger.file import (
     connect_to_read,
     connect_to_write,
     disk_full,
-    is_disk_full,
+    is_out_of_room,
     lock_beside,
     migrate,
     prepare_to_write,
@@ -252,7 +252,7 @@ class Ledger(LedgerReader):
         except BaseException as error:
             if self._connection.in_transaction:  # SQLite itself may have rolled back
                 self._connection.execute("ROLLBACK")
-            if is_disk_full(error):
+            if is_out_of_room(error):
                 raise disk_full(self._file) from error
             raise
 

@@ -8,7 +8,7 @@ from tune.engine import Placement, is_out_of_memory
 from tune.ledger.rows import AttemptRow, ProbeRow
 from tune.packing.shares import UNITS, choose_sizes, needed_units, next_larger
 
-Place = tuple[str, str]
+ShapeOnDevice = tuple[str, str]
 """Shape id and device type."""
 
 
@@ -21,13 +21,13 @@ class Needs:
         attempts: the ledger's; those that ran out of memory raise what their shape gets.
     """
 
-    probes: Mapping[Place, ProbeRow] = field(default_factory=dict)
+    probes: Mapping[ShapeOnDevice, ProbeRow] = field(default_factory=dict)
     attempts: Iterable[AttemptRow] = ()
 
     def __post_init__(self) -> None:
-        self._units: dict[Place, int] = {}
+        self._units: dict[ShapeOnDevice, int] = {}
         self._context: dict[str, float] = {}
-        self._too_large: set[Place] = set()
+        self._too_large: set[ShapeOnDevice] = set()
         self._shapes: set[str] = set()  # that were asked for: the sizes are theirs
         for row in self.probes.values():
             self.learn(row)
@@ -46,11 +46,11 @@ class Needs:
         context = row.context_bytes / row.capacity_bytes
         self._context[row.device_type] = max(context, self._context.get(row.device_type, 0.0))
 
-    def give_up(self, place: Place) -> None:
+    def give_up(self, place: ShapeOnDevice) -> None:
         """A shape that could not be measured gets whole devices."""
         self._units[place] = UNITS
 
-    def knows(self, place: Place) -> bool:
+    def knows(self, place: ShapeOnDevice) -> bool:
         """Whether nothing is to be measured."""
         return place in self._units
 

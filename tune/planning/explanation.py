@@ -5,6 +5,7 @@ from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
+from lai_net.settings import flat
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.imported import imported_ids
@@ -88,14 +89,3 @@ def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     names = [*own, *(name for name in other if name not in own)]
     pairs = {name: (own.get(name, "-"), other.get(name, "-")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def flat(settings: Mapping[str, Any]) -> Fields:
-    """Nested settings by dotted name."""
-    fields: Fields = {}
-    for section, value in settings.items():
-        if isinstance(value, Mapping):
-            fields.update({f"{section}.{name}": item for name, item in value.items()})
-        else:
-            fields[section] = value
-    return fields

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lai_net.metrics.scoring import TASKS_OF_PHASE
 from tune.ledger.ledger import Ledger
-from tune.spec.cells import TASKS
 from tune.spec.identity import evaluation_id, semantics_of
 from tune.spec.study import Study
 
@@ -43,9 +43,9 @@ def imported_evaluations(ledger: Ledger, study: Study | None = None) -> list[Imp
             if study is None or _could_show(study, row):
                 shown.add(row["task"])
     return [
-        ImportedEvaluation(row, shown.issuperset(TASKS[row["phase"]]))
+        ImportedEvaluation(row, shown.issuperset(TASKS_OF_PHASE[row["phase"]]))
         for row, tasks, shown in found.values()
-        if tasks.issuperset(TASKS[row["phase"]])
+        if tasks.issuperset(TASKS_OF_PHASE[row["phase"]])
     ]
 
 

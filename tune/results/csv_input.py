@@ -14,17 +14,20 @@ _MOST = 2**32 - 1
 """Of a whole number: the largest seed."""
 
 
-def read_csv(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_csv(
+    path: Path, required: Sequence[str], known: Sequence[str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """The rows of a file with their lines.
 
     Raises:
-        InputError: it cannot be read, has an unknown column or lacks a required one, or a row is ragged.
+        InputError: it cannot be read, lacks a required column or has one beside those known (None lets any
+            be), or a row is ragged.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             header = reader.fieldnames or []
-            _check_header(header, columns, required)
+            _check_header(header, required, known)
             rows = [(reader.line_num, row) for row in reader]
     except InputError as error:
         raise InputError(f"{path}:1: {error}") from error
@@ -38,11 +41,11 @@ def read_csv(path: Path, columns: Sequence[str], required: Sequence[str]) -> lis
     return rows
 
 
-def _check_header(header: Sequence[str], columns: Sequence[str], required: Sequence[str]) -> None:
-    unknown = [name for name in header if name not in columns]
+def _check_header(header: Sequence[str], required: Sequence[str], known: Sequence[str] | None) -> None:
+    unknown = [] if known is None else [name for name in header if name not in known]
     missing = [name for name in required if name not in header]
     if unknown:
-        raise InputError(f"unknown column {unknown[0]!r}; known: {', '.join(columns)}")
+        raise InputError(f"unknown column {unknown[0]!r}; known: {', '.join(known or ())}")
     if missing:
         raise InputError(f"column {missing[0]!r} is missing; required: {', '.join(required)}")
     if len(set(header)) != len(header):
@@ -98,6 +101,14 @@ def number(most: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def positive(text: str) -> float:
+    """Parses a finite number above 0."""
+    value = _finite(text)
+    if value is None or value <= 0:
+        raise ValueError("a number above 0")
+    return value
 
 
 def _finite(text: str) -> float | None:

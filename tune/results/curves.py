@@ -11,6 +11,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple
 
+from lai_net.config import PHASES
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EpochReport
@@ -58,7 +59,7 @@ _REQUIRED = ("trial_id", "epoch", "f1")
 _REPORTED = ("loss", "dev.precision", "dev.recall", "dev.f1", "filter_recall", "cpu_s")
 """Where an epoch's report has the fields of `Epoch`, without the first."""
 _PARSERS: Parsers = {
-    "phase": one_of("NER", "RE"),
+    "phase": one_of(*PHASES),
     "fold": whole(0),
     "seed": whole(0),
     "epoch": whole(1),
@@ -119,7 +120,7 @@ def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]])
     curves = read_curves(ledger, imported=True)
     known = {(name, epoch.epoch): epoch for name, curve in curves.items() for epoch in curve}
     reports: list[EpochReport] = []
-    for line, cells in read_csv(path, CURVE_COLUMNS, _REQUIRED):
+    for line, cells in read_csv(path, _REQUIRED, CURVE_COLUMNS):
         try:
             row = parse_fields(cells, CURVE_COLUMNS, _PARSERS)
             if row["trial_id"] in own:

@@ -5,15 +5,17 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from lai_net.config import PHASES, AttentionMask, EntitySource, Representation
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE, Averaging, Protocol, Task
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
-from tune.results.table import LONG_COLUMNS, SCORES, representation_of
-from tune.spec.cells import TASKS
+from tune.results.table import LONG_COLUMNS, representation_of
+from tune.spec.baseline import LAI_NET, Model
 from tune.spec.identity import semantics_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
@@ -49,7 +51,7 @@ def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     for row in rows.values():
         if row["status"] == "completed":
             completed[_values_but(row, _NOT_THE_CELL)].append(row)
-    for line, cells in read_csv(path, LONG_COLUMNS, _REQUIRED):
+    for line, cells in read_csv(path, _REQUIRED, LONG_COLUMNS):
         try:
             row = _normalized(_checked(cells))
             key = _values_but(row, _OUTCOME)
@@ -131,7 +133,7 @@ def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
     for name in ("dataset", "phase", "task", "seed", *(("split",) if is_completed else ())):
         if row[name] is None:
             raise InputError(f"{name} is empty; every row needs it")
-    if row["task"] not in TASKS[row["phase"]]:
+    if row["task"] not in TASKS_OF_PHASE[row["phase"]]:
         raise InputError(f"task {row['task']} is not one of phase {row['phase']}")
     if row["f1"] is None and is_completed:
         raise InputError("f1 is empty; only a row whose status is not completed may lack it")
@@ -139,7 +141,7 @@ def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _normalized(row: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = {"status": "completed", "model": "LAI-Net"}
+    defaults = {"status": "completed", "model": LAI_NET}
     if row["f1"] is not None:
         defaults |= {"entities": "predicted", "protocol": "pure"}
         defaults |= {} if row["dataset"] == "ADE" else {"averaging": "micro"}
@@ -163,14 +165,14 @@ def _dataset(text: str) -> str:
 
 _PARSERS: Parsers = {
     "dataset": _dataset,
-    "phase": one_of("NER", "RE"),
-    "task": one_of("NER", "RE", "RE+"),
+    "phase": one_of(*PHASES),
+    "task": one_of(*get_args(Task)),
     "split": one_of("dev", "test"),
     "seed": whole(0),
     "gcn_layers": whole(0),
     "gcn_heads": whole(1),
     "entity_filter": truth,
-    "attention_mask": one_of("inv", "vis", "full"),
+    "attention_mask": one_of(*get_args(AttentionMask)),
     "annotations": truth,
     "precision": number(1),
     "recall": number(1),
@@ -179,10 +181,11 @@ _PARSERS: Parsers = {
     "epochs": whole(0),
     "wall_s": number(math.inf),
     "fold": whole(0),
-    "entities": one_of("predicted", "gold", "gold_typed_by_model"),
-    "protocol": one_of("pure", "plmarker"),
-    "averaging": one_of("micro", "macro"),
+    "entities": one_of(*get_args(EntitySource)),
+    "protocol": one_of(*get_args(Protocol)),
+    "averaging": one_of(*get_args(Averaging)),
     "selection": one_of("dev", "test"),
-    "model": one_of("LAI-Net", "PL-Marker"),
+    "model": one_of(*get_args(Model)),
+    "representation": one_of(*get_args(Representation)),
     "origin": one_of("run", "imported"),
 }

@@ -12,13 +12,13 @@ from sys import intern
 from typing import Any
 
 from lai_net.config import InputConfig
+from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, EvaluationRow, TrialKey, TrialRow
 from tune.planning.plan import SPLITS, is_current, make_plan
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials
 from tune.spec.baseline import model_of_settings
-from tune.spec.cells import TASKS
 from tune.spec.study import Study, with_all_seeds
 
 LONG_COLUMNS = (
@@ -27,10 +27,6 @@ LONG_COLUMNS = (
     "wall_s", "device", "commit", "fold", "entities", "protocol", "averaging", "selection", "encoder",
     "model", "representation", "upstream_trial_id", "origin",
 )  # fmt: skip
-
-
-SCORES = ("precision", "recall", "f1")
-
 
 _SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
 """In these the rows of one evaluation may differ."""
@@ -229,7 +225,7 @@ def _evaluation_rows(
     plain = ResultRow(
         values, spec_id=trial.spec_id, upstream_spec_id=None if upstream is None else upstream.spec_id
     )
-    failed = [{"task": task, "status": "failed"} for task in TASKS[trial.phase]]
+    failed = [{"task": task, "status": "failed"} for task in TASKS_OF_PHASE[trial.phase]]
     for score in item.scores if item.error is None else failed:
         # Each parsed text is an object of its own: tens of megabytes in a large table.
         yield plain.scored(

@@ -110,7 +110,7 @@ def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
 def _without_effect(plan: SearchPlan) -> Iterator[str]:
     """What the study sets in a base, but changes nothing whatever is drawn."""
     dataset, phase = plan.dataset, plan.spec.phase
-    read = [(phase, dataset.ner if phase == "NER" else dataset.re, plan.space.extremes)]
+    read = [(phase, dataset.base(phase), plan.space.extremes)]
     if plan.upstream is not None:
         read.append(("NER", dataset.ner, [plan.upstream.config]))
     for name, spec, configs in read:

@@ -19,8 +19,6 @@ TABLES: Mapping[Factor, str] = {
     "representation": "representations",
 }  # fmt: skip
 """By its number in the paper, or by name where the paper has none."""
-TASKS: Mapping[str, tuple[str, ...]] = {"NER": ("NER",), "RE": ("RE", "RE+")}
-"""What is scored in a phase."""
 _MASKS = {"Inv.": "inv", "Vis.": "vis", "Full": "full"}
 _METHODS: dict[str, dict[str, Any]] = {
     LAI_NET: {},
@@ -127,7 +125,7 @@ def base_config(dataset: DatasetSpec, phase: Phase) -> TrialConfig | None:
     Raises:
         InputError: its preset or a setting is wrong.
     """
-    spec = dataset.ner if phase == "NER" else dataset.re
+    spec = dataset.base(phase)
     return None if spec is None else _config(dataset, phase, spec)
 
 
@@ -155,7 +153,7 @@ def _with_model(dataset: DatasetSpec, base: TrialConfig, level: str) -> TrialCon
     place = f"dataset {dataset.name!r}, {base.phase.lower()}"
     if level == LAI_NET:
         raise InputError(f"{place}: its preset is {PL_MARKER}; name one of {LAI_NET} as the base")
-    base_spec = dataset.ner if base.phase == "NER" else dataset.re
+    base_spec = dataset.base(base.phase)
     if base_spec is None or base_spec.plmarker is None:
         return as_pl_marker(base)
     config = _config(dataset, base.phase, base_spec.plmarker)

@@ -39,6 +39,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lai_net.config import Phase
 from tune.spec.section import Count, NotNegative, Positive, Section, Slug
 
 Value = bool | int | float | str
@@ -107,7 +108,7 @@ class Confirm(Section):
 class SearchSpec(Section):
     """The whole section."""
 
-    phase: Literal["NER", "RE"]
+    phase: Phase
     dataset: Slug | None = None
     fold: Annotated[int, Field(ge=0)] | None = None
     entities: Literal["predicted", "gold"] = "predicted"

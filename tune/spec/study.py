@@ -49,8 +49,10 @@ from pydantic import (
     model_validator,
 )
 
-from lai_net.config import EntitySource, Representation
+from lai_net.config import EntitySource, Phase, Representation
+from lai_net.corpora.loading import OverlappingRelations
 from lai_net.errors import InputError
+from lai_net.metrics.scoring import Averaging, Protocol
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
 from tune.spec.section import NotNegative, Positive, Section, Slug, first_problem
@@ -135,8 +137,8 @@ class DatasetSpec(Section):
         Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)]
         | None
     ) = None
-    overlapping_relations: Literal["keep", "drop"] = "keep"
-    averaging: Literal["micro", "macro"] = "micro"
+    overlapping_relations: OverlappingRelations = "keep"
+    averaging: Averaging = "micro"
     ner: BaseSpec | None = None
     re: BaseSpec | None = None
 
@@ -144,6 +146,10 @@ class DatasetSpec(Section):
     def fold_numbers(self) -> tuple[int | None, ...]:
         """The folds that are taken, by number from 0; a single None without folds."""
         return (None,) if self.folds == 1 else self.only_folds or tuple(range(self.folds))
+
+    def base(self, phase: Phase) -> BaseSpec | None:
+        """The base of one phase."""
+        return self.ner if phase == "NER" else self.re
 
     @model_validator(mode="after")
     def _takes_folds_that_there_are(self) -> "DatasetSpec":
@@ -226,7 +232,7 @@ class Report(Section):
 
     split: Literal["dev", "test"] = "test"
     entities: EntitySource = "predicted"
-    protocol: Literal["pure", "plmarker"] = "pure"
+    protocol: Protocol = "pure"
     interval: Interval = "t"
 
 
