@@ -1,7 +1,7 @@
 """The model's commands of `lai`; every command imports what it needs when it runs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -78,6 +78,25 @@ def _print_fold(title: str, fold: "FoldReport") -> None:
     for pair, count in fold.shared_documents.items():
         if count:
             console.print(f"documents in both splits of {pair}: {count}")
+    for line in _remarks(fold):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _remarks(fold: "FoldReport") -> Iterator[str]:
+    """What labels may be slips, and the first place of every oddity."""
+    from lai_net.corpora.check import ODDITIES
+
+    for kind, labels in fold.unseen_labels.items():
+        if labels:
+            yield f"labels of {kind} that train lacks: {', '.join(labels)}"
+    for kind, spellings in fold.label_spellings.items():
+        if spellings:
+            yield f"labels of {kind} that differ by case alone: {'; '.join(map(' and '.join, spellings))}"
+    for name, what in ODDITIES.items():
+        for split, report in fold.splits.items():
+            if name in report.places:
+                yield f"first of {what}: {split}, {report.places[name][0]}"
+                break
 
 
 @corpus_app.command("fetch")

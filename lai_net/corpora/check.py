@@ -1,7 +1,7 @@
 """What a corpus holds, by split and label, and what is odd about it but no reason to refuse it."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -10,7 +10,7 @@ from lai_net.config import InputConfig
 from lai_net.corpora.embedded import generate_splits
 from lai_net.corpora.loading import EMBEDDED, locate_folds, read_corpus_file
 from lai_net.corpora.records import CorpusFile
-from lai_net.schema import Document, Sentence, iterate_sentences
+from lai_net.schema import Document, Sentence
 
 MAX_SPAN_WORDS = InputConfig().max_span_words
 
@@ -25,13 +25,31 @@ ODDITIES = {
     "overlapping_relations": "relations of overlapping spans",
     "sentences_without_entities": "sentences without entities",
     "empty_sentences": "sentences without words",
+    "empty_words": "empty words",
+    "empty_documents": "documents without sentences",
 }
 """What is counted and said in each split."""
+_NUM_PLACES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is: the document's key, and there the sentence, from 0; None for all of it."""
+
+    document: str
+    sentence: int | None
+
+    def __str__(self) -> str:
+        where = "" if self.sentence is None else f", sentence {self.sentence}"
+        return f"document {self.document!r}{where}"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """Counts of one split; annotations that are listed twice count twice."""
+    """Counts of one split; annotations that are listed twice count twice.
+
+    `places` has the first few of each oddity that there is.
+    """
 
     documents: int
     sentences: int
@@ -41,15 +59,25 @@ class SplitReport:
     entity_labels: Mapping[str, int]
     relation_labels: Mapping[str, int]
     oddities: Mapping[str, int]
+    places: Mapping[str, Sequence[Place]]
     unknown_keys: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class FoldReport:
-    """The splits of one fold (or of the whole corpus) and the documents that two of them share."""
+    """The splits of one fold (or of the whole corpus), and what shows when they are compared.
+
+    Attributes:
+        splits: by name.
+        shared_documents: how many documents two of them share.
+        unseen_labels: `entities` and `relations` to the labels that train lacks.
+        label_spellings: likewise to the labels that differ by case alone, those of one word together.
+    """
 
     splits: Mapping[str, SplitReport]
     shared_documents: Mapping[str, int]
+    unseen_labels: Mapping[str, Sequence[str]]
+    label_spellings: Mapping[str, Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +122,25 @@ def _fold_report(files: Mapping[str, CorpusFile]) -> FoldReport:
         f"{first}+{second}": _num_shared(files[first], files[second])
         for first, second in combinations(files, 2)
     }
-    return FoldReport({split: _split_report(file) for split, file in files.items()}, shared)
+    splits = {split: _split_report(file) for split, file in files.items()}
+    labels = {
+        "entities": {split: report.entity_labels.keys() for split, report in splits.items()},
+        "relations": {split: report.relation_labels.keys() for split, report in splits.items()},
+    }
+    return FoldReport(
+        splits,
+        shared,
+        {kind: sorted(set().union(*used.values()) - used["train"]) for kind, used in labels.items()},
+        {kind: _spellings(set().union(*used.values())) for kind, used in labels.items()},
+    )
+
+
+def _spellings(labels: Set[str]) -> list[list[str]]:
+    """The labels that differ by case alone, those of one word together."""
+    by_word: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        by_word[label.casefold()].append(label)
+    return [spellings for spellings in by_word.values() if len(spellings) > 1]
 
 
 def _num_shared(first: CorpusFile, second: CorpusFile) -> int:
@@ -114,10 +160,13 @@ def _text(document: Document) -> tuple[tuple[str, ...], ...]:
 
 
 def _split_report(file: CorpusFile) -> SplitReport:
-    sentences = list(iterate_sentences(file.documents))
-    oddities: Counter[str] = Counter(dict.fromkeys(ODDITIES, 0))
-    for sentence in sentences:
-        oddities.update(_oddities(sentence))
+    sentences = [sentence for document in file.documents for sentence in document.sentences]
+    oddities = dict.fromkeys(ODDITIES, 0)
+    places: dict[str, list[Place]] = {}
+    for name, count, place in _found(file.documents):
+        oddities[name] += count
+        if len(known := places.setdefault(name, [])) < _NUM_PLACES:
+            known.append(place)
     return SplitReport(
         documents=len(file.documents),
         sentences=len(sentences),
@@ -126,13 +175,24 @@ def _split_report(file: CorpusFile) -> SplitReport:
         relations=sum(len(sentence.relations) for sentence in sentences),
         entity_labels=_sorted_counts([e.type for sentence in sentences for e in sentence.entities]),
         relation_labels=_sorted_counts([r.type for sentence in sentences for r in sentence.relations]),
-        oddities=dict(oddities),
+        oddities=oddities,
+        places=places,
         unknown_keys=file.unknown_keys,
     )
 
 
 def _sorted_counts(labels: Sequence[str]) -> dict[str, int]:
     return dict(sorted(Counter(labels).items()))
+
+
+def _found(documents: Sequence[Document]) -> Iterator[tuple[str, int, Place]]:
+    """Every oddity that there is, in the order of the text: its name, how many, and where."""
+    for document in documents:
+        if not document.sentences:
+            yield "empty_documents", 1, Place(document.key, None)
+        for index, sentence in enumerate(document.sentences):
+            place = Place(document.key, index)
+            yield from ((name, count, place) for name, count in _oddities(sentence).items() if count)
 
 
 def _oddities(sentence: Sentence) -> dict[str, int]:
@@ -151,4 +211,5 @@ def _oddities(sentence: Sentence) -> dict[str, int]:
         "overlapping_relations": sum(relation.is_overlapping for relation in sentence.relations),
         "sentences_without_entities": not entities,
         "empty_sentences": not sentence.words,
+        "empty_words": sentence.words.count(""),
     }

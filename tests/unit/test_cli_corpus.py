@@ -42,6 +42,16 @@ def test_table_names_labels_and_oddities(path, monkeypatch):
     for part in ("x.json (dygie)", "X[i]", "pairs of overlapping entities", "unknown key 'key'"):
         assert part in result.stdout
     assert "relations listed again" not in result.stdout
+    assert "first of pairs of overlapping entities: train, document 'a', sentence 0" in result.stdout
+
+
+def test_labels_that_may_be_slips_are_named(tmp_path):
+    for split, label in (("train", "X"), ("dev", "x"), ("test", "[b]")):
+        record = {**RECORD, "doc_key": split, "ner": [[[0, 0, "X"], [1, 2, label]]]}
+        (tmp_path / f"{split}.json").write_text(json.dumps(record))
+    printed = run(tmp_path).stdout
+    assert "labels of entities that train lacks: [b], x\n" in printed
+    assert "labels of entities that differ by case alone: X and x\n" in printed
 
 
 def test_folds_have_a_table_each(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.corpora.check import ODDITIES, check_corpus
+from lai_net.corpora.check import ODDITIES, Place, check_corpus
 
 SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
 
@@ -36,6 +36,8 @@ ODD = {
     ),
     "sentences_without_entities": (document("a", "bc"), 1),
     "empty_sentences": (document("a", ""), 1),
+    "empty_words": (document("a", ["b", "", ""], [[0, 0, "X"]]), 2),
+    "empty_documents": ({"doc_key": "a", "sentences": [], "ner": [], "relations": []}, 1),
 }
 
 
@@ -44,7 +46,28 @@ def test_oddity_is_counted(tmp_path, name):
     odd, count = ODD[name]
     plain = document("b", "bc", [[0, 0, "X"], [1, 1, "Y"]], [[0, 0, 1, 1, "R"]])
     write(tmp_path / "x.json", odd, plain)
-    assert check_corpus(str(tmp_path / "x.json")).folds[0].splits["train"].oddities[name] == count
+    report = check_corpus(str(tmp_path / "x.json")).folds[0].splits["train"]
+    assert report.oddities[name] == count
+    assert report.places[name] == [Place("a", None if name == "empty_documents" else 0)]
+
+
+def test_the_first_few_places_of_an_oddity_are_told(tmp_path):
+    plain = document("a", "bc", [[0, 0, "X"]])
+    write(tmp_path / "x.json", plain, *(document(key, "bc") for key in "defgh"))
+    report = check_corpus(str(tmp_path / "x.json")).as_dict()["splits"]["train"]
+    assert report["oddities"]["sentences_without_entities"] == 5
+    assert report["places"] == {
+        "sentences_without_entities": [{"document": key, "sentence": 0} for key in "def"]
+    }
+
+
+def test_labels_that_train_lacks_or_that_differ_by_case_are_named(tmp_path):
+    for split, label in (("train", "Chef"), ("dev", "chef"), ("test", "Cook")):
+        relation = [0, 0, 1, 1, label.upper()]
+        write(tmp_path / f"{split}.json", document(split, "bc", [[0, 0, label], [1, 1, "Chef"]], [relation]))
+    [fold] = check_corpus(str(tmp_path)).folds
+    assert fold.unseen_labels == {"entities": ["Cook", "chef"], "relations": ["COOK"]}
+    assert fold.label_spellings == {"entities": [["Chef", "chef"]], "relations": []}
 
 
 def test_plain_document_is_not_odd(tmp_path):
@@ -63,10 +86,13 @@ def test_plain_document_is_not_odd(tmp_path):
                 "entity_labels": {"X": 1, "Y": 1},
                 "relation_labels": {"R": 1},
                 "oddities": dict.fromkeys(ODDITIES, 0),
+                "places": {},
                 "unknown_keys": {"extra": 1},
             }
         },
         "shared_documents": {},
+        "unseen_labels": {"entities": [], "relations": []},
+        "label_spellings": {"entities": [], "relations": []},
     }
 
 
