@@ -164,7 +164,8 @@ def cut_text(text: Text) -> TextFrame:
     """Cut a raw text; words and sentences that are given stay as they are.
 
     Raises:
-        InputError: it is neither text, nor words, nor sentences of words, or UTF-8 cannot hold it.
+        InputError: it is neither text, nor words, nor sentences of words, has an empty word, or UTF-8 cannot
+            hold it.
     """
     if isinstance(text, str):
         _check_encodable(text)
@@ -172,10 +173,22 @@ def cut_text(text: Text) -> TextFrame:
         return TextFrame(text, tuple(chain.from_iterable(sentences)), _ranges(sentences))
     given = _given_sentences(text)
     words = list(chain.from_iterable(given))
+    check_words(given, "a text")
     _check_encodable(" ".join(words))
     starts = accumulate(words, lambda start, word: start + len(word) + 1, initial=0)
     offsets = tuple((start, start + len(word)) for start, word in zip(starts, words, strict=False))
     return TextFrame(" ".join(words), offsets, _ranges(given))
+
+
+def check_words(sentences: Sequence[Sequence[str]], place: str) -> None:
+    """An empty word has no characters that an entity could be.
+
+    Raises:
+        InputError: there is one, at `place`.
+    """
+    for index, words in enumerate(sentences, start=1):
+        if "" in words:
+            raise InputError(f"{place}: sentence {index}: word {words.index('') + 1} is empty; leave it out")
 
 
 def _ranges(sentences: Sequence[Sequence[object]]) -> tuple[Range, ...]:

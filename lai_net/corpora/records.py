@@ -21,9 +21,12 @@ class Location:
     path: Path
     line: int
 
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
     def error(self, wrong: str, remedy: str) -> InputError:
         """The one line for the user: place, what is wrong, what to do."""
-        return InputError(f"{self.path}:{self.line}: {wrong}; {remedy}")
+        return InputError(f"{self}: {wrong}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from lai_net.corpora.loading import detect_format
 from lai_net.corpora.records import Location, field, list_at, object_at, parse_json, shown, words_at
 from lai_net.corpora.spert import read_spert
 from lai_net.errors import InputError
-from lai_net.extraction import Text
+from lai_net.extraction import Text, check_words
 
 _JSON_SUFFIXES = (".json", ".jsonl")
 _PLAIN_SUFFIX = ".txt"
@@ -59,10 +59,12 @@ def read_texts(path: Path) -> list[TextRecord]:
         InputError: with `path:line` for what is malformed.
     """
     if path.suffix in _JSON_SUFFIXES and detect_format(path) == "spert":
-        return [
-            TextRecord([sentence.words for sentence in document.sentences], document.key)
-            for document in read_spert(path).documents
-        ]
+        records = []
+        for document in read_spert(path).documents:
+            sentences = [sentence.words for sentence in document.sentences]
+            check_words(sentences, f"{path}: text {document.key}")
+            records.append(TextRecord(sentences, document.key))
+        return records
     try:
         with path.open("rb") as file:
             return list(iterate_texts(file, path))
@@ -119,10 +121,14 @@ def _record(line: str, place: Location) -> TextRecord:
 
 def _text(value: Any, kind: str, place: Location) -> Text:
     if kind == "tokens":
-        return words_at(value, place, kind)
+        words = words_at(value, place, kind)
+        check_words([words], str(place))
+        return words
     if kind == "sentences":
-        sentences = list_at(value, place, kind)
-        return [words_at(words, place, f"{kind}[{index}]") for index, words in enumerate(sentences)]
+        given = list_at(value, place, kind)
+        sentences = [words_at(words, place, f"{kind}[{index}]") for index, words in enumerate(given)]
+        check_words(sentences, str(place))
+        return sentences
     if not isinstance(value, str):
         raise place.error(f"text must be a string, but is {shown(value)}", "give the text as a string")
     return words_at([value], place, kind)[0]

@@ -45,6 +45,13 @@ def test_spert_file(tmp_path: Path) -> None:
     assert read_texts(path) == [TextRecord([("A", "b")], "7")]
 
 
+def test_an_empty_word_of_a_spert_file_is_told_by_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([{"tokens": ["A", ""], "entities": [], "relations": [], "orig_id": 7}]))
+    with pytest.raises(InputError, match=r"x.json: text 7: sentence 1: word 2 is empty"):
+        read_texts(path)
+
+
 def test_an_answer_is_joined_by_line_and_key() -> None:
     assert [record.origin for record in RECORDS] == [{"line": 1}, {"line": 3}, {"doc_key": "k", "line": 4}]
     assert [record.name for record in RECORDS] == ["1", "3", "k"]
@@ -71,6 +78,8 @@ def test_a_stream_is_read_line_by_line() -> None:
         (b'{"tokens": "a"}', 1, "tokens must be a list"),
         (b'{"tokens": [["a"]]}', 1, "tokens must hold words"),
         (b'{"sentences": ["a"]}', 1, r"sentences\[0\] must be a list"),
+        (b'{"tokens": ["a", ""]}', 1, "sentence 1: word 2 is empty; leave it out"),
+        (b'{"sentences": [["a"], [""]]}', 1, "sentence 2: word 1 is empty"),
         (b'\n{"words": []}', 2, "one of text, tokens, sentences, but has none"),
         (b'{"text": "a", "tokens": []}', 1, "but has text and tokens"),
         (b'{"text": "a", "doc_key": 5}', 1, "doc_key must be text, but is 5"),

@@ -35,6 +35,12 @@ def test_what_utf_8_cannot_hold_is_refused(text: Text) -> None:
         cut_text(text)
 
 
+@pytest.mark.parametrize("text", [["a", ""], [["a", ""], ["b"]]])
+def test_an_empty_word_is_refused(text: Text) -> None:
+    with pytest.raises(InputError, match="a text: sentence 1: word 2 is empty; leave it out"):
+        cut_text(text)
+
+
 X, Y = {"type": "X", "score": 0.5}, {"type": "Y", "score": 0.25}
 
 
