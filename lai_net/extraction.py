@@ -60,6 +60,7 @@ class Extraction:
         sentences: half-open ranges of words.
         entities: in text order.
         relations: in the order of their sentences.
+        cut: indices of the sentences that exceed what a model reads: nothing is found in their rest.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Extraction:
     sentences: tuple[Range, ...]
     entities: tuple[FoundEntity, ...]
     relations: tuple[FoundRelation, ...]
+    cut: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; a relation names its entities by their index."""
@@ -85,6 +87,7 @@ class Extraction:
                 }
                 for relation in self.relations
             ],
+            "cut": list(self.cut),
         }
 
     def as_dygie(self, key: str) -> dict[str, Any]:
@@ -139,8 +142,8 @@ class TextFrame:
         tokens = self.tokens
         return Document("", tuple(Sentence(tokens[first:end]) for first, end in self.sentences))
 
-    def extraction(self, found: Iterable["PredictedSentence"]) -> Extraction:
-        """What was found, sentence by sentence, with offsets of the text."""
+    def extraction(self, found: Iterable["PredictedSentence"], cut: Iterable[int] = ()) -> Extraction:
+        """What was found, sentence by sentence, with offsets of the text; `cut` is as there."""
         entities: list[FoundEntity] = []
         relations: list[FoundRelation] = []
         for (first, _), sentence in zip(self.sentences, found, strict=True):
@@ -150,7 +153,9 @@ class TextFrame:
                 FoundRelation(by_span[item.subject.span], by_span[item.object.span], item.type, score)
                 for item, score in sentence.relations
             ]
-        return Extraction(self.text, self.tokens, self.sentences, tuple(entities), tuple(relations))
+        return Extraction(
+            self.text, self.tokens, self.sentences, tuple(entities), tuple(relations), tuple(cut)
+        )
 
     def _entity(self, first: int, entity: Entity, score: float) -> FoundEntity:
         start, end = first + entity.span.start, first + entity.span.end

@@ -95,8 +95,8 @@ class LaiNet:
     def extract(self, texts: Sequence[Text]) -> list[Extraction]:
         """Find entities and relations in texts, in batches; a text's results do not depend on the others.
 
-        Warns (`SentencesCut`) where a sentence exceeds what a model reads: its rest is not read; and once
-        where a model computes in bf16 on a device that is slow in it.
+        Warns (`SentencesCut`) where a sentence exceeds what a model reads: its rest is not read, which
+        `Extraction.cut` tells, too; and once where a model computes in bf16 on a device that is slow in it.
 
         Args:
             texts: raw text each (see `lai_net.inputs.raw_text` for how it is cut), or a list of words (one
@@ -113,10 +113,17 @@ class LaiNet:
         frames = [cut_text(text) for text in texts]
         self._tell_slowness()
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
-        if found.coverage["sentences_cut"]:
-            warnings.warn(SentencesCut(self._cut_places(frames)), stacklevel=2)
+        cut = self._cut_places(frames) if found.coverage["sentences_cut"] else []
+        if cut:
+            warnings.warn(SentencesCut(cut), stacklevel=2)
         sentences = iter(found.sentences)
-        return [frame.extraction([next(sentences) for _ in frame.sentences]) for frame in frames]
+        return [
+            frame.extraction(
+                [next(sentences) for _ in frame.sentences],
+                [index for number, index in cut if number == position],
+            )
+            for position, frame in enumerate(frames)
+        ]
 
     def _tell_slowness(self) -> None:
         """Warn of bf16 where it is slow, if that was not done before."""

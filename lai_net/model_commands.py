@@ -63,7 +63,8 @@ def predict(  # noqa: PLR0913 - an argument an option
     """Print what is in each text as a JSON line: tokens, entities and relations with their scores.
 
     Input lines are texts, or JSON: {"text": "…"}, {"tokens": […]} or DyGIE documents {"sentences": [[…], …]}.
-    An answer names its input by `line` and, where that has one, `doc_key`.
+    An answer names its input by `line` and, where that has them, `doc_key` and `id`; `cut` has the indices of
+    sentences of which a model read only the beginning.
     """
     if model is not None and (ner or re_model):
         raise InputError("--model holds both phases; give it, or --ner and --re")

@@ -1,7 +1,7 @@
 """Texts to read with a trained model: plain text, a text a line, or JSON lines; from a file or a stream.
 
 A JSON line is `{"text": "…"}`, `{"tokens": [words]}`, or `{"sentences": [[words], …]}` as in a DyGIE
-document; of its other keys only `doc_key` is read. A SpERT file (one list of records) is read, too.
+document; of its other keys only `doc_key` and `id` are read. A SpERT file (one list of records) is read, too.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,13 @@ class TextRecord:
         text: what there is to read.
         key: the document's, where it has one.
         line: the number of its line, where a line is a text.
+        id: what its line gives under this name, of whatever kind.
     """
 
     text: Text
     key: str | None = None
     line: int | None = None
+    id: Any = None
 
     @property
     def name(self) -> str:
@@ -46,9 +48,9 @@ class TextRecord:
         return f"text {self.name}" if self.line is None else f"line {self.line}"
 
     @property
-    def origin(self) -> dict[str, str | int]:
-        """What an answer is joined to its text by: `doc_key` and `line`, as far as there are such."""
-        given = {"doc_key": self.key, "line": self.line}
+    def origin(self) -> dict[str, Any]:
+        """What an answer is joined to its text by: `doc_key`, `id` and `line`, as far as there are such."""
+        given = {"doc_key": self.key, "id": self.id, "line": self.line}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -116,7 +118,8 @@ def _record(line: str, place: Location) -> TextRecord:
     key = record.get("doc_key")
     if "doc_key" in record and not isinstance(key, str):
         raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
-    return TextRecord(_text(field(record, given[0], place, "a line"), given[0], place), key, place.line)
+    text = _text(field(record, given[0], place, "a line"), given[0], place)
+    return TextRecord(text, key, place.line, record.get("id"))
 
 
 def _text(value: Any, kind: str, place: Location) -> Text:

@@ -145,6 +145,7 @@ def test_a_sentence_that_is_too_long_is_said(model: LaiNet) -> None:
     with pytest.warns(UserWarning, match="1 sentence was cut at the models' limit: text 1, sentence 1"):
         long, short = model.extract([["word"] * 600, "short"])  # beyond the encoder's positions, too
     assert len(long.tokens) == 600
+    assert (long.cut, short.cut) == ((0,), ())
     assert long.entities
     assert max(entity.end for entity in long.entities) < 150
     assert short == model.extract(["short"])[0]

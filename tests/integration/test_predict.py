@@ -94,6 +94,7 @@ def test_sentences_that_are_cut_are_named_on_stderr(lai: Run, saved: Path) -> No
     assert message == "warning: 1 sentence was cut at the models' limit: text 1, sentence 1\n"
     code, lines, message = lai("predict", "--model", saved, stdin=f"So.\n\nSo. {long}. {long}.\n")
     assert (code, len(lines)) == (0, 2)
+    assert [line["cut"] for line in lines] == [[], [1, 2]]
     places = "line 3, sentence 2; line 3, sentence 3"
     assert message == f"warning: 2 sentences were cut at the models' limit: {places}\n"
 

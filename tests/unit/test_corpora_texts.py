@@ -13,7 +13,7 @@ JSON_LINES = (
     b'{"text": "A b. C", "id": 3}\n\n{"tokens": ["A", "b."]}\r\n{"doc_key": "k", "sentences": [["A"], []]}'
 )
 RECORDS = [
-    TextRecord("A b. C", line=1),
+    TextRecord("A b. C", line=1, id=3),
     TextRecord(("A", "b."), line=3),
     TextRecord([("A",), ()], "k", line=4),
 ]
@@ -53,7 +53,9 @@ def test_an_empty_word_of_a_spert_file_is_told_by_its_record(tmp_path: Path) -> 
 
 
 def test_an_answer_is_joined_by_line_and_key() -> None:
-    assert [record.origin for record in RECORDS] == [{"line": 1}, {"line": 3}, {"doc_key": "k", "line": 4}]
+    assert [record.origin for record in RECORDS] == [
+        {"id": 3, "line": 1}, {"line": 3}, {"doc_key": "k", "line": 4},
+    ]  # fmt: skip
     assert [record.name for record in RECORDS] == ["1", "3", "k"]
     assert TextRecord("A").origin == {}
     assert TextRecord(["A"], "").origin == {"doc_key": ""}

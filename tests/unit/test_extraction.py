@@ -56,7 +56,7 @@ def found() -> list[PredictedSentence]:
 
 
 def test_offsets_count_in_the_whole_text(found: list[PredictedSentence]) -> None:
-    values = cut_text("Hm.   Big  cat sees dogs").extraction(found).as_dict()
+    values = cut_text("Hm.   Big  cat sees dogs").extraction(found, cut=[1]).as_dict()
     assert values == {
         "text": "Hm.   Big  cat sees dogs",
         "tokens": ["Hm", ".", "Big", "cat", "sees", "dogs"],
@@ -66,6 +66,7 @@ def test_offsets_count_in_the_whole_text(found: list[PredictedSentence]) -> None
             {"start": 5, "end": 6, "start_char": 20, "end_char": 24, "text": "dogs"} | Y,
         ],
         "relations": [{"subject": 1, "object": 0, "type": "R", "score": 1.0}],
+        "cut": [1],
     }  # fmt: skip
 
 
