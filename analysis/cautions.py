@@ -15,8 +15,7 @@ _DIRTY = "-dirty"
 def cautions(results: Results) -> list[str]:
     """Failed trials, imported rows without a cell, mixed or changed code."""
     sentences = [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
-    cells = [found.place for found in results.matched if found.place.cell.config]
-    sentences += _unmatched(cells, results.imported)
+    sentences += unmatched(results)
     sentences += _added_seeds(results)
     sentences += [
         f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
@@ -75,16 +74,17 @@ def _added_seeds(results: Results) -> list[str]:
     ]
 
 
-def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[str]:
+def unmatched(results: Results) -> list[str]:
     """How many imported rows no cell takes and, per column by which they fail, the first of them.
 
     What else a row's trial gave, such as its dev scores, is not missed where a cell shows the trial. A search
     has no cells, so none is missed there.
     """
+    cells = [found.place for found in results.matched if found.place.cell.config]
     if not cells:
         return []
     groups: dict[tuple[Any, ...], list[ResultRow]] = defaultdict(list)
-    for row in imported:
+    for row in results.imported:
         groups[tuple(row[name] for name in (*FACTOR_COLUMNS, *VIEW_COLUMNS, "status"))].append(row)
     kept_out: dict[str, list[ResultRow]] = defaultdict(list)
     wanted: dict[str, str] = {}
@@ -106,7 +106,9 @@ def _unmatched(cells: Sequence[Place], imported: Sequence[ResultRow]) -> list[st
     ]
     count = sum(map(len, kept_out.values()))
     verb = "matches" if count == 1 else "match"
-    return [f"{count} of {counted(len(imported), 'imported row')} {verb} no cell: {', '.join(parts)}."]
+    return [
+        f"{count} of {counted(len(results.imported), 'imported row')} {verb} no cell: {', '.join(parts)}."
+    ]
 
 
 def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:

@@ -62,7 +62,8 @@ def report(
         _serve(compose, tuple(filter(None, inputs)), port or 0)
         return
     written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
-    typer.echo(written.progress)
+    for line in (written.progress, *written.unmatched):
+        typer.echo(line)
     typer.echo(f"{len(written.files)} files in {out}; open {out / 'index.html'}")
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from analysis.cautions import cautions, commits, failures, used_trials
+from analysis.cautions import cautions, commits, failures, unmatched, used_trials
 from analysis.evidence import collect_evidence
 from analysis.figures.gallery import DrawnFigure, Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
@@ -52,11 +52,15 @@ _CODE = ("analysis", "tune", "lai_net")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One sentence on how far the study is, the report's files by name, and a digest of their inputs."""
+    """One sentence on how far the study is, the report's files by name, and a digest of their inputs.
+
+    `unmatched` is a sentence on the imported rows that no cell takes, if there are any.
+    """
 
     progress: str
     files: Mapping[str, bytes]
     version: str
+    unmatched: Sequence[str] = ()
 
 
 def write_report(
@@ -124,7 +128,7 @@ def compose_report(
     files[_PAGE] = render_page(page).encode()
     manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
-    return Report(page.progress, files, page_version)
+    return Report(page.progress, files, page_version, unmatched(results))
 
 
 def _sentences(

@@ -103,7 +103,7 @@ def run_all(ledger: Ledger, jobs: IdentifiedPlan) -> None:
                 entities=item.entities,
                 scores=[
                     {"task": task, "protocol": "pure", "averaging": "micro"}
-                    | {key: rng.random() for key in SCORES}
+                    | dict.fromkeys(SCORES, rng.random())
                     for task in TASKS_OF_PHASE[phases[item.trial_id]]
                 ],
             )

@@ -1,6 +1,7 @@
 """The report's folder: what is in it, that it repeats byte for byte, and that names cannot break out."""
 
 import hashlib
+import html
 import json
 import math
 import os
@@ -215,7 +216,11 @@ def test_page_and_manifest_say_what_to_be_careful_about(
     assert len(manifest["cautions"]) == 4
     assert page.count("<li>") >= 4
     assert "Trial t2 failed" in page
-    assert "1 of 3 imported rows matches no cell: 1 by encoder" in page
+    (unmatched,) = written.unmatched
+    assert unmatched.startswith("1 of 3 imported rows matches no cell: 1 by encoder")
+    assert unmatched in html.unescape(page)
+    arguments = ["report", str(paths.study), "--ledger", str(paths.ledger), "--out", str(tmp_path / "out")]
+    assert unmatched in CliRunner().invoke(app, arguments).stdout.splitlines()
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(paths: Any, tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger)
         ("0.65", "inf", "f1 must be a number from 0 to 1"),
         ("0.65", "-0.1", "f1 must be a number from 0 to 1"),
         ("0.65", "", "f1 is empty"),
+        ("0.65", "0.661", "f1 0.661 exceeds the mean of precision 0.7 and recall 0.6, which no F1"),
         (",0.65", "", "must have 13 fields"),
         ("0.65", "0.65,1", "must have 13 fields"),
     ],
@@ -221,6 +222,9 @@ def test_same_run_with_other_scores_is_refused(tmp_path: Path, ledger: Ledger) -
         (HEADER + ",f2", r":1: unknown column 'f2'"),
         (HEADER.replace("seed,", ""), r":1: column 'seed' is missing"),
         (HEADER + ",f1", r":1: a column is there twice"),
+        (HEADER.replace(",", ";"), r":1: fields are separated by ';'; write the file with commas"),
+        (HEADER.replace(",", "\t"), r":1: fields are separated by '\\t'"),
+        ("," + HEADER, r":1: a column has no name, as pandas' index has none; leave it out"),
     ],
 )
 def test_bad_header_is_refused(tmp_path: Path, ledger: Ledger, header: str, message: str) -> None:

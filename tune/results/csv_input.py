@@ -42,8 +42,13 @@ def read_csv(
 
 
 def _check_header(header: Sequence[str], required: Sequence[str], known: Sequence[str] | None) -> None:
+    separators = [sign for sign in ";\t" if len(header) == 1 and sign in header[0]]
+    if separators:
+        raise InputError(f"fields are separated by {separators[0]!r}; write the file with commas")
     unknown = [] if known is None else [name for name in header if name not in known]
     missing = [name for name in required if name not in header]
+    if "" in unknown:
+        raise InputError("a column has no name, as pandas' index has none; leave it out (index=False)")
     if unknown:
         raise InputError(f"unknown column {unknown[0]!r}; known: {', '.join(known or ())}")
     if missing:
