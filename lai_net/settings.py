@@ -66,11 +66,14 @@ def setting_names() -> list[str]:
 
 
 def _known(section: str) -> str:
-    """What could have been meant: the section's settings, or the sections."""
+    """What could have been meant: the section's settings, those of this name, or the sections."""
     names = [name.partition(".") for name in setting_names()]
     own = [name for owner, _, name in names if owner == section]
     if own:
         return f"known in {section}: {', '.join(own)}"
+    meant = [f"{owner}.{name}" for owner, _, name in names if name == section]
+    if meant:
+        return f"write {' or '.join(meant)}"
     return f"known are section.name of {', '.join(section_names())}"
 
 

@@ -23,6 +23,7 @@ DEV_SHARE = 0.1
 OverlappingRelations = Literal["keep", "drop"]
 """What becomes of relations between two spans that share a word."""
 
+_NUM_SHOWN = 10
 _FOLD_PARTS = ("train", "test")
 _FOLD_FILE = re.compile(r".*_split_(\d+)_(train|test)\.json")
 
@@ -146,12 +147,18 @@ def _fold_files(folder: Path) -> list[dict[str, Path]]:
 def _split_file(folder: Path, split: str) -> Path:
     found = sorted(path for path in folder.glob(f"*{split}.json") if not path.name.startswith("."))
     if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+        names = ", ".join(path.name for path in found) or f"none among {_contents(folder)}"
         raise InputError(
             f"{folder}: one file must end in {split}.json, but found {names}; "
             "give a folder with one train, one dev and one test file"
         )
     return found[0]
+
+
+def _contents(folder: Path) -> str:
+    """The first names in a folder, for a message."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join([*names[:_NUM_SHOWN], *(["…"] if names[_NUM_SHOWN:] else [])]) or "nothing"
 
 
 def read_corpus_file(path: Path, format: str | None = None) -> CorpusFile:  # noqa: A002

@@ -78,6 +78,11 @@ def missing_dev(folder):
     write(folder / "test.json", [0])
 
 
+def other_suffixes(folder):
+    for name in ("train.jsonl", "val.json"):
+        write(folder / name, [0])
+
+
 def two_trains(folder):
     for name in ("a_train", "b_train", "dev", "test"):
         write(folder / f"{name}.json", [0])
@@ -98,12 +103,13 @@ def fold_twice(folder):
     [
         (lambda folder: folder.rmdir(), "no such file or folder"),
         (lambda folder: None, "one file must end in train.json, but found none"),
+        (other_suffixes, "must end in train.json, but found none among train.jsonl, val.json; give"),
         (missing_dev, "one file must end in dev.json, but found none"),
         (two_trains, "found a_train.json, b_train.json"),
         (fold_gap, "fold 1 has no test file"),
         (fold_twice, "another file is fold 1's train part"),
     ],
-    ids=["missing", "empty folder", "no dev", "two trains", "half a fold", "a fold twice"],
+    ids=["missing", "empty folder", "other suffixes", "no dev", "two trains", "half a fold", "a fold twice"],
 )
 def test_incomplete_source_is_refused(tmp_path, prepare, message):
     folder = tmp_path / "corpus"

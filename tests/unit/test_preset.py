@@ -289,10 +289,15 @@ def test_an_unknown_setting_names_those_of_its_section() -> None:
     ) as one:
         with_settings(TrialConfig(phase="NER"), {"graph.layerz": 1})
     with pytest.raises(
-        InputError, match=r"unknown setting 'layers'; known are section\.name of encoder, "
+        InputError, match=r"unknown setting 'depth'; known are section\.name of encoder, "
     ) as two:
-        with_settings(TrialConfig(phase="NER"), {"layers": 1})
+        with_settings(TrialConfig(phase="NER"), {"depth": 1})
     assert max(len(str(error.value)) for error in (one, two)) < 150
+
+
+def test_a_setting_without_its_section_is_told_with_it() -> None:
+    with pytest.raises(InputError, match=r"^unknown setting 'epochs'; write training\.epochs$"):
+        with_settings(TrialConfig(phase="NER"), {"epochs": 5})
 
 
 FOR_LEVELS = {"input.max_candidates", "graph.heads"}
