@@ -2,7 +2,7 @@
 
 import torch
 
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """Of x86 and of ARM."""
@@ -17,8 +17,9 @@ def checked_device(device: str) -> str:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch has both
+        reason = first_line(error).partition(". ")[0]  # for mps all operators there are follow
         raise InputError(
-            f"device {device!r} is not to be had ({str(error).splitlines()[0]}); give cpu, cuda or cuda:1"
+            f"device {device!r} is not to be had ({reason}); give cpu, cuda or cuda:1"
         ) from error
     return device
 

@@ -112,8 +112,13 @@ def _model_folders(
 def model_folder(context: typer.Context, name: str, ledger: Path | None) -> Path:
     """A folder, or what the composition root makes of a TRIAL_ID."""
     path, find_trial = Path(name), context.meta.get(FIND_TRIAL)
-    if path.is_dir() or find_trial is None or not _TRIAL_ID.fullmatch(name):
+    if path.is_dir() or find_trial is None:
         return path
+    if not _TRIAL_ID.fullmatch(name):
+        raise InputError(
+            f"{name!r} is no folder, and no TRIAL_ID, which has digits and a to f alone; give a folder of "
+            "`lai train`, or a TRIAL_ID"
+        )
     try:
         return cast("FindTrial", find_trial)(name, ledger or DEFAULT_LEDGER)
     except InputError as error:

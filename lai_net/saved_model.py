@@ -93,7 +93,8 @@ def read_model(folder: Path, device: str) -> dict[Phase, TrainedModel]:
         stored = parse_description(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"{folder}: no saved model there ({error.strerror}); give a folder of `save_pretrained`"
+            f"{folder}: no saved model there ({error.strerror}); give a folder of `lai save` or "
+            "`save_pretrained`"
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}; {_REMEDY}") from error

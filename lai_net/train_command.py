@@ -30,7 +30,7 @@ _SEED_END = 2**32
 
 def train(  # noqa: PLR0913 - an argument an option
     context: typer.Context,
-    phase: Annotated[Literal["ner", "re"], typer.Argument(help="Which phase.")],
+    phase: Annotated[Literal["ner", "re"], typer.Argument(case_sensitive=False, help="Which phase.")],
     corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
     preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
     seed: Annotated[int, typer.Option(min=0, max=_SEED_END - 1, help="Of every random stream.")],

@@ -37,6 +37,11 @@ def read_spert(path: Path) -> CorpusFile:
     for index, (place, value) in enumerate(_records(path)):
         name = f"record {index}"
         record = object_at(value, place, name)
+        if "sentences" in record and "tokens" not in record:
+            raise place.error(
+                f"{name} is a DyGIE document in a list, which SpERT's format is",
+                "write a document a line, without the list",
+            )
         key = _key(record, index, place)
         if key in documents:
             raise place.error(f"{name}: orig_id {shown(key)} was there before", "give each record its own")

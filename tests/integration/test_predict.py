@@ -147,8 +147,12 @@ def test_an_answer_says_which_line_and_key_it_is_for(lai: Run, saved: Path, tmp_
         (("--ner", "aa", "--text", "x"), "give --ner and --re, or --model"),
         (("--model", "m", "--ner", "aa", "--text", "x"), "--model holds both phases"),
         (("--ner", "aa", "--re", "cc", "--text", "x"), "'cc' is no folder, and as a TRIAL_ID: 0 trials"),
-        (("--ner", "no/folder", "--re", "bb", "--text", "x"), "no/folder: no trained model there"),
-        (("--model", "m", "--text", "x"), "m: no saved model there"),
+        (("--ner", "zzzz", "--re", "bb", "--text", "x"), "'zzzz' is no folder, and no TRIAL_ID, which has"),
+        (
+            ("--model", "m", "--text", "x"),
+            "m: no saved model there (No such file or directory); give a folder "
+            "of `lai save` or `save_pretrained`",
+        ),
         (("--model", "m", "--ledger", "l", "--text", "x"), "--ledger names trials for --ner and --re"),
         (("--ner", "aa", "--re", "bb"), "there is nothing to read"),
         (("--ner", "aa", "--re", "bb", "--text", "x", "--input", "y"), "give either --text or --input"),

@@ -68,7 +68,7 @@ def _write_rows(path: Path) -> int:
             "annotations": "true",
         }
         for (layers, heads), seed in product(sorted(cells, key=str), range(SEEDS)):
-            scores = {name: rng.gauss(0.6, 0.01) for name in ("precision", "recall", "f1")}
+            scores = dict.fromkeys(("precision", "recall", "f1"), rng.gauss(0.6, 0.01))
             rows.append(phase | {"seed": seed, "gcn_layers": layers, "gcn_heads": heads} | scores)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

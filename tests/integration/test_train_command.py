@@ -64,6 +64,12 @@ def test_re_that_types_its_objects_is_evaluated_with_its_types(
     assert (code, [item["entities"] for item in evaluations]) == (0, ["gold", "gold_typed_by_model"] * 2)
 
 
+def test_the_phase_may_be_written_as_everywhere_else(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    _, *options = words("ner", corpus, tiny_encoder)
+    code, _, message = lai("train", "NER", *options[1:], "--device", "quantum")
+    assert (code, message[:8]) == (2, "device '")
+
+
 def test_a_doubtful_setting_is_said(lai: Run, tiny_encoder: str, corpus: Path) -> None:
     _, _, message = lai(*words("ner", corpus, tiny_encoder, "filter.threshold=0.1"), "--device", "quantum")
     assert message.startswith('warning: filter.threshold 0.1 with filter.stage = "text" loses gold spans')
@@ -97,6 +103,7 @@ def test_settings_without_effect_are_said_once_each(lai: Run, tiny_encoder: str,
     ("phase", "more", "reason"),
     [
         ("ner", ("--device", "quantum"), "device 'quantum' is not to be had"),
+        ("ner", ("--device", "mps"), "' backend); give cpu, cuda or cuda:1"),
         ("ner", ("--device", "meta"), "device 'meta' is not to be had"),
         ("ner", ("--device", "cuda:99"), "device 'cuda:99' is not to be had"),
         ("ner", ("--seed", "-1"), "'--seed'"),
@@ -106,7 +113,7 @@ def test_settings_without_effect_are_said_once_each(lai: Run, tiny_encoder: str,
         ("ner", ("--ner", "m"), "--ner joins RE with an NER model"),
         ("ner", ("--features", "f"), "--features keeps constant states, which this config has not"),
         ("re", ("--ledger", "l"), "--ledger names a trial for --ner"),
-        ("re", ("--ner", "no/folder"), "no/folder: no trained model there"),
+        ("re", ("--ner", "no/folder"), "'no/folder' is no folder, and no TRIAL_ID"),
         ("re", ("--set", "training.selection_entities=abc"), "give its model with --ner"),
     ],
 )

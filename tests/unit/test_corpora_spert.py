@@ -39,6 +39,7 @@ def relation(**changes):
 MALFORMED = {
     "no object": (7, "record 1 must be an object"),
     "no tokens": (record(tokens=None), "no 'tokens'"),
+    "DyGIE in a list": ({"doc_key": "a", "sentences": []}, "is a DyGIE document in a list"),
     "no entities": (record(entities=None), "no 'entities'"),
     "no relations": (record(relations=None), "no 'relations'"),
     "tokens is text": (record(tokens="A b"), "tokens must be a list"),
