@@ -64,6 +64,13 @@ class LaiNet:
         self.re = re
         self._is_slowness_told = False
 
+    def __repr__(self) -> str:
+        encoders = dict.fromkeys(model.config.encoder.name for model in (self.ner, self.re))
+        return (
+            f"LaiNet(encoder {' and '.join(encoders)}, entities {', '.join(self.ner.labels.entities)}, "
+            f"relations {', '.join(self.re.labels.relations)}, on {self.ner.task.device})"
+        )
+
     @classmethod
     def from_trials(cls, ner_dir: str | Path, re_dir: str | Path, *, device: str = "cpu") -> Self:
         """Join two trials: folders of `lai train --out`, or `best` in a trial's artefacts.

@@ -95,8 +95,10 @@ def save(
 
     from lai_net.extractor import LaiNet
 
-    LaiNet.from_trials(*folders).save_pretrained(folder)
-    typer.echo(f"{folder}: NER and RE, encoder and tokenizer included", err=True)
+    model = LaiNet.from_trials(*folders)
+    replaced = "; the model that was there is replaced" if (folder / "config.json").exists() else ""
+    model.save_pretrained(folder)
+    typer.echo(f"{folder}: NER and RE, encoder and tokenizer included{replaced}", err=True)
 
 
 def _model_folders(

@@ -151,6 +151,11 @@ def test_a_sentence_that_is_too_long_is_said(model: LaiNet) -> None:
     assert short == model.extract(["short"])[0]
 
 
+def test_a_model_shows_in_one_line_what_it_is(model: LaiNet, tiny_encoder: str) -> None:
+    labels = "entities Person, Place, relations Near, Born-In"
+    assert repr(model) == f"LaiNet(encoder {tiny_encoder}, {labels}, on cpu)"
+
+
 def test_lai_net_is_imported_without_torch() -> None:
     code = "import sys, lai_net; from lai_net import __version__; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

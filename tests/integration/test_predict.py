@@ -44,7 +44,9 @@ def test_predict_takes_folders_trial_ids_and_a_saved_model(
     assert lai("predict", "--ner", "aa", "--re", "bb22", "--ledger", ledger, *text) == answer
     code, lines, message = lai("save", tmp_path / "m", "--ner", "aa", "--re", "b", "--ledger", ledger)
     assert (code, lines) == (0, [])
-    assert message.startswith(f"{tmp_path / 'm'}: ")
+    assert message == f"{tmp_path / 'm'}: NER and RE, encoder and tokenizer included\n"
+    code, _, again = lai("save", tmp_path / "m", "--ner", "aa", "--re", "b", "--ledger", ledger)
+    assert (code, again) == (0, message.replace("\n", "; the model that was there is replaced\n"))
     assert lai("predict", "--model", tmp_path / "m", *text) == answer
 
 
