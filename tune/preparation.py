@@ -1,20 +1,25 @@
 """A study joined with what it names: corpora, encoders, and the ids that follow from their content."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lai_net.active_settings import active_settings
-from lai_net.corpora.loading import num_folds
+from lai_net.corpora.loading import EMBEDDED, num_folds
 from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.ledger.rows import TrialKey
-from tune.planning.plan import Contents, IdentifiedPlan, Plan, make_plan
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialKey, TrialRow
+from tune.planning.plan import Contents, IdentifiedPlan, Plan, PlannedTrial, make_plan
 from tune.search.plan import SearchPlan, plan_search
-from tune.spec.study import Study, load_study
+from tune.search.report import asked_trials
+from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
+
+_SHORT = 10
+"""Digits of a content id in a message."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,52 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     )
     sources = {key: source for key, (_, source) in corpora.items()}
     return Prepared(study, sources, plan.identify(contents), contents, search)
+
+
+def changed_contents(study: Study, ledger: Ledger) -> list[str]:
+    """A line for each dataset whose content has changed since the ledger's trials that the study plans.
+
+    They are joined by names alone, so the study would show them as its own until `lai run` refuses. A corpus
+    that is not at hand is left out; of folds the first that has trials stands for all, to save time.
+    """
+    stored = {row.key: row for row in ledger.trials()}
+    trials = asked_trials(plan_search(study), ledger) if study.search else make_plan(study).trials
+    lines = []
+    for dataset in study.datasets:
+        pairs = [(trial, stored[trial.key]) for trial in trials
+                 if trial.dataset == dataset.name and trial.key in stored]  # fmt: skip
+        if not pairs or dataset.corpus is None:
+            continue
+        if dataset.corpus != EMBEDDED and not Path(dataset.corpus).exists():
+            continue
+        fold = pairs[0][0].fold
+        try:
+            corpus = _source_of(dataset, dataset.corpus, fold).load()
+            encoders = {trial.config.encoder.name: row.encoder_id for trial, row in pairs}
+            contents = Contents({(dataset.name, fold): corpus}, encoders)
+        except InputError as error:
+            lines.append(f"dataset {dataset.name}: {error}")
+            continue
+        lines += _change(dataset, [pair for pair in pairs if pair[0].fold == fold], contents)
+    return lines
+
+
+def _change(
+    dataset: DatasetSpec, pairs: Iterable[tuple[PlannedTrial, TrialRow]], contents: Contents
+) -> Iterator[str]:
+    """The first difference between what the trials were trained on and what is at hand."""
+    for trial, was in pairs:
+        now = contents.identify(trial).row
+        if now.config_id != was.config_id:
+            what = f"corpus {dataset.corpus}"
+            ids = f" (content {now.corpus_id[:_SHORT]}, was {was.corpus_id[:_SHORT]})"
+            if now.corpus_id == was.corpus_id:
+                what, ids = f"annotations {dataset.annotations or 'that its labels find'}", ""
+            yield (
+                f"dataset {dataset.name}: {what} changed since the ledger's trials{ids}, and their results "
+                "are of what it was; use one name for one content, or another ledger"
+            )
+            return
 
 
 def _check_heads(plan: Plan, widths: Mapping[str, int]) -> None:
@@ -119,7 +170,7 @@ def _load_corpora(
             raise InputError(
                 f"study {study.name}: dataset {dataset.name} names no corpus; add --corpus {dataset.name}=DIR"
             )
-        if source != "embedded":
+        if source != EMBEDDED:
             source = str(Path(source).resolve())
         if (folds := num_folds(source)) != dataset.folds:
             raise InputError(
@@ -127,13 +178,18 @@ def _load_corpora(
                 f"{source} has {folds}; set folds = {folds}"
             )
         for fold in dataset.fold_numbers:
-            planned = CorpusSource(
-                source=source,
-                name=dataset.name,
-                annotations=dataset.annotations,
-                fold=fold,
-                overlapping_relations=dataset.overlapping_relations,
-                content_id="",
-            )
+            planned = _source_of(dataset, source, fold)
             corpus = planned.load()
             yield (dataset.name, fold), (corpus, replace(planned, content_id=corpus.content_id))
+
+
+def _source_of(dataset: DatasetSpec, source: str, fold: int | None) -> CorpusSource:
+    """A corpus to load, before its content is known."""
+    return CorpusSource(
+        source=source,
+        name=dataset.name,
+        annotations=dataset.annotations,
+        fold=fold,
+        overlapping_relations=dataset.overlapping_relations,
+        content_id="",
+    )

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from tune.planning.explanation import (
     state_of,
 )
 from tune.planning.plan import Plan, make_plan
+from tune.preparation import changed_contents
 from tune.search.plan import plan_search
 from tune.search.report import read_search, result_lines, search_attempts
 from tune.spec.identity import settings_id
@@ -39,6 +41,7 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
+        changed = changed_contents(loaded, opened)
     is_running = is_being_written(ledger)
     has_imported = any(count["imported"] for count in standing.trials.values())
     states = [state for state in STATES if state != "imported" or has_imported]
@@ -54,6 +57,7 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
         typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
     for line in standing.failed:
         typer.echo(line)
+    _warn(changed)
 
 
 def _show_search(study: Study, ledger: Path) -> None:
@@ -61,6 +65,7 @@ def _show_search(study: Study, ledger: Path) -> None:
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
         lines, trials = result_lines(read_search(plan, opened)), search_attempts(plan, opened)
+        changed = changed_contents(study, opened)
     states = Counter(attempts[-1].status for attempts in trials)
     is_running = is_being_written(ledger)
     counts = ", ".join(
@@ -69,6 +74,12 @@ def _show_search(study: Study, ledger: Path) -> None:
     typer.echo(f"trials: {counts or 'none yet'}")
     for line in (*lines, *failure_lines(trials)):
         typer.echo(line)
+    _warn(changed)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
 
 
 def why(
