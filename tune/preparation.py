@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.corpora.loading import EMBEDDED, num_folds
-from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
+from lai_net.encoder_files import OFFLINE_ENCODER, encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
 from tune.ledger.ledger import Ledger
@@ -53,10 +54,9 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
     names = plan.encoder_names if search is None else search.encoder_names
-    widths = {name: _encoder_width(name) for name in names}
-    _check_heads(plan, widths)
-    if search is not None:
-        _check_searched_heads(search, widths)
+    shapes = {name: _encoder_shape(name) for name in names}
+    for line in _misfits(plan, search, shapes):
+        raise InputError(line)
     contents = Contents(
         {key: loaded for key, (loaded, _) in corpora.items()}, {name: encoder_id(name) for name in names}
     )
@@ -110,42 +110,73 @@ def _change(
             return
 
 
-def _check_heads(plan: Plan, widths: Mapping[str, int]) -> None:
+def misfits(study: Study) -> list[str]:
+    """What `lai run` would refuse of the encoders that are on disk; a hub name is not looked up."""
+    plan = make_plan(study)
+    search = None if study.search is None else plan_search(study)
+    names = plan.encoder_names if search is None else search.encoder_names
+    shapes = {name: _encoder_shape(name) for name in names if name == OFFLINE_ENCODER or Path(name).is_dir()}
+    return list(dict.fromkeys(_misfits(plan, search, shapes)))
+
+
+def _misfits(plan: Plan, search: SearchPlan | None, shapes: Mapping[str, "_Shape"]) -> Iterator[str]:
+    """A line for each setting that does not go with its encoder, of those whose shapes are known."""
     for trial in plan.trials:
-        heads = active_settings(trial.config)["graph"].get("heads", 1)
-        encoder = trial.config.encoder.name
-        if widths[encoder] % heads:
-            raise InputError(
-                f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: graph.heads must "
-                f"divide the width {widths[encoder]} of encoder {encoder}, but got {heads}"
-            )
+        name, settings = trial.config.encoder.name, active_settings(trial.config)
+        if name in shapes:
+            given = {
+                "graph.heads": settings["graph"].get("heads"),
+                "encoder.num_layers": settings["encoder"].get("num_layers"),
+            }
+            for setting, value in given.items():
+                if wanted := shapes[name].forbids(setting, value):
+                    yield (
+                        f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: {setting} "
+                        f"must {wanted} of encoder {name}, but got {value}"
+                    )
+    for item in () if search is None else search.space.dimensions:
+        for name, shape in shapes.items():
+            for value in item.values or ():
+                if wanted := shape.forbids(item.name, value):
+                    yield (
+                        f"{plan.study.file}: search.space.{item.name}: must {wanted} of encoder {name}, but "
+                        f"may be {value}; name those that do as a choice"
+                    )
 
 
-def _check_searched_heads(search: SearchPlan, widths: Mapping[str, int]) -> None:
-    searched = [item.values or () for item in search.space.dimensions if item.name == "graph.heads"]
-    for heads in (int(value) for values in searched for value in values):
-        for encoder in search.space.encoder_names:
-            if (width := widths[encoder]) % heads:
-                raise InputError(
-                    f"{search.study.file}: search.space.graph.heads: must divide the width {width} of "
-                    f"encoder {encoder}, but may be {heads}; name those that do as a choice"
-                )
+@dataclass(frozen=True)
+class _Shape:
+    """Of an encoder: its hidden size, and its layers."""
+
+    width: int
+    layers: int
+
+    def forbids(self, setting: str, value: Any) -> str:
+        """What a setting's value must do and does not; empty where it fits, or None is its value."""
+        if setting == "graph.heads" and value is not None and self.width % value:
+            return f"divide the width {self.width}"
+        if setting == "encoder.num_layers" and value is not None and value > self.layers:
+            return f"be at most the {self.layers} layers"
+        return ""
 
 
-def _encoder_width(name: str) -> int:
-    """Its hidden size.
+def _encoder_shape(name: str) -> _Shape:
+    """As its configuration has it.
 
     Raises:
-        InputError: its folder has no such number, or no weights.
+        InputError: its folder has no such numbers, or no weights.
     """
     folder = encoder_folder(name)
     try:
-        width = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shape = _Shape(int(content["hidden_size"]), int(content["num_hidden_layers"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"encoder {name!r}: {folder}/config.json has no hidden_size ({error!r})") from error
+        raise InputError(
+            f"encoder {name!r}: {folder}/config.json has no hidden_size or num_hidden_layers ({error!r})"
+        ) from error
     if not has_weights(folder):
         raise InputError(f"encoder {name!r}: {folder} has neither model.safetensors nor pytorch_model.bin")
-    return width
+    return shape
 
 
 def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:
