@@ -88,7 +88,8 @@ def changed_contents(study: Study, ledger: Ledger) -> list[str]:
         except InputError as error:
             lines.append(f"dataset {dataset.name}: {error}")
             continue
-        lines += _change(dataset, [pair for pair in pairs if pair[0].fold == fold], contents)
+        of_fold = {trial.spec_id: (trial, row) for trial, row in pairs if trial.fold == fold}
+        lines += _change(dataset, of_fold.values(), contents)
     return lines
 
 
@@ -115,13 +116,19 @@ def misfits(study: Study) -> list[str]:
     plan = make_plan(study)
     search = None if study.search is None else plan_search(study)
     names = plan.encoder_names if search is None else search.encoder_names
-    shapes = {name: _encoder_shape(name) for name in names if name == OFFLINE_ENCODER or Path(name).is_dir()}
-    return list(dict.fromkeys(_misfits(plan, search, shapes)))
+    shapes, lines = {}, []
+    for name in names:
+        if name == OFFLINE_ENCODER or Path(name).is_dir():
+            try:
+                shapes[name] = _encoder_shape(name)
+            except InputError as error:
+                lines.append(str(error))
+    return [*lines, *_misfits(plan, search, shapes)]
 
 
 def _misfits(plan: Plan, search: SearchPlan | None, shapes: Mapping[str, "_Shape"]) -> Iterator[str]:
     """A line for each setting that does not go with its encoder, of those whose shapes are known."""
-    for trial in plan.trials:
+    for trial in {(trial.dataset, trial.spec_id): trial for trial in plan.trials}.values():
         name, settings = trial.config.encoder.name, active_settings(trial.config)
         if name in shapes:
             given = {

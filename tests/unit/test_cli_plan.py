@@ -280,6 +280,9 @@ def test_plan_warns_of_what_does_not_fit_an_encoder_that_is_at_hand(tmp_path: Pa
     assert "but got 99" not in plan_warnings(
         tmp_path, '"encoder.num_layers" = 99, "encoder.name" = "not/here"'
     )
+    (tmp_path / "empty").mkdir()
+    said = plan_warnings(tmp_path, f'"encoder.name" = "{tmp_path / "empty"}"')
+    assert "empty has no config.json; give a folder" in said
     said = plan_warnings(tmp_path, '"graph.layers" = 1', "[factors]\ngcn_heads = [4, 5]\n")
     assert "graph.heads must divide the width 384 of encoder minilm, but got 5" in said
     search = (
