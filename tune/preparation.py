@@ -19,6 +19,8 @@ from tune.search.report import asked_trials
 from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
 
+_BERT_LAYERS = 12
+"""What transformers takes where a configuration does not say."""
 _SHORT = 10
 """Digits of a content id in a message."""
 
@@ -171,16 +173,14 @@ def _encoder_shape(name: str) -> _Shape:
     """As its configuration has it.
 
     Raises:
-        InputError: its folder has no such numbers, or no weights.
+        InputError: its folder has no such size, or no weights.
     """
     folder = encoder_folder(name)
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shape = _Shape(int(content["hidden_size"]), int(content["num_hidden_layers"]))
+        shape = _Shape(int(content["hidden_size"]), int(content.get("num_hidden_layers", _BERT_LAYERS)))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"encoder {name!r}: {folder}/config.json has no hidden_size or num_hidden_layers ({error!r})"
-        ) from error
+        raise InputError(f"encoder {name!r}: {folder}/config.json has no hidden_size ({error!r})") from error
     if not has_weights(folder):
         raise InputError(f"encoder {name!r}: {folder} has neither model.safetensors nor pytorch_model.bin")
     return shape
