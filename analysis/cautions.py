@@ -13,8 +13,9 @@ _DIRTY = "-dirty"
 
 
 def cautions(results: Results) -> list[str]:
-    """Failed trials, imported rows without a cell, mixed or changed code."""
-    sentences = [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
+    """Changed corpora, failed trials, imported rows without a cell, mixed or changed code."""
+    sentences = [f"{line[:1].upper()}{line[1:]}." for line in results.changed]
+    sentences += [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
     sentences += unmatched(results)
     sentences += _added_seeds(results)
     sentences += [

@@ -1,5 +1,6 @@
 """The analysis commands of `lai`; what they need is imported when they run."""
 
+import contextlib
 import json
 from functools import partial
 from pathlib import Path
@@ -70,10 +71,11 @@ def report(
 def _serve(compose: "Callable[..., Report]", watched: tuple[Path, ...], port: int) -> None:
     from analysis.server import LiveReport, ReportServer
 
-    live = LiveReport(partial(compose, is_live=True), watched)
-    with ReportServer(live, port) as server:
-        typer.echo(f"{live.report.progress}\n{server.address}\nCtrl-C ends it.")
-        server.run()
+    with contextlib.suppress(KeyboardInterrupt):  # this is how a user ends it, at any time
+        live = LiveReport(partial(compose, is_live=True), watched)
+        with ReportServer(live, port) as server:
+            typer.echo(f"{live.report.progress}\n{server.address}\nCtrl-C ends it.")
+            server.run()
 
 
 @paper_app.command("audit")

@@ -20,10 +20,11 @@ from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
+from tune.preparation import changed_contents
 from tune.results.curves import Curves, read_curves
 from tune.results.table import ResultRow, long_table
 from tune.spec.identity import spec_id
-from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
+from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_all_seeds, with_interval
 
 _SHOWN_COLUMNS = ("model", "split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
@@ -73,6 +74,9 @@ class Results:
         imported: all imported rows of the ledger, other datasets' among them.
         curves: of all trials of the ledger.
         matched: what `cells` was made of: the same cells and tasks with the rows of the long table.
+        corpora: content ids of what the ledger's trials of the study's datasets were trained on, by dataset
+            and fold in words.
+        changed: a line for each dataset that has other content now (see `tune.preparation`).
     """
 
     study: Study
@@ -82,6 +86,8 @@ class Results:
     imported: tuple[ResultRow, ...]
     curves: Curves
     matched: tuple[CellResults, ...]
+    corpora: Mapping[str, str]
+    changed: tuple[str, ...]
 
 
 def read_results(ledger: str | Path, study: str | Path, interval: Interval | None = None) -> Results:
@@ -101,8 +107,16 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
         rows = tuple(long_table(opened, parsed))
         imported = tuple(map(ResultRow, opened.imported().values()))
         curves = read_curves(opened)
+        corpora = {(row.dataset, row.fold): row.corpus_id for row in opened.trials()}
+        changed = tuple(changed_contents(with_all_seeds(parsed), opened))
     matched = tuple(match(parsed, rows))
-    return Results(parsed, rows, to_frame(matched), errors, imported, curves, matched)
+    named = {
+        f"{item.name}{'' if fold is None else f' fold {fold}'}": corpora[item.name, fold]
+        for item in parsed.datasets
+        for fold in item.fold_numbers
+        if (item.name, fold) in corpora
+    }
+    return Results(parsed, rows, to_frame(matched), errors, imported, curves, matched, named, changed)
 
 
 def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:

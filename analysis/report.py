@@ -1,9 +1,9 @@
 """The report of a study: a folder of files that is a function of ledger and study, byte for byte.
 
-It depends on these two, the names by which they are called and the software alone, not on when the
-report is made; `long.csv`, `curves.csv` and the page have the times and devices of trials, as the ledger has
-them. Files are written under temporary names and renamed, the manifest last; only files that the manifest of
-an earlier report lists are overwritten or removed.
+It depends on these two, the names by which they are called, the software and, for a caution, the corpora that
+the study names, not on when the report is made; `long.csv`, `curves.csv` and the page have the times and
+devices of trials, as the ledger has them. Files are written under temporary names and renamed, the manifest
+last; only files that the manifest of an earlier report lists are overwritten or removed.
 """
 
 import hashlib
@@ -205,6 +205,7 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
         "failures": failures(results),
         "cautions": cautions(results),
         "imported_rows": sum(row["origin"] == "imported" for row in results.long),
+        "corpora": dict(results.corpora),
         "commits": commits(results),
         "devices": sorted({row["device"] for row in results.long} - {None}),
         "identity_version": IDENTITY_VERSION,

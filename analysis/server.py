@@ -6,7 +6,6 @@ written. A thread composes the report anew when one of its files has changed, an
 of a core for it, since the study needs them more.
 """
 
-import contextlib
 import secrets
 import sqlite3
 import threading
@@ -108,8 +107,7 @@ class ReportServer(ThreadingHTTPServer):
         follower = threading.Thread(target=self.live.follow, args=(stop,), daemon=True)
         follower.start()
         try:
-            with contextlib.suppress(KeyboardInterrupt):  # this is how a user ends it
-                self.serve_forever()
+            self.serve_forever()
         finally:
             stop.set()
             follower.join()

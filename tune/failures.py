@@ -1,7 +1,7 @@
 """What attempts failed of, in words: the ledger keeps a kind and a traceback."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tune.engine import FailureKind
 from tune.ledger.rows import AttemptRow
@@ -24,10 +24,10 @@ def headline(error: str | None, kind: FailureKind | None) -> str:
     return said if kind is None else f"{_WORDS[kind]}: {said}"
 
 
-def failure_lines(trials: Iterable[Sequence[AttemptRow]]) -> list[str]:
+def failure_lines(trials: Iterable[Sequence[AttemptRow]], names: Mapping[str, str]) -> list[str]:
     """The trials whose last attempt failed, and how many attempts did, also of those that came through.
 
-    `trials` are their attempts, oldest first.
+    `trials` are their attempts, oldest first; `names` say in words what each is, by id.
     """
     lines, tries = [], Counter[str]()
     for attempts in trials:
@@ -36,7 +36,8 @@ def failure_lines(trials: Iterable[Sequence[AttemptRow]]) -> list[str]:
         if failed and failed[-1] is attempts[-1]:
             last = failed[-1]
             lines.append(
-                f"failed: {last.trial_id} (attempt {last.attempt}) {headline(last.error, last.failure)}"
+                f"failed: {names[last.trial_id]} ({last.trial_id}, attempt {last.attempt}): "
+                f"{headline(last.error, last.failure)}"
             )
     counts = ", ".join(f"{count} {words}" for words, count in sorted(tries.items()))
     return [*lines, f"failed tries: {counts}"] if counts else []

@@ -1,20 +1,28 @@
 """A study joined with what it names: corpora, encoders, and the ids that follow from their content."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lai_net.active_settings import active_settings
-from lai_net.corpora.loading import num_folds
-from lai_net.encoder_files import encoder_folder, encoder_id, has_weights
+from lai_net.corpora.loading import EMBEDDED, num_folds
+from lai_net.encoder_files import OFFLINE_ENCODER, encoder_folder, encoder_id, has_weights
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
-from tune.ledger.rows import TrialKey
-from tune.planning.plan import Contents, IdentifiedPlan, Plan, make_plan
+from tune.ledger.ledger import Ledger
+from tune.ledger.rows import TrialKey, TrialRow
+from tune.planning.plan import Contents, IdentifiedPlan, Plan, PlannedTrial, make_plan
 from tune.search.plan import SearchPlan, plan_search
-from tune.spec.study import Study, load_study
+from tune.search.report import asked_trials
+from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
+
+_BERT_LAYERS = 12
+"""What transformers takes where a configuration does not say."""
+_SHORT = 10
+"""Digits of a content id in a message."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,9 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
     names = plan.encoder_names if search is None else search.encoder_names
-    widths = {name: _encoder_width(name) for name in names}
-    _check_heads(plan, widths)
-    if search is not None:
-        _check_searched_heads(search, widths)
+    shapes = {name: _encoder_shape(name) for name in names}
+    for line in _misfits(plan, search, shapes):
+        raise InputError(line)
     contents = Contents(
         {key: loaded for key, (loaded, _) in corpora.items()}, {name: encoder_id(name) for name in names}
     )
@@ -59,42 +66,124 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     return Prepared(study, sources, plan.identify(contents), contents, search)
 
 
-def _check_heads(plan: Plan, widths: Mapping[str, int]) -> None:
-    for trial in plan.trials:
-        heads = active_settings(trial.config)["graph"].get("heads", 1)
-        encoder = trial.config.encoder.name
-        if widths[encoder] % heads:
-            raise InputError(
-                f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: graph.heads must "
-                f"divide the width {widths[encoder]} of encoder {encoder}, but got {heads}"
+def changed_contents(study: Study, ledger: Ledger) -> list[str]:
+    """A line for each dataset whose content has changed since the ledger's trials that the study plans.
+
+    They are joined by names alone, so the study would show them as its own until `lai run` refuses. A corpus
+    that is not at hand is left out; of folds the first that has trials stands for all, to save time.
+    """
+    stored = {row.key: row for row in ledger.trials()}
+    trials = asked_trials(plan_search(study), ledger) if study.search else make_plan(study).trials
+    lines = []
+    for dataset in study.datasets:
+        pairs = [(trial, stored[trial.key]) for trial in trials
+                 if trial.dataset == dataset.name and trial.key in stored]  # fmt: skip
+        if not pairs or dataset.corpus is None:
+            continue
+        if dataset.corpus != EMBEDDED and not Path(dataset.corpus).exists():
+            continue
+        fold = pairs[0][0].fold
+        try:
+            corpus = _source_of(dataset, dataset.corpus, fold).load()
+            encoders = {trial.config.encoder.name: row.encoder_id for trial, row in pairs}
+            contents = Contents({(dataset.name, fold): corpus}, encoders)
+        except InputError as error:
+            lines.append(f"dataset {dataset.name}: {error}")
+            continue
+        of_fold = {trial.spec_id: (trial, row) for trial, row in pairs if trial.fold == fold}
+        lines += _change(dataset, of_fold.values(), contents)
+    return lines
+
+
+def _change(
+    dataset: DatasetSpec, pairs: Iterable[tuple[PlannedTrial, TrialRow]], contents: Contents
+) -> Iterator[str]:
+    """The first difference between what the trials were trained on and what is at hand."""
+    for trial, was in pairs:
+        now = contents.identify(trial).row
+        if now.config_id != was.config_id:
+            what = f"corpus {dataset.corpus}"
+            ids = f" (content {now.corpus_id[:_SHORT]}, was {was.corpus_id[:_SHORT]})"
+            if now.corpus_id == was.corpus_id:
+                what, ids = f"annotations {dataset.annotations or 'that its labels find'}", ""
+            yield (
+                f"dataset {dataset.name}: {what} changed since the ledger's trials{ids}, and their results "
+                "are of what it was; use one name for one content, or another ledger"
             )
+            return
 
 
-def _check_searched_heads(search: SearchPlan, widths: Mapping[str, int]) -> None:
-    searched = [item.values or () for item in search.space.dimensions if item.name == "graph.heads"]
-    for heads in (int(value) for values in searched for value in values):
-        for encoder in search.space.encoder_names:
-            if (width := widths[encoder]) % heads:
-                raise InputError(
-                    f"{search.study.file}: search.space.graph.heads: must divide the width {width} of "
-                    f"encoder {encoder}, but may be {heads}; name those that do as a choice"
-                )
+def misfits(study: Study) -> list[str]:
+    """What `lai run` would refuse of the encoders that are on disk; a hub name is not looked up."""
+    plan = make_plan(study)
+    search = None if study.search is None else plan_search(study)
+    names = plan.encoder_names if search is None else search.encoder_names
+    shapes, lines = {}, []
+    for name in names:
+        if name == OFFLINE_ENCODER or Path(name).is_dir():
+            try:
+                shapes[name] = _encoder_shape(name)
+            except InputError as error:
+                lines.append(str(error))
+    return [*lines, *_misfits(plan, search, shapes)]
 
 
-def _encoder_width(name: str) -> int:
-    """Its hidden size.
+def _misfits(plan: Plan, search: SearchPlan | None, shapes: Mapping[str, "_Shape"]) -> Iterator[str]:
+    """A line for each setting that does not go with its encoder, of those whose shapes are known."""
+    for trial in {(trial.dataset, trial.spec_id): trial for trial in plan.trials}.values():
+        name, settings = trial.config.encoder.name, active_settings(trial.config)
+        if name in shapes:
+            given = {
+                "graph.heads": settings["graph"].get("heads"),
+                "encoder.num_layers": settings["encoder"].get("num_layers"),
+            }
+            for setting, value in given.items():
+                if wanted := shapes[name].forbids(setting, value):
+                    yield (
+                        f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: {setting} "
+                        f"must {wanted} of encoder {name}, but got {value}"
+                    )
+    for item in () if search is None else search.space.dimensions:
+        for name, shape in shapes.items():
+            for value in item.values or ():
+                if wanted := shape.forbids(item.name, value):
+                    yield (
+                        f"{plan.study.file}: search.space.{item.name}: must {wanted} of encoder {name}, but "
+                        f"may be {value}; name those that do as a choice"
+                    )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Of an encoder: its hidden size, and its layers."""
+
+    width: int
+    layers: int
+
+    def forbids(self, setting: str, value: Any) -> str:
+        """What a setting's value must do and does not; empty where it fits, or None is its value."""
+        if setting == "graph.heads" and value is not None and self.width % value:
+            return f"divide the width {self.width}"
+        if setting == "encoder.num_layers" and value is not None and value > self.layers:
+            return f"be at most the {self.layers} layers"
+        return ""
+
+
+def _encoder_shape(name: str) -> _Shape:
+    """As its configuration has it.
 
     Raises:
-        InputError: its folder has no such number, or no weights.
+        InputError: its folder has no such size, or no weights.
     """
     folder = encoder_folder(name)
     try:
-        width = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shape = _Shape(int(content["hidden_size"]), int(content.get("num_hidden_layers", _BERT_LAYERS)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"encoder {name!r}: {folder}/config.json has no hidden_size ({error!r})") from error
     if not has_weights(folder):
         raise InputError(f"encoder {name!r}: {folder} has neither model.safetensors nor pytorch_model.bin")
-    return width
+    return shape
 
 
 def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:
@@ -119,7 +208,7 @@ def _load_corpora(
             raise InputError(
                 f"study {study.name}: dataset {dataset.name} names no corpus; add --corpus {dataset.name}=DIR"
             )
-        if source != "embedded":
+        if source != EMBEDDED:
             source = str(Path(source).resolve())
         if (folds := num_folds(source)) != dataset.folds:
             raise InputError(
@@ -127,13 +216,18 @@ def _load_corpora(
                 f"{source} has {folds}; set folds = {folds}"
             )
         for fold in dataset.fold_numbers:
-            planned = CorpusSource(
-                source=source,
-                name=dataset.name,
-                annotations=dataset.annotations,
-                fold=fold,
-                overlapping_relations=dataset.overlapping_relations,
-                content_id="",
-            )
+            planned = _source_of(dataset, source, fold)
             corpus = planned.load()
             yield (dataset.name, fold), (corpus, replace(planned, content_id=corpus.content_id))
+
+
+def _source_of(dataset: DatasetSpec, source: str, fold: int | None) -> CorpusSource:
+    """A corpus to load, before its content is known."""
+    return CorpusSource(
+        source=source,
+        name=dataset.name,
+        annotations=dataset.annotations,
+        fold=fold,
+        overlapping_relations=dataset.overlapping_relations,
+        content_id="",
+    )

@@ -201,7 +201,10 @@ def tracking(
     study: str,
     folder: Path,
 ) -> Iterator[Sink]:
-    """A `TrackingSink` in a run's time, closed however it ends; a second Ctrl-C alone waits for nothing."""
+    """A `TrackingSink` in a run's time, closed unless by a second Ctrl-C; without trackers just `inner`."""
+    if not trackers:
+        yield inner
+        return
     sink = TrackingSink(inner, jobs, study, folder, callbacks_of(trackers, study))
     try:
         yield sink

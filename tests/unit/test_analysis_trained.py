@@ -63,7 +63,8 @@ def test_the_page_begins_with_the_studys_words_and_settings(study: Study) -> Non
         facts={
             "study": {"file": "", "sha256": ""}, "ledger": {"sha256": ""}, "speed": None, "command": "",
             "verify": "", "code": {"commit": None}, "trials": [], "failures": {}, "cautions": [],
-            "imported_rows": 0, "commits": {}, "devices": [], "identity_version": 1, "versions": {},
+            "corpora": {}, "imported_rows": 0,
+            "commits": {}, "devices": [], "identity_version": 1, "versions": {},
         },
     )  # fmt: skip
     text = render_page(page)

@@ -82,11 +82,12 @@ def test_plan_counts_one_of_a_kind_as_one(tmp_path: Path) -> None:
 def test_status_counts_and_names_the_failed(path: Path, rows: list[TrialRow]) -> None:
     before = path.read_bytes()
     result = lai("status", "demo", "--ledger", path)
-    (line,) = [line for line in result.stdout.splitlines() if "NER" in line]
-    assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1", "0"]
-    assert f"failed: {rows[1].trial_id} (attempt 1) RuntimeError: out of ink" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if "NER" in line and "failed" not in line]
+    assert [word for word in line.split() if word.isdigit()] == ["26", "0", "1", "1"]
+    assert f"method w/o 2nd ({rows[1].trial_id}, attempt 1): RuntimeError: out of ink" in result.stdout
+    assert "interrupted" in result.stdout, "the header is whole"
     assert "failed tries: 1 of unknown kind" in result.stdout
-    assert "end-to-end evaluations: 52 to make" in result.stdout
+    assert "end-to-end evaluations: 26 to make" in result.stdout
     assert path.read_bytes() == before
 
 
@@ -103,7 +104,7 @@ def test_status_tells_the_kinds_of_failures_also_of_tries_that_were_made_good(
         error = "Traceback\nValueError: no"
         ledger.finish_attempt(rows[1].trial_id, 2, "failed", error=error, failure="config")
     text = lai("status", "demo", "--ledger", path).stdout
-    assert f"failed: {rows[1].trial_id} (attempt 2) config failure: ValueError: no\n" in text
+    assert f"({rows[1].trial_id}, attempt 2): config failure: ValueError: no\n" in text
     assert "failed tries: 1 config failure, 1 machine failure, 1 of unknown kind, 1 stalled\n" in text
     assert text.count("failed:") == 1
 
@@ -128,8 +129,8 @@ def test_status_names_evaluations_that_were_made_or_failed(path: Path, rows: lis
                               split=split, entities="predicted", scores=[], error=error)
             )  # fmt: skip
     text = lai("status", "demo", "--ledger", path).stdout
-    assert "end-to-end evaluations: 1 failed, 1 made, 50 to make" in text
-    assert f"failed: {relation.trial_id}+{rows[0].trial_id} (test) KeyError: 'x'" in text
+    assert "end-to-end evaluations: 1 failed, 25 to make" in text
+    assert f"({relation.trial_id}+{rows[0].trial_id}, test): KeyError: 'x'" in text
 
 
 def test_status_names_the_best_trial_on_dev(path: Path, rows: list[TrialRow]) -> None:
@@ -153,7 +154,7 @@ def test_status_names_the_best_trial_on_dev(path: Path, rows: list[TrialRow]) ->
                               entities="predicted", scores=values)
             )  # fmt: skip
     text = lai("status", "demo", "--ledger", path).stdout
-    line = f"best demo NER: {rows[2].trial_id} (dev F1 62.50%, seed {rows[2].seed})\n"
+    line = f"best demo NER: {rows[2].trial_id} (dev F1 0.6250, seed {rows[2].seed})\n"
     assert [part for part in text.splitlines(keepends=True) if part.startswith("best")] == [line]
 
 
@@ -254,3 +255,61 @@ def test_plan_loads_neither_torch_nor_ray_nor_pandas() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+STUDY = """
+name = "s"
+seeds = 2
+[[datasets]]
+name = "d"
+[datasets.ner]
+preset = "demo-ner"
+set = { SETTINGS }
+"""
+
+
+def plan_warnings(folder: Path, settings: str, more: str = "") -> str:
+    (folder / "s.toml").write_text(STUDY.replace("SETTINGS", settings) + more, encoding="utf-8")
+    return lai("plan", folder / "s.toml", "--ledger", folder / "none").stderr
+
+
+def test_plan_warns_of_what_does_not_fit_an_encoder_that_is_at_hand(tmp_path: Path) -> None:
+    assert "must" not in plan_warnings(tmp_path, '"graph.heads" = 4')
+    said = plan_warnings(tmp_path, '"encoder.num_layers" = 99')
+    assert "ner: encoder.num_layers must be at most the 6 layers of encoder minilm, but got 99" in said
+    assert "but got 99" not in plan_warnings(
+        tmp_path, '"encoder.num_layers" = 99, "encoder.name" = "not/here"'
+    )
+    (tmp_path / "empty").mkdir()
+    said = plan_warnings(tmp_path, f'"encoder.name" = "{tmp_path / "empty"}"')
+    assert "empty has no config.json; give a folder" in said
+    said = plan_warnings(tmp_path, '"graph.layers" = 1', "[factors]\ngcn_heads = [4, 5]\n")
+    assert "graph.heads must divide the width 384 of encoder minilm, but got 5" in said
+    search = (
+        "[search]\nphase = 'NER'\nbudget.trials = 12\n[search.space]\n'graph.heads' = { choice = [1, 5] }\n"
+    )
+    said = plan_warnings(tmp_path, '"graph.layers" = 1', search)
+    assert "search.space.graph.heads: must divide the width 384 of encoder minilm, but may be 5" in said
+
+
+def test_plan_of_a_search_says_how_many_configs_its_trials_are(tmp_path: Path) -> None:
+    space = "[search.space]\n'training.head_lr' = { uniform = [1e-4, 1e-3] }\n"
+    search = f"[search]\nphase = 'NER'\nseeds_per_config = 2\nbudget.trials = 12\n{space}"
+    plan_warnings(tmp_path, "", search)
+    shown = lai("plan", tmp_path / "s.toml", "--ledger", tmp_path / "none").stdout
+    assert "budget.trials 12, 2 seeds a config: at least 6 configs" in shown
+
+
+def test_status_says_where_there_is_no_ledger_yet(tmp_path: Path) -> None:
+    found = lai("status", "demo", "--ledger", tmp_path / "nope.sqlite")
+    assert (found.exit_code, found.stderr.count("nope.sqlite yet: nothing has run")) == (0, 1)
+    assert "interrupted" in found.stdout
+
+
+def test_settings_may_be_nested_tables(tmp_path: Path) -> None:
+    configs = []
+    for text in ('"training.epochs" = 4', "training.epochs = 4", "training = { epochs = 4 }"):
+        plan_warnings(tmp_path, text)
+        configs.append(make_plan(load_study(tmp_path / "s.toml")).trials[0].config)
+    assert configs[0].training.epochs == 4
+    assert configs[1:] == configs[:1] * 2

@@ -67,6 +67,8 @@ def test_a_message_of_several_lines_still_prints_as_one(
 def test_an_interrupt_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.report.write_report", raising(KeyboardInterrupt()))
     assert exit_code("report", "demo", "--out", "out") == 3
+    monkeypatch.setattr("analysis.report.compose_report", raising(KeyboardInterrupt()))
+    assert exit_code("report", "demo", "--serve") == 0, "that is how it ends"
     monkeypatch.setattr(command, "app", raising(KeyboardInterrupt()))
     assert exit_code() == 3
 

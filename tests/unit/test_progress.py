@@ -50,7 +50,7 @@ def test_failures_are_always_printed_with_their_last_line(terminal):
     text, _ = shown(
         STARTED, failure("Traceback …\nValueError: [wrong]\n", retryable=False), terminal=terminal
     )
-    assert "failed: demo NER seed 3 (abc): config failure: ValueError: [wrong]" in text
+    assert "failed try: demo NER seed 3 (abc): config failure: ValueError: [wrong]" in text
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -6,6 +6,7 @@ from scipy import stats
 from tune.search.candidate import Rules
 from tune.search.report import result_lines
 from tune.search.state import Search
+from tune.spec.identity import trial_id
 
 BUDGET = {"trials": None, "epochs": None, "hours": None, "failures": 2}
 
@@ -194,11 +195,26 @@ def test_config_to_take_is_the_best_confirmed_not_the_best_of_the_search():
     search.choose(budget=BUDGET | {"trials": 3}, size=None, best=2, seeds=[7, 8])
     search.confirm(number=0, scores=[(7, 0.5), (8, 0.6)], failed=0)
     assert not any("config to take" in line for line in result_lines(search)), "the other is on its way"
-    search.confirm(number=1, scores=[(7, 0.7), (8, 0.7)], failed=0)
-    said = "config to take: 1 (dev F1 0.7000 on fresh seeds, the highest mean of 2 confirmed)"
+    search.confirm(number=1, scores=[(7, 0.7), (8, 0.71)], failed=0)
+    said = "config to take: 1 (dev F1 0.7050 on fresh seeds, the highest mean of 2 confirmed)"
     assert said in result_lines(search)
+    best, other = trial_id("c1", 8), trial_id("c1", 7)
+    saved = (
+        f"to save: a trial of config 1, best first (dev F1): c1-1 (0.8000), {best} (0.7100), {other} (0.7000)"
+    )
+    assert saved in result_lines(search)
     search.confirm(number=1, scores=[], failed=2)
-    assert "config to take: 0" in result_lines(search)[-1]
+    assert "config to take: 0" in result_lines(search)[-2]
+
+
+def test_the_best_trial_may_be_one_of_a_confirmation():
+    search = search_of()
+    suggest(search, "a")
+    complete(search, 0, 0.5)
+    search.choose(budget=BUDGET | {"trials": 1}, size=None, best=1, seeds=[7])
+    search.confirm(number=0, scores=[(7, 0.6)], failed=0)
+    said = f"best trial: {trial_id('a', 7)} (dev F1 0.6000, config 0, seed 7: one seed's score)"
+    assert said in result_lines(search)
 
 
 def test_result_names_the_best_trial_of_the_complete_configs():

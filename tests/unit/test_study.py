@@ -63,6 +63,7 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
         ("[3, 1]", "[]", "seeds: "),
         ("[3, 1]", "0", "seeds: must be at least one seed, or a list, but got 0"),
         ("[3, 1]", "[-1]", "seeds[0]: "),
+        ("[3, 1]", '"2"', "seeds: must be a count, or a list of integers, but got '2'"),
         ("[3, 1]", "true", "seeds: "),
         ("[3, 1]", '["1"]', "seeds[0]: "),
         ("[3, 1]", "[1.0]", "seeds[0]: "),

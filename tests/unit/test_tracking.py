@@ -77,6 +77,11 @@ def test_tensorboard_shows_epochs_and_scores_of_an_attempt(job, tmp_path):
     assert shown[f"ray/tune/{SCORED}"] == 0.75
 
 
+def test_without_a_tracker_there_is_no_folder(job, tmp_path):
+    assert told([], job, tmp_path, Message("started"), EPOCH, DONE) == ["started", "epoch", "completed"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_mlflow_shows_settings_epochs_scores_and_the_end(job, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -186,7 +191,7 @@ def test_trackers_are_closed_when_a_run_breaks_off_but_not_waited_for_at_a_secon
 ):
     listening = Listening()
     monkeypatch.setattr("tune.tracking.callbacks_of", lambda *_: {"mlflow": listening})
-    with pytest.raises(type(error)), tracking(Inner(), {"abc": job}, {}, "study", tmp_path):
+    with pytest.raises(type(error)), tracking(Inner(), {"abc": job}, {"mlflow": None}, "study", tmp_path):
         raise error
     assert (("closed", 0) in listening.calls) == is_closed
 

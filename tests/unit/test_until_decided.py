@@ -164,6 +164,9 @@ def test_plan_tells_the_hours_of_the_next_look_on_a_cluster(
     rest = [str(study), "--ledger", str(tmp_path / "ledger.sqlite")]
     with pytest.raises(SystemExit):
         main(["run", *rest])
+    with pytest.raises(SystemExit):
+        main(["plan", *rest, "--until-decided"])
+    assert "h on what [resources] give" in capsys.readouterr().out
     words = ["plan", *rest, "--until-decided", "--address", "head:1"]
     for more in ([], ["--json"]):
         capsys.readouterr()

@@ -28,12 +28,13 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
         f"{growth.alpha:g} per dataset, task and factor over all looks, for which p and interval allow: both "
         "are stricter than those of `lai variance` and the tables",
         soft_wrap=True,
+        markup=False,
     )
     seconds = growth.estimate.wall_s
     time = "" if seconds is None else f", about {seconds / 3600:.1f} h one after another"
-    console.print(f"{growth.to_run} trials to run for the next look{time}", soft_wrap=True)
+    console.print(f"{growth.to_run} trials to run for the next look{time}", soft_wrap=True, markup=False)
     for line in estimate_lines(growth.estimate) if growth.to_run else ():
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
     for warning in growth.warnings:
         typer.echo(f"warning: {warning}", err=True)
 

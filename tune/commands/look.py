@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from tune.commands.console import table_console
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
-from tune.commands.standing import STATES, best_trials, state_word, take_stock
+from tune.commands.standing import STATES, best_trials, state_word, take_stock, trial_names
 from tune.failures import failure_lines
 from tune.ledger.file import is_being_written
 from tune.ledger.ledger import Ledger
@@ -24,36 +25,45 @@ from tune.planning.explanation import (
     state_of,
 )
 from tune.planning.plan import Plan, make_plan
+from tune.preparation import changed_contents
 from tune.search.plan import plan_search
-from tune.search.report import read_search, result_lines, search_attempts
+from tune.search.report import asked_trials, read_search, result_lines, search_attempts
 from tune.spec.identity import settings_id
 from tune.spec.study import Study, load_study
+
+_RARE = ("imported", "pruned")
+"""States without a column in a table where nothing is in them."""
 
 
 def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     """Say how far a study is, and which of its trials failed; changes nothing."""
     loaded = load_study(study)
+    if not ledger.exists():
+        typer.echo(f"no ledger at {ledger} yet: nothing has run; or name another with --ledger", err=True)
     if loaded.search is not None:
         _show_search(loaded, ledger)
         return
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
+        changed = changed_contents(loaded, opened)
     is_running = is_being_written(ledger)
-    has_imported = any(count["imported"] for count in standing.trials.values())
-    states = [state for state in STATES if state != "imported" or has_imported]
+    occurring = {state for count in standing.trials.values() for state in count}
+    states = [state for state in STATES if state in occurring or state not in _RARE]
     table = Table("dataset", "phase", *(state_word(state, is_running=is_running) for state in states))
     for place, count in standing.trials.items():
         table.add_row(*place, *(str(count[state]) for state in states))
-    Console().print(table)
+    table_console().print(table)
     if standing.evaluations:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(standing.evaluations.items()))
         typer.echo(f"end-to-end evaluations: {counts}")
     for trial in best:
         name = f"{trial.dataset} {trial.phase}"
-        typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.2%}, seed {trial.seed})")
+        entities = " between gold entities" if trial.phase == "RE" else ""
+        typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.4f}{entities}, seed {trial.seed})")
     for line in standing.failed:
         typer.echo(line)
+    _warn(changed)
 
 
 def _show_search(study: Study, ledger: Path) -> None:
@@ -61,14 +71,22 @@ def _show_search(study: Study, ledger: Path) -> None:
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
         lines, trials = result_lines(read_search(plan, opened)), search_attempts(plan, opened)
+        names = trial_names(asked_trials(plan, opened), opened)
+        changed = changed_contents(study, opened)
     states = Counter(attempts[-1].status for attempts in trials)
     is_running = is_being_written(ledger)
     counts = ", ".join(
         f"{count} {state_word(state, is_running=is_running)}" for state, count in sorted(states.items())
     )
     typer.echo(f"trials: {counts or 'none yet'}")
-    for line in (*lines, *failure_lines(trials)):
+    for line in (*lines, *failure_lines(trials, names)):
         typer.echo(line)
+    _warn(changed)
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
 
 
 def why(

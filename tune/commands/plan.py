@@ -22,6 +22,7 @@ from tune.forecast.summary import Summary, finished_trials, summarize
 from tune.forecast.until_decided import grow
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Plan, make_plan
+from tune.preparation import changed_contents, misfits
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.report import most_trainings, read_search, search_warnings, summarize_search
 from tune.spec.study import Study, load_study
@@ -47,7 +48,10 @@ def plan(
     if grown is not None:
         decisions = decider_of(context)(ledger, grown)
         with Ledger.read_or_empty(ledger) as opened:
-            show_growth(grow(grown, opened, decisions, nodes), as_json=as_json)
+            growth = grow(grown, opened, decisions, nodes)
+            changed = changed_contents(grown, opened)
+        warned = dataclasses.replace(growth, warnings=(*changed, *misfits(grown), *growth.warnings))
+        show_growth(warned, as_json=as_json)
         return
     if loaded.search is not None:
         _show_search(loaded, ledger, nodes, as_json=as_json)
@@ -55,6 +59,8 @@ def plan(
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         summary = summarize(planned, opened, ledger.resolve().parent, nodes)
+        changed = changed_contents(loaded, opened)
+    summary = dataclasses.replace(summary, warnings=(*changed, *misfits(loaded), *summary.warnings))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
@@ -104,7 +110,9 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
         content = summarize_search(plan, opened)
         ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent, nodes)
         counts["estimate"] = dataclasses.asdict(ceiling)
-        counts["warnings"] = search_warnings(plan, opened) + unmeasured
+        counts["warnings"] = [
+            *changed_contents(study, opened), *misfits(study), *search_warnings(plan, opened), *unmeasured,
+        ]  # fmt: skip
     if as_json:
         typer.echo(json.dumps(counts | {"search": content}, indent=1))
         return
@@ -113,6 +121,10 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
         if (name, value) != ("upstream", None):
             table.add_row(name, _words(value))
     Console().print(table)
+    if (trials := plan.spec.budget.trials) is not None:
+        seeds = len(plan.rules.seeds)
+        least = counted(min(trials // seeds, plan.space.size or trials), "config")
+        typer.echo(f"budget.trials {trials}, {counted(seeds, 'seed')} a config: at least {least}")
     if ceiling.wall_s is not None:
         typer.echo(
             f"at most {ceiling.wall_s / 3600:.1f} h one after another, were nothing stopped early "

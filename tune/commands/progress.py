@@ -109,7 +109,7 @@ class ProgressSink:
             self._done_units[key] = _units(job)
         if message.event == "failed":
             reason = headline(message.content["error"], message.content["kind"])
-            self._print(f"failed: {job}: {reason}")
+            self._print(f"failed try: {job}: {reason}")
         elif self._bar is None:
             took = f" in {message.content['wall_s']:.1f} s" if message.event == "completed" else ""
             self._print(f"{message.event}: {job}{took} ({self.state})")

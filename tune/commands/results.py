@@ -29,7 +29,7 @@ def results(
     try:
         if format_ == "parquet":
             if out is None:
-                raise InputError("--format parquet is not for a terminal; give --out FILE")
+                raise InputError("--format parquet writes no text; give --out FILE")
             write_parquet(rows, out)
             return
         content = to_csv(rows) if format_ == "csv" else to_json(rows)

@@ -1,15 +1,18 @@
 """How far a study is: its trials and end-to-end evaluations by state, and its best trials."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EvaluationRow
-from tune.planning.plan import Plan, is_current
+from tune.ledger.rows import EvaluationRow, TrialKey
+from tune.planning.plan import CellNames, Plan, PlannedTrial, cell_names, is_current, trial_name
 from tune.results.imported import imported_results
 from tune.spec.identity import evaluation_id
 
+_JOINT = ("failed", "to make", "imported", "made")
+"""States of an evaluation; it is in the first that one of its splits is in."""
 STATES = ("planned", "running", "completed", "imported", "failed", "pruned")
 
 
@@ -24,7 +27,7 @@ class Standing:
 
     Attributes:
         trials: by dataset and phase.
-        evaluations: end to end: made, failed, to make.
+        evaluations: end to end, the splits of one together as a run makes them: made, failed, to make.
         failed: lines about what failed, and why.
     """
 
@@ -60,6 +63,18 @@ def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
     return list(best.values())
 
 
+def trial_names(
+    trials: Iterable[PlannedTrial], ledger: Ledger, cells: CellNames | None = None
+) -> dict[str, str]:
+    """What trials are in words, by their ids in a ledger."""
+    ids = {row.key: row.trial_id for row in ledger.trials()}
+    known = (trial for trial in trials if trial.key in ids)
+    return {
+        ids[trial.key]: trial_name(trial, (cells or {}).get((trial.dataset, trial.spec_id), ""))
+        for trial in known
+    }
+
+
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     """Count a plan's trials and evaluations against a ledger; matched by dataset, fold, seed and spec_id."""
     attempts = ledger.all_attempts()
@@ -73,18 +88,24 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
             state = "imported"
         trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
     own_ids = (ids.get(item.key, "") for item in plan.trials if item.key not in imported.trials)
-    failed = failure_lines([attempts[name] for name in own_ids if name in attempts])
+    names = trial_names(plan.trials, ledger, cell_names(plan.cells))
+    failed = failure_lines([attempts[name] for name in own_ids if name in attempts], names)
     made = {row.evaluation_id: row for row in ledger.evaluations()}
-    evaluations: Counter[str] = Counter()
+    found: dict[tuple[TrialKey, TrialKey, str], set[str]] = defaultdict(set)
     for item in plan.evaluations:
         if item.upstream is None:
             continue
         pair = (ids.get(item.trial, ""), ids.get(item.upstream, ""))
         row = made.get(evaluation_id(*pair, item.split, item.entities))
+        states = found[item.trial, item.upstream, item.entities]
         if item in imported.evaluations and (row is None or row.error is not None):
-            evaluations["imported"] += 1
+            states.add("imported")
             continue
-        evaluations["to make" if row is None else "made" if row.error is None else "failed"] += 1
+        states.add("to make" if row is None else "made" if row.error is None else "failed")
         if row is not None and row.error is not None:
-            failed.append(f"failed: {pair[0]}+{pair[1]} ({item.split}) {headline(row.error, row.failure)}")
+            failed.append(
+                f"failed: end-to-end evaluation of {names[pair[0]]} ({pair[0]}+{pair[1]}, {item.split}): "
+                f"{headline(row.error, row.failure)}"
+            )
+    evaluations = Counter(next(state for state in _JOINT if state in states) for states in found.values())
     return Standing(trials, evaluations, failed)

@@ -23,6 +23,8 @@ from tune.spec.identity import config_id, evaluation_id, spec_id, trial_id
 from tune.spec.study import Study
 
 SPLITS = ("dev", "test")
+CellNames = Mapping[tuple[str, str], str]
+"""The cells that a config fills in words, by dataset and spec_id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,13 @@ class IdentifiedTrial:
     cells: str = ""
 
     def __str__(self) -> str:
-        fold = "" if self.row.fold is None else f" fold {self.row.fold}"
-        cells = f", {self.cells}" if self.cells else ""
-        return f"{self.row.dataset}{fold} {self.row.phase} seed {self.row.seed}{cells}"
+        return trial_name(self.row, self.cells)
+
+
+def trial_name(trial: PlannedTrial | TrialRow, cells: str = "") -> str:
+    """A trial and the cells that it fills in words."""
+    fold = "" if trial.fold is None else f" fold {trial.fold}"
+    return f"{trial.dataset}{fold} {trial.phase} seed {trial.seed}{f', {cells}' if cells else ''}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ class Plan:
 
     def identify(self, contents: Contents) -> IdentifiedPlan:
         """The plan with ids."""
-        cells = _cell_names(self.cells)
+        cells = cell_names(self.cells)
         trials = {
             trial.key: replace(contents.identify(trial), cells=cells.get((trial.dataset, trial.spec_id), ""))
             for trial in self.trials
@@ -186,7 +192,7 @@ class Plan:
         return IdentifiedPlan(tuple(trials.values()), evaluations, self.study)
 
 
-def _cell_names(cells: Sequence[Cell]) -> dict[tuple[str, str], str]:
+def cell_names(cells: Sequence[Cell]) -> CellNames:
     """By dataset and spec_id: `base`, or the factors and levels."""
     names: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:

@@ -14,6 +14,7 @@ from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
+from tune.spec.identity import trial_id
 
 _SHOWN = 5
 
@@ -163,21 +164,31 @@ def _config_to_take(search: Search) -> list[str]:
         return []
     best = max(means, key=lambda number: means[number])
     said = f"dev F1 {means[best]:.4f} on fresh seeds, the highest mean of {len(means)} confirmed"
-    return [f"config to take: {best} ({said})"]
+    own = ", ".join(f"{name} ({score:.4f})" for score, name, number, _ in _scored(search) if number == best)
+    return [
+        f"config to take: {best} ({said})",
+        f"to save: a trial of config {best}, best first (dev F1): {own}",
+    ]
 
 
 def _best_trial(search: Search) -> list[str]:
-    """At full budget, of a complete config, with the highest score: one seed's, so good by luck as well."""
-    scored = [
-        (score, item.trials[seed], item.number, seed)
-        for item in search.candidates
-        if item.state == "complete" and item.same_as is None
-        for seed, score in item.finals.items()
+    """With the highest score of all: one seed's, so good by luck as well."""
+    return [
+        f"best trial: {name} (dev F1 {score:.4f}, config {number}, seed {seed}: one seed's score)"
+        for score, name, number, seed in _scored(search)[:1]
     ]
-    if not scored:
-        return []
-    score, trial_id, number, seed = max(scored, key=lambda row: row[0])
-    return [f"best trial: {trial_id} (dev F1 {score:.4f}, config {number}, seed {seed}: one seed's score)"]
+
+
+def _scored(search: Search) -> list[tuple[float, str, int, int]]:
+    """Score, trial_id, config and seed at full budget of complete configs and confirmations, best first."""
+    scored = []
+    for item in search.candidates:
+        if item.state == "complete" and item.same_as is None and item.config_id is not None:
+            fresh = search.confirmed.get(item.number, {}).get("scores", {})
+            ids = item.trials | {seed: trial_id(item.config_id, seed) for seed in fresh}
+            scores = (item.finals | fresh).items()
+            scored += [(score, ids[seed], item.number, seed) for seed, score in scores]
+    return sorted(scored, key=lambda row: -row[0])
 
 
 def _confirmed(found: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ ledger has and the log lacks is told first; then the search stands where an unbr
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lai_net.config import TrialConfig
@@ -216,7 +216,7 @@ class SearchSource:
     def _queue(self, trials: dict[int, IdentifiedTrial], number: int, *, is_confirmation: bool) -> None:
         """What is on its way or was tried in this run stays as it is: a choice may be made anew meanwhile."""
         for seed, trial in trials.items():
-            training = Training(trial)
+            training = Training(replace(trial, cells=f"config {number}"))
             if training.key in self.jobs:
                 continue
             self.jobs[training.key] = training

@@ -207,5 +207,5 @@ class Search:
     def confirm(self, *, number: int, scores: Sequence[tuple[int, float]], failed: int) -> Facts:
         """Take a config's scores on fresh seeds; gives their mean with a 95 % t interval."""
         found = {"failed": failed, **interval([score for _, score in scores])}
-        self.confirmed[number] = {"seeds": [seed for seed, _ in scores], **found}
+        self.confirmed[number] = {"seeds": [seed for seed, _ in scores], "scores": dict(scores), **found}
         return found

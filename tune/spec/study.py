@@ -53,6 +53,7 @@ from lai_net.config import EntitySource, Phase, Representation
 from lai_net.corpora.loading import OverlappingRelations
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import Averaging, Protocol
+from lai_net.settings import flat
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
 from tune.spec.section import NotNegative, Positive, Section, Slug, first_problem
@@ -75,7 +76,9 @@ def _count_to_seeds(value: Any) -> Any:
         if value > MAX_SEEDS:
             raise ValueError(f"must be at most {MAX_SEEDS}")
         return tuple(range(value))
-    return tuple(value) if isinstance(value, list) else value  # a tuple, since this leaves JSON mode
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a count, or a list of integers")
+    return tuple(value)  # a tuple, since this leaves JSON mode
 
 
 def _beside_study(value: str, info: ValidationInfo) -> str:
@@ -111,7 +114,7 @@ class PhaseSpec(Section):
     """One phase's config: a preset and what is changed in it."""
 
     preset: NameOrFile
-    settings: dict[str, Any] = Field(default={}, alias="set")
+    settings: Annotated[dict[str, Any], AfterValidator(flat)] = Field(default={}, alias="set")
 
 
 class BaseSpec(PhaseSpec):
