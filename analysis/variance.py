@@ -36,7 +36,7 @@ class Contrast(Comparison):
 
     Attributes:
         seeds_needed: to mark a true difference of `min_effect` with probability 0.8, at this spread and with
-            this family's correction; None where 10,000 are not enough or the spread is unknown.
+            this family's correction; None where 10,000 are not enough or no spread is known.
     """
 
     seeds_needed: int | None
@@ -198,7 +198,7 @@ def _family(
 
 def _needing(found: Comparison, min_effect: float, comparisons: int) -> Contrast:
     needed = None
-    if found.delta.std is not None:
+    if found.delta.std is not None and found.delta.has_spread:
         needed = required_seeds(min_effect, found.delta.std, power=POWER, comparisons=comparisons)
     return Contrast(
         delta=found.delta, p=found.p, p_adjusted=found.p_adjusted, effect=found.effect, seeds_needed=needed

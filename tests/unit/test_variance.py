@@ -71,6 +71,7 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert zero.comparison.delta.mean == pytest.approx(-3)
     assert (zero.comparison.p, zero.comparison.p_adjusted) == (2 / 2**8, 4 / 2**8)
     assert zero.comparison.effect is None, "equal differences have no spread"
+    assert zero.comparison.seeds_needed is None
     assert two.comparison is not None
     assert two.comparison.p == 1.0
     assert [len(cell.convergence) for cell in family.cells] == [8, 8, 8]
