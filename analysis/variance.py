@@ -209,8 +209,8 @@ def _documents(folds: tuple[Counts, ...], cell: CellResults) -> DocumentInterval
     if not folds:
         return None
     found = document_interval(folds, cell.place.dataset.averaging, np.random.default_rng(0))
-    percent = {name: 100 * getattr(found, name) for name in ("score", "error", "low", "high")}
-    return DocumentInterval(documents=found.documents, **percent)
+    ends = (None if value is None else 100 * value for value in (found.error, found.low, found.high))
+    return DocumentInterval(found.documents, 100 * found.score, *ends)
 
 
 def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> Iterator[CorporaSpread]:

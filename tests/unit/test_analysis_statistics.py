@@ -183,6 +183,8 @@ def test_document_interval_of_known_counts() -> None:
     assert (found.low, found.high) == (0.0, 1.0)  # a draw may hold the empty document alone
     same = document_interval([np.repeat(counts[:, 1:2], 9, axis=1)], "micro", np.random.default_rng(0))
     assert (same.score, same.error, same.low, same.high) == (1.0, 0.0, 1.0, 1.0)
+    one = document_interval([counts[:, :1]] * 2, "micro", np.random.default_rng(0))
+    assert (one.documents, one.score, one.error, one.low) == (2, 0.5, None, None)
 
 
 def test_document_error_is_that_of_theory_and_shared_by_models() -> None:
