@@ -174,8 +174,8 @@ _KINDS = (
     _Kind(
         "figure_search", "History of the search",
         "Left: what each config came to, mean dev F1 over its seeds at full budget, or at the rung that "
-        "stopped it. Right: the learning curves behind them and the rungs. What was stopped is censored: its "
-        "score is that of fewer epochs.",
+        "stopped it, in percent (the plain words have it in 0–1). Right: the learning curves behind them and "
+        "the rungs. What was stopped is censored: its score is that of fewer epochs.",
         "Dev F1 of every config of the search in the order of suggestion, and learning curves with rungs.",
         lambda material: None if material.search is None else compute_search_history(material.search),
         draw_search_history,
