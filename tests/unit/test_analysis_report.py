@@ -276,7 +276,7 @@ def test_frames_have_plain_columns(make_paths: Any, tmp_path: Path) -> None:
     for make in (analysis.table1, analysis.table2, analysis.table4, analysis.table_representations):
         table = make(cells)
         assert table.equals(make(again))
-        assert set(table.loc[:, "mean":"p_adjusted"].dtypes) == {np.dtype(float)}  # type: ignore[misc]
+        assert set(table.loc[:, "mean":"p_adjusted"].dtypes) == {np.dtype(float)}
         assert table["paper"].dtype == float
 
 
