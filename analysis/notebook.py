@@ -149,4 +149,5 @@ def _parsed(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells as `analysis.frame` makes them."""
     if not set(CELL_COLUMNS) <= set(cells.columns):
         raise InputError("the frame has no cells; load(ledger, study) gives a study's")
-    return cells.assign(config=[_config(text) if isinstance(text, str) else None for text in cells["config"]])
+    configs = [_config(text) if isinstance(text, str) else None for text in cells["config"]]
+    return cells.assign(config=pd.Series(configs, cells.index, dtype=object))

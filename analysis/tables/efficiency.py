@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.paper import published_values
 from analysis.speed import REPRESENTATIONS, Speed, speed_of
 from analysis.tables.layout import LAYOUTS
+from analysis.tables.overall import NUMBER as OVERALL
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
 from lai_net.config import PHASES, TrialConfig
@@ -104,11 +105,12 @@ def left_out(cells: pd.DataFrame, speeds: Sequence[Speed], shown: Container[str]
     if _representation_cells(cells).empty:
         why = "the study does not vary it"
     reasons[REPRESENTATION_TABLE] = f"Four ways to represent a span: {why}."
-    unvaried = (number for number in LAYOUTS if number not in {*NUMBERS, *cells["table"], *shown, "1"})
-    return [
-        *(f"Table {number} ({LAYOUTS[number].title}): the study does not vary it." for number in unvaried),
-        *(reason for number, reason in reasons.items() if number not in shown),
-    ]
+    others = LAYOUTS.keys() - {*reasons, *cells["table"], OVERALL}
+    unvaried = {
+        number: f"Table {number} ({LAYOUTS[number].title}): the study does not vary it."
+        for number in sorted(others)
+    }
+    return [reason for number, reason in (unvaried | reasons).items() if number not in shown]
 
 
 def _measured(cells: pd.DataFrame, speeds: Sequence[Speed], levels: Sequence[str]) -> Measured:
