@@ -37,7 +37,10 @@ def cautions(results: Results) -> list[str]:
 
 
 def used_trials(results: Results) -> list[str]:
-    """Ids of the trials whose scores are shown."""
+    """Ids of the trials whose scores are shown; a search shows those that it stopped, too."""
+    if results.study.search is not None:
+        own = (row for row in results.long if row["origin"] == "run")
+        return sorted({row["trial_id"] for row in own if row["status"] in {"completed", "pruned"}})
     done = results.cells[results.cells["state"] == "completed"]
     return sorted({name for names in done["trial_ids"] for name in names.split()})
 

@@ -134,7 +134,9 @@ def _evidence(
         tasks=tuple(by_task),
         settings=flat(active_settings(config)) | {name: own[name] for name in changed},
         changed=changed,
-        command=train_command(place.dataset, config, seed=first.seed, fold=fold),
+        command=train_command(
+            place.dataset, config, seed=first.seed, fold=fold, joins_ner=place.upstream is not None
+        ),
         upstream="" if place.upstream is None else _anchor(place, place.upstream, None),
         cells=tuple(key for found in group for key in _keys(found.place)),
         runs=runs,

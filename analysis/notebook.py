@@ -1,8 +1,9 @@
 """The few functions that a notebook needs; `analysis` offers them by these names, those of its `__all__`."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +17,16 @@ from analysis.speed import Speed, read_speeds
 from analysis.tables.efficiency import REPRESENTATION_TABLE
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
+from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from lai_net.settings import config_from_dict
 from tune.ledger.ledger import Ledger
 from tune.results.curves import CURVE_COLUMNS, curve_rows, read_curves
 from tune.results.table import LONG_COLUMNS, long_table
+
+_NUMBERS = (
+    "mean", "std", "ci_low", "ci_high", "delta", "delta_ci_low", "delta_ci_high", "p", "p_adjusted", "paper",
+)  # fmt: skip
 
 
 def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
@@ -28,14 +35,26 @@ def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
     With a study (a file, or the name of one that ships) its cells: one row per cell, task and seed, scores in
     0-1, which is what the tables and the figure below take. Without one the long results table: one row per
     evaluation and task of every trial that the ledger holds, in the contract's columns, scores in 0-1.
+    A cell's `config` is JSON, all settings of it.
 
     Raises:
         InputError: the ledger or the study cannot be read, or two results claim one place.
     """
     if study is not None:
-        return read_results(ledger, study).cells
+        cells = read_results(ledger, study).cells
+        return cells.assign(config=[config and _spelled(config) for config in cells["config"]])
     with Ledger.open(Path(ledger), read_only=True) as opened:
         return pd.DataFrame(long_table(opened), columns=list(LONG_COLUMNS))
+
+
+@lru_cache
+def _spelled(config: TrialConfig) -> str:
+    return json.dumps(dataclasses.asdict(config))
+
+
+@lru_cache
+def _config(text: str) -> TrialConfig:
+    return config_from_dict(json.loads(text))
 
 
 def curves(ledger: str | Path) -> pd.DataFrame:
@@ -57,7 +76,7 @@ def table1(cells: pd.DataFrame) -> pd.DataFrame:
 def table2(cells: pd.DataFrame) -> pd.DataFrame:
     """Table 2 of the frame that `load` gives for a study, in the contract's columns; scores in percent.
 
-    Where a cell does not exist its `n` is `<NA>`.
+    Where a cell does not exist its `n` is `<NA>`; another number that does not exist is NaN.
 
     Raises:
         InputError: the frame is a ledger's without a study, which says which cells there are.
@@ -102,8 +121,7 @@ def figure_a1(cells: pd.DataFrame) -> Axes:
     Raises:
         InputError: as for `table2`.
     """
-    _check(cells)
-    canvas = draw_figure_a1(compute_figure_a1(cells))
+    canvas = draw_figure_a1(compute_figure_a1(_parsed(cells)))
     _show_in_jupyter(canvas)
     return canvas.axes[0]
 
@@ -121,11 +139,15 @@ def _png(canvas: Figure) -> tuple[bytes, dict[str, int]]:
 
 
 def _table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> pd.DataFrame:
-    _check(cells)
-    rows = [dataclasses.asdict(row) for row in compute_table(cells, number, speeds).rows]
-    return pd.DataFrame(rows, columns=list(CSV_COLUMNS)).astype({"n": "Int64"})
+    rows = [dataclasses.asdict(row) for row in compute_table(_parsed(cells), number, speeds).rows]
+    return pd.DataFrame(rows, columns=list(CSV_COLUMNS)).astype(
+        {"n": "Int64"} | dict.fromkeys(_NUMBERS, float)
+    )
 
 
-def _check(cells: pd.DataFrame) -> None:
+def _parsed(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells as `analysis.frame` makes them."""
     if not set(CELL_COLUMNS) <= set(cells.columns):
         raise InputError("the frame has no cells; load(ledger, study) gives a study's")
+    configs = [_config(text) if isinstance(text, str) else None for text in cells["config"]]
+    return cells.assign(config=pd.Series(configs, cells.index, dtype=object))

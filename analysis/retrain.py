@@ -11,8 +11,8 @@ from lai_net.preset import load_preset
 from lai_net.settings import flat
 from tune.spec.study import FOLDER, DatasetSpec, Study
 
-CORPUS, OUT = "CORPUS", "DIR"
-"""What a reader puts in: where the corpus is, and where to write."""
+CORPUS, NER, OUT = "CORPUS", "NER", "DIR"
+"""What a reader puts in: where the corpus is, the NER trial that RE follows, and where to write."""
 _VERIFIED = 2
 """Trials that the printed `lai verify` trains again."""
 
@@ -49,11 +49,14 @@ def _typed_study(study: Study) -> str:
     return study.file.stem if is_shipped else typed_path(study.file)
 
 
-def train_command(dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold: int | None) -> str:
+def train_command(
+    dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold: int | None, joins_ner: bool = False
+) -> str:
     """`lai train …` for a config of a dataset, without Ray and without a ledger, as one line for a shell.
 
     The preset is the study's; `--set` names each setting in which the config departs from it. A preset or
-    an annotations file of the user is given as in `typed_path`.
+    an annotations file of the user is given as in `typed_path`. RE is joined with an NER trial on demand, and
+    where the checkpoint is chosen with one.
 
     Raises:
         InputError: the preset cannot be read.
@@ -72,7 +75,10 @@ def train_command(dataset: DatasetSpec, config: TrialConfig, *, seed: int, fold:
         words += ["--annotations", _typed_name(dataset.annotations)]
     if fold is not None:
         words += ["--fold", str(fold)]
-    return shlex.join([*words, "--seed", str(seed), "--out", OUT])
+    words += ["--seed", str(seed)]
+    if joins_ner or config.training.selection_entities != "gold":
+        words += ["--ner", NER]
+    return shlex.join([*words, "--out", OUT])
 
 
 def _typed_name(name_or_path: str) -> str:

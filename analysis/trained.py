@@ -1,7 +1,7 @@
 """What a study trained: the settings of its bases that a reader must know, beside those of the paper."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from lai_net.active_settings import active_settings
 from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.preset import Preset, preset_names, read_preset
 from lai_net.settings import flat
+from tune.search.plan import plan_search
 from tune.spec.cells import base_config
 from tune.spec.study import DatasetSpec, Study
 
@@ -33,7 +34,7 @@ _LABELS = {
 }
 _ALL = {"encoder.num_layers": None, "training.negatives": 0}
 """The value that means all there are."""
-_NOT_SAID = "not said"
+_NOT_SAID, _SEARCHED = "not said", "searched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,15 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The settings of a dataset's bases, by label a value a phase; None where a setting does not act."""
+    """The settings of a dataset's bases, by label a value a phase; None where a setting does not act.
+
+    In a search they are those of the search's phase and, where it goes by predicted entities, of NER.
+    """
 
     dataset: str
     phases: tuple[Phase, ...]
     has_paper: bool
+    is_search: bool
     lines: Mapping[str, Sequence[Value | None]]
 
 
@@ -67,17 +72,24 @@ def description(study_file: Path) -> str:
 
 def trained(study: Study) -> Iterator[Trained]:
     """Each dataset's settings, those alone that act in one of its phases."""
-    for dataset in study.datasets:
-        bases = _bases(dataset)
+    plan = None if study.search is None else plan_search(study)
+    for dataset in study.datasets if plan is None else (plan.dataset,):
+        bases = _bases(dataset) if plan is None else {plan.spec.phase: plan.space.base}
+        if plan is not None and plan.upstream is not None:
+            bases = {"NER": plan.upstream.config, **bases}
         papers = {phase: _paper(dataset.name, phase) for phase in bases}
         values = {
             label: [_value(name, bases[phase], papers[phase]) for phase in bases]
             for name, label in _LABELS.items()
         }
+        for name in () if plan is None else plan.spec.space.keys() & _LABELS.keys():
+            value = values[_LABELS[name]][-1] or Value("", None, differs=False)
+            values[_LABELS[name]][-1] = replace(value, own=_SEARCHED, differs=False)
         yield Trained(
             dataset=dataset.name,
             phases=tuple(bases),
             has_paper=any(papers.values()),
+            is_search=plan is not None,
             lines={label: line for label, line in values.items() if any(line)},
         )
 

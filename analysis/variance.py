@@ -36,7 +36,7 @@ class Contrast(Comparison):
 
     Attributes:
         seeds_needed: to mark a true difference of `min_effect` with probability 0.8, at this spread and with
-            this family's correction; None where 10,000 are not enough or the spread is unknown.
+            this family's correction; None where 10,000 are not enough or no spread is known.
     """
 
     seeds_needed: int | None
@@ -198,7 +198,7 @@ def _family(
 
 def _needing(found: Comparison, min_effect: float, comparisons: int) -> Contrast:
     needed = None
-    if found.delta.std is not None:
+    if found.delta.std is not None and found.delta.has_spread:
         needed = required_seeds(min_effect, found.delta.std, power=POWER, comparisons=comparisons)
     return Contrast(
         delta=found.delta, p=found.p, p_adjusted=found.p_adjusted, effect=found.effect, seeds_needed=needed
@@ -209,8 +209,8 @@ def _documents(folds: tuple[Counts, ...], cell: CellResults) -> DocumentInterval
     if not folds:
         return None
     found = document_interval(folds, cell.place.dataset.averaging, np.random.default_rng(0))
-    percent = {name: 100 * getattr(found, name) for name in ("score", "error", "low", "high")}
-    return DocumentInterval(documents=found.documents, **percent)
+    ends = (None if value is None else 100 * value for value in (found.error, found.low, found.high))
+    return DocumentInterval(found.documents, 100 * found.score, *ends)
 
 
 def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> Iterator[CorporaSpread]:

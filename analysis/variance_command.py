@@ -65,6 +65,8 @@ def _print(result: "VarianceStudy") -> None:
             "no error over documents: these results have no counts per document, as imported ones",
             soft_wrap=True,
         )
+    if any(cell.documents is not None and cell.documents.error is None for cell in cells):
+        console.print("one document: no error over documents", soft_wrap=True)
     if result.interval == "bca" and min(cell.seeds.n for cell in cells) < BCA_NEEDS:
         console.print(BCA_WARNING, soft_wrap=True)
 
@@ -111,11 +113,12 @@ def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
 def _score(cell: "CellSpread") -> str:
     """Mean, std and interval; how wide it is at half the seeds; the documents' error."""
     seeds, half = cell.seeds, _half_width(cell)
+    docs = "" if cell.documents is None else _number(cell.documents.error)
     return _lines(
         " ± ".join(filter(None, (_number(seeds.mean), _number(seeds.std)))),
         _interval(seeds),
         half and f"at n/2: ± {half}",
-        "" if cell.documents is None else f"docs: ± {_number(cell.documents.error)}",
+        docs and f"docs: ± {docs}",
     )
 
 
@@ -135,10 +138,16 @@ def _ranking_sentence(family: "FamilySpread") -> str:
     top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])
     unranked = [cell.level for cell in family.cells if cell.level not in family.ranked]
     without = f"; without {', '.join(unranked)}, for want of seeds" if unranked else ""
-    return (
-        f"on {family.shared} shared seeds: “{family.ranked[top]}” is best with probability "
-        f"{ranking.best[top]:.2f}; the whole order of the means is right with {ranking.order:.2f}{without}"
-    )
+    first = next((group for group in ranking.ties if top in group), (top,))
+    names = " and ".join(f"“{family.ranked[index]}”" for index in first)
+    if len(first) == len(family.ranked):
+        return f"on {family.shared} shared seeds: {names} tie{without}"
+    best = f"{'tie and are' if len(first) > 1 else 'is'} best with probability "
+    best += f"{sum(ranking.best[index] for index in first):.2f}"
+    order = "levels tie, so there is no whole order of the means"
+    if ranking.order is not None:
+        order = f"the whole order of the means is right with {ranking.order:.2f}"
+    return f"on {family.shared} shared seeds: {names} {best}; {order}{without}"
 
 
 def _components_sentence(found: Sequence["Component"]) -> str:

@@ -13,6 +13,11 @@ __all__ = ["LaiNet"]
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    """For completion by tab."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import torch only when the model is first used, so that `lai --help` stays quick."""
     if name in __all__:

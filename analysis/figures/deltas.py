@@ -30,6 +30,7 @@ _LINE_INCHES = 0.175
 _MOST_INCHES = 8.6  # of a page
 _VALUE_POINTS = 30  # width of a value; those of several datasets stand side by side
 _SPREAD = 0.5  # of a line's height, over the datasets
+_CAP_POINTS = 7.5  # taller than a marker, so that an interval shows however narrow it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,16 @@ def _draw_panel(ax: Axes, figure: Deltas, task: str, lines: Sequence[tuple[str, 
 
 
 def _draw_interval(ax: Axes, delta: Delta, y: float, reach: float, color: Any) -> None:
-    """An interval, or the mean without one, with an arrow where it goes on beyond the axis."""
+    """An interval with end caps, or the mean without one, with an arrow where it goes on beyond the axis."""
     low, high = (delta.delta if end is None else end for end in (delta.low, delta.high))
     if high > -reach and low < reach:
         ax.hlines(y, max(low, -reach), min(high, reach), color=color, linewidth=1.1)
+    caps = [end for end in (delta.low, delta.high) if end is not None and abs(end) <= reach]
+    if caps:
+        ax.plot(
+            caps, [y] * len(caps), marker="|", markersize=_CAP_POINTS, markeredgewidth=1.1,
+            markeredgecolor=color, linestyle="none",
+        )  # fmt: skip
     for side, is_beyond, marker in ((-1, low < -reach, "<"), (1, high > reach, ">")):
         if is_beyond:
             ax.plot(

@@ -14,9 +14,13 @@ from tune.results.curves import Curves
 
 @dataclass(frozen=True, slots=True)
 class RecallLine:
-    """The base NER trials of a dataset: each one's recalls in percent, and their mean where all have one."""
+    """The base NER trials of a dataset: each one's recalls in percent, and their mean where all have one.
+
+    `completed` is how many trials there are, with recalls or without.
+    """
 
     dataset: str
+    completed: int
     trials: tuple[tuple[tuple[int, float], ...], ...]
     mean: tuple[tuple[int, float], ...]
 
@@ -42,10 +46,10 @@ def compute_filter_recall(cells: pd.DataFrame, curves: Curves) -> FilterRecall |
     }
     lines = []
     for dataset, part in done.groupby("dataset", sort=False):
-        names = sorted({name for names in part["trial_ids"] for name in names.split()} & recalls.keys())
-        trials = tuple(tuple(recalls[name]) for name in names if recalls[name])
+        names = sorted({name for names in part["trial_ids"] for name in names.split()})
+        trials = tuple(tuple(recalls[name]) for name in names if recalls.get(name))
         if trials:
-            lines.append(RecallLine(str(dataset), trials, _mean(trials)))
+            lines.append(RecallLine(str(dataset), len(names), trials, _mean(trials)))
     return FilterRecall(tuple(lines)) if lines else None
 
 

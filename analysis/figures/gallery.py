@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.figures.convergence import Convergence, compute_convergence, draw_convergence
 from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
-from analysis.figures.filter_recall import compute_filter_recall, draw_filter_recall
+from analysis.figures.filter_recall import FilterRecall, compute_filter_recall, draw_filter_recall
 from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
 from analysis.figures.search import (
     compute_importance,
@@ -23,7 +23,7 @@ from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, dra
 from analysis.levelling import RULE, ConfigCurves
 from analysis.statistics.summary import INTERVALS
 from analysis.tables.rows import Row
-from lai_net.wording import spanned
+from lai_net.wording import counted, spanned
 from tune.results.curves import Curves
 from tune.search.state import Search
 
@@ -124,6 +124,18 @@ def _caption_of_convergence(figure: Convergence) -> str:
     )
 
 
+def _caption_of_filter_recall(figure: FilterRecall) -> str:
+    missing = "; ".join(
+        f"{len(line.trials)} of {counted(line.completed, 'trial')} on {line.dataset} recorded it"
+        for line in figure.lines
+        if len(line.trials) < line.completed
+    )
+    return (
+        "Share of gold entities of the dev split that pass the filter, by epoch, in the base NER trials: a "
+        f"thin line per trial, a thick one for their mean.{missing and f' {missing}.'}"
+    )
+
+
 _KINDS = (
     _Kind(
         "figure_a1", "Figure A1. Stability over seeds",
@@ -134,9 +146,10 @@ _KINDS = (
     ),
     _Kind(
         "figure_deltas", "Differences to the base",
-        "Mean difference in F1 to the base of the factor on shared seeds, with its 95 % interval; where one "
-        "of them has more seeds, this is not the difference of their means in a table. An arrow marks what "
-        "goes on beyond the axis, with its value where that is the mean. "
+        "Mean difference in F1 to the base of the factor on shared seeds, with its 95 % interval between end "
+        "caps, none for one shared seed; where one of them has more seeds, this is not the difference of "
+        "their means in a table. An arrow marks what goes on beyond the axis, with its value where that is "
+        "the mean. "
         "Filled, or *: p < 0.05, sign-flip permutation test, Holm-adjusted over the levels of the factor. A "
         "line without a mark is the task's base, or has no results. The numbers are the tables'.",
         "Forest plot: a line per level of each factor, a panel per task, differences in F1 to the base with "
@@ -158,8 +171,7 @@ _KINDS = (
     ),
     _Kind(
         "figure_filter_recall", "Recall of the entity filter",
-        "Share of gold entities of the dev split that pass the filter, by epoch, in the base NER trials: a "
-        "thin line per seed, a thick one for their mean.",
+        _caption_of_filter_recall,
         "Filter recall on dev against the epoch, one thin line per seed.",
         lambda material: compute_filter_recall(material.cells, material.curves), draw_filter_recall,
     ),
@@ -174,8 +186,8 @@ _KINDS = (
     _Kind(
         "figure_search", "History of the search",
         "Left: what each config came to, mean dev F1 over its seeds at full budget, or at the rung that "
-        "stopped it. Right: the learning curves behind them and the rungs. What was stopped is censored: its "
-        "score is that of fewer epochs.",
+        "stopped it, in percent (the plain words have it in 0–1). Right: the learning curves behind them and "
+        "the rungs. What was stopped is censored: its score is that of fewer epochs.",
         "Dev F1 of every config of the search in the order of suggestion, and learning curves with rungs.",
         lambda material: None if material.search is None else compute_search_history(material.search),
         draw_search_history,

@@ -24,16 +24,16 @@ class DocumentInterval:
     Attributes:
         documents: how many were drawn from.
         score: the mean F1 of the models on the documents as they are.
-        error: standard deviation of that mean over the draws.
-        low: lower end of the percentile interval.
+        error: standard deviation of that mean over the draws; None where each split is one document.
+        low: lower end of the percentile interval; None likewise.
         high: its upper end.
     """
 
     documents: int
     score: float
-    error: float
-    low: float
-    high: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def document_interval(
@@ -52,11 +52,13 @@ def document_interval(
         confidence: of the percentile interval.
         resamples: how many draws.
     """
-    drawn = np.mean([_drawn_scores(counts, averaging, rng, resamples) for counts in folds], axis=0)
-    score = np.mean([f1(counts.sum(axis=1), averaging).mean() for counts in folds])
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    score = float(np.mean([f1(counts.sum(axis=1), averaging).mean() for counts in folds]))
     documents = sum(counts.shape[1] for counts in folds)
-    return DocumentInterval(documents, float(score), float(drawn.std(ddof=1)), float(low), float(high))
+    if documents == len(folds):
+        return DocumentInterval(documents, score)
+    drawn = np.mean([_drawn_scores(counts, averaging, rng, resamples) for counts in folds], axis=0)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return DocumentInterval(documents, score, float(drawn.std(ddof=1)), float(low), float(high))
 
 
 def f1(counts: npt.NDArray[np.int64], averaging: Averaging) -> npt.NDArray[np.float64]:

@@ -60,8 +60,6 @@ def required_seeds(
     """
     if delta == 0:
         return None
-    if std == 0:
-        return next(n for n in range(2, _SCANNED) if attainable_values(n, alpha / comparisons) > 0)
     for n in range(2, _SCANNED):
         if paired_power(delta, std, n, alpha, comparisons) >= power:
             return n

@@ -6,12 +6,15 @@ t interval. A bootstrap over seeds would be overconfident: with five seeds it ha
 no allowance for the estimated variance.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 _DRAWS = 20_000
+_DIGITS = 9
+"""Scores in percent that are equal to so many places are equal but for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,15 @@ class Ranking:
 
     Attributes:
         best: of each level, that its true mean is the highest.
-        order: that the whole order of the observed means is the true one.
+        order: that the whole order of the observed means is the true one; None where levels tie.
         beats: [i, j]: that level i's true mean exceeds level j's; 0.5 on the diagonal.
+        ties: by index, those levels that have the same score as another at every seed.
     """
 
     best: tuple[float, ...]
-    order: float
+    order: float | None
     beats: tuple[tuple[float, ...], ...]
+    ties: tuple[tuple[int, ...], ...]
 
 
 def rank(scores: npt.NDArray[np.float64], rng: np.random.Generator) -> Ranking:
@@ -40,13 +45,19 @@ def rank(scores: npt.NDArray[np.float64], rng: np.random.Generator) -> Ranking:
     means = scores.mean(axis=0)
     spread = rng.standard_normal((_DRAWS, n)) @ (scores - means) / np.sqrt(n * (n - 1))
     draws = means + spread * np.sqrt((n - 1) / rng.chisquare(n - 1, size=_DRAWS))[:, None]
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for level, column in enumerate(scores.round(_DIGITS).T):
+        alike[column.tobytes()].append(level)
+        draws[:, level] = draws[:, alike[column.tobytes()][0]]
+    ties = tuple(tuple(group) for group in alike.values() if len(group) > 1)
     is_best = draws >= draws.max(axis=1, keepdims=True)
     ordered = draws[:, np.argsort(-means, kind="stable")]
     above = draws[:, :, None] - draws[:, None, :]
     beats = (above > 0).mean(axis=0) + (above == 0).mean(axis=0) / 2
     return Ranking(
-        # Levels that are one trial share a win.
+        # Levels that tie share a win.
         best=tuple((is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0).tolist()),
-        order=float((np.diff(ordered, axis=1) <= 0).all(axis=1).mean()),
+        order=None if ties else float((np.diff(ordered, axis=1) <= 0).all(axis=1).mean()),
         beats=tuple(map(tuple, beats.reshape(levels, levels).tolist())),
+        ties=ties,
     )

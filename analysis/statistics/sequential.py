@@ -29,7 +29,7 @@ class Verdict:
         look: the number of looks made at it, 0 for none.
         n: pairs of seeds at that look.
         delta: mean difference to the base there.
-        ci_low: lower end of its interval at confidence 1 - alpha / K.
+        ci_low: lower end of its interval at confidence 1 - alpha / K; None without a spread.
         ci_high: its upper end.
         p: two-sided sign-flip p there, uncorrected; 1 where fewer than two pairs are.
         p_adjusted: by Holm and for K looks; compare it with alpha.
@@ -112,10 +112,10 @@ def decide(
 def _look(deltas: Sequence[float], confidence: float, look: int) -> Verdict:
     found = summarise(deltas, confidence)
     p = sign_flip_p(deltas)
+    low, high = (found.ci_low, found.ci_high) if found.has_spread else (None, None)
     return Verdict(
-        look=look, n=found.n, delta=found.mean, ci_low=found.ci_low, ci_high=found.ci_high,
-        p=1.0 if p is None else p,
-    )  # fmt: skip
+        look=look, n=found.n, delta=found.mean, ci_low=low, ci_high=high, p=1.0 if p is None else p
+    )
 
 
 def _judged(verdict: Verdict, p_adjusted: float, design: Design) -> Verdict:

@@ -12,6 +12,8 @@ import pandas as pd
 
 from analysis.paper import published_values
 from analysis.speed import REPRESENTATIONS, Speed, speed_of
+from analysis.tables.layout import LAYOUTS
+from analysis.tables.overall import NUMBER as OVERALL
 from analysis.tables.overall import model_cells
 from analysis.tables.rows import MISSING, Row, compute_rows, with_best
 from lai_net.config import PHASES, TrialConfig
@@ -86,7 +88,7 @@ def beside_speeds(cells: pd.DataFrame, speeds: Sequence[Speed], number: str) -> 
 
 
 def left_out(cells: pd.DataFrame, speeds: Sequence[Speed], shown: Container[str]) -> list[str]:
-    """A sentence for each of the two tables that a study with cells lacks: why.
+    """A sentence for each table that a study with cells lacks: why.
 
     Args:
         cells: the study's.
@@ -103,7 +105,12 @@ def left_out(cells: pd.DataFrame, speeds: Sequence[Speed], shown: Container[str]
     if _representation_cells(cells).empty:
         why = "the study does not vary it"
     reasons[REPRESENTATION_TABLE] = f"Four ways to represent a span: {why}."
-    return [reason for number, reason in reasons.items() if number not in shown]
+    others = LAYOUTS.keys() - {*reasons, *cells["table"], OVERALL}
+    unvaried = {
+        number: f"Table {number} ({LAYOUTS[number].title}): the study does not vary it."
+        for number in sorted(others)
+    }
+    return [reason for number, reason in (unvaried | reasons).items() if number not in shown]
 
 
 def _measured(cells: pd.DataFrame, speeds: Sequence[Speed], levels: Sequence[str]) -> Measured:

@@ -1,7 +1,7 @@
 """Table 1: what the paper prints of other models, as printed, then LAI-Net and PL-Marker of this study.
 
 The base of each dataset and phase is one of the two, as its settings say. A study without the factor `model`
-has no cells of the other one, so the table says that it is not planned.
+has no cells of the other one: its rows have the paper's values alone, and it has no line of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -87,11 +87,18 @@ def _baseline_rows(dataset: str) -> Iterator[Row]:
                 )  # fmt: skip
 
 
+def printed_rows(rows: Sequence[Row]) -> list[Row]:
+    """Those that have a line of their own: the paper's other models, and what the study plans or has."""
+    own = {(row.dataset, row.level) for row in rows if row.planned}
+    return [row for row in rows if row.mark == PUBLISHED or (row.dataset, row.level) in own]
+
+
 def arrange_overall(rows: Sequence[Row]) -> Grid:
     """A line a model: the paper's in its order, then ours."""
     tasks = [task for task in TASKS if any(row.task == task for row in rows)]
     columns = [(task, metric) for task in tasks for metric in SCORES]
     places = {(row.dataset, row.level, row.task, row.metric): row for row in rows}
+    printed = {(row.dataset, row.level) for row in printed_rows(rows)}
     lines: list[Line] = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own: list[Line] = []
@@ -100,7 +107,7 @@ def arrange_overall(rows: Sequence[Row]) -> Grid:
             if model.dataset == dataset and any(row is not None and row.paper is not None for row in found):
                 name = f"{model.label}, paper" if model.model in MODELS else model.label
                 own.append(Line((dataset, name, model.backbone), tuple(map(published_entry, found))))
-        for level in MODELS:
+        for level in (model for model in MODELS if (dataset, model) in printed):
             found = [places.get((dataset, level, *column)) for column in columns]
             encoder = next((row.encoder for row in found if row is not None and row.encoder), "")
             entries = tuple(entry_of(row, shows_delta=False) for row in found)

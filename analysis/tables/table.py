@@ -1,7 +1,7 @@
 """A table, computed: its rows, its shape and its caption."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -62,7 +62,10 @@ def compute_table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()
         return _beside_speed(efficiency.beside_speeds(cells, speeds, number))
     if number == overall.NUMBER:
         rows = overall.overall_rows(cells)
-        return _table(number, rows, overall.model_cells(cells), overall.arrange_overall(rows), [overall.NOTE])
+        grid = overall.arrange_overall(rows)
+        note = [overall.NOTE] * any(entry.published for line in grid.lines for entry in line.entries)
+        table = _table(number, tuple(overall.printed_rows(rows)), overall.model_cells(cells), grid, note)
+        return replace(table, rows=rows)
     rows = compute_rows(cells, number)
     return _table(number, rows, cells[cells["table"] == number], arrange(rows, LAYOUTS[number]))
 

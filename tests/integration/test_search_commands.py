@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from wsgiref.util import setup_testing_defaults
@@ -168,3 +169,8 @@ def test_report_of_a_search_has_its_history_confirmations_and_importance(
     assert drawn == {"figure_search", "figure_importance"}
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("confirmed: dev F1") == 2
+    manifest = json.loads((tmp_path / "report" / "manifest.json").read_text())
+    assert len(manifest["trials"]) == sum(manifest["commits"].values()) > 0
+    assert re.search(r">Learning rate, everything else</th>\s*<td>searched</td>", page)
+    assert re.search(r">Epochs</th>\s*<td>\d+</td>", page)
+    assert "Settings of the base; searched: each config has its own." in page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.notebook import load
+from analysis.frame import read_results
 from lai_net.errors import InputError
 from tests.drills.invariants import left_behind
 from tests.integration.searching import GRID, HEAD, RE, attempts, events, lai
@@ -59,12 +59,12 @@ def test_stopped_trial_is_no_cell_until_the_table_trains_it_to_its_end(tmp_path)
     table.write_text(HEAD + "[factors]\ngcn_layers = [0, 1, 2]\n")
     grid.write_text(HEAD + GRID)
     run(grid, ledger)
-    frame = load(ledger, table)
+    frame = read_results(ledger, table).cells
     pruned = frame[frame["state"] == "pruned"]
     assert len(pruned) > 0
     assert pruned["f1"].isna().all()
     run(table, ledger)
-    assert set(load(ledger, table)["state"]) == {"completed"}
+    assert set(read_results(ledger, table).cells["state"]) == {"completed"}
 
 
 def failing(spec: str) -> Iterator[object]:

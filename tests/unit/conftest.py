@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.notebook import load
+from analysis.frame import read_results
 from tests.unit.growing import Place
 from tests.unit.measuring_speed import write_benchmark
 from tune.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ class Imported:
 
     @property
     def cells(self) -> pd.DataFrame:
-        return load(self.ledger, self.study)
+        return read_results(self.ledger, self.study).cells
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.findings import findings
-from analysis.notebook import load
+from analysis.frame import read_results
 from analysis.report import compose_report, write_report
 from analysis.speed import read_speeds, speed_of
 from analysis.tables.efficiency import left_out
@@ -88,7 +88,7 @@ def row_of(table: Table, level: str, task: str, metric: str) -> Row:
 
 
 def test_table_3_has_the_papers_shape(trained: Any, benchmark_file: Path) -> None:
-    table = compute_table(load(*trained(STUDY)), "3", read_speeds(benchmark_file))
+    table = compute_table(read_results(*trained(STUDY)).cells, "3", read_speeds(benchmark_file))
     assert table.grid.columns == ("PL-Marker", "LAI-Net", "PL-Marker", "LAI-Net")
     assert table.grid.groups == (("This study", 2), ("paper, preprint v1", 2))
     assert [line.labels for line in table.grid.lines] == [("SciERC", "NER", "F1"), ("", "", "Sentences/s")]
@@ -109,7 +109,7 @@ def test_table_3_has_the_papers_shape(trained: Any, benchmark_file: Path) -> Non
 def test_without_the_baseline_its_speed_is_that_of_the_same_settings(
     trained: Any, benchmark_file: Path
 ) -> None:
-    table = compute_table(load(*trained(ALONE)), "3", read_speeds(benchmark_file))
+    table = compute_table(read_results(*trained(ALONE)).cells, "3", read_speeds(benchmark_file))
     scores, speeds = (line.entries for line in table.grid.lines)
     assert [entry.value for entry in scores[:2]] == ["not planned", "62.00"]
     assert [entry.value for entry in speeds[:2]] == ["20.00", "15.00"]
@@ -127,7 +127,7 @@ def test_the_caption_of_table_3_speaks_of_what_it_shows(
     trained: Any, benchmark_file: Path, study: str, models: set[str], brackets: str
 ) -> None:
     speeds = [speed for speed in read_speeds(benchmark_file) if speed.model in models]
-    caption = " ".join(compute_table(load(*trained(study)), "3", speeds).caption)
+    caption = " ".join(compute_table(read_results(*trained(study)).cells, "3", speeds).caption)
     assert caption.count("In brackets") == bool(brackets)
     assert brackets in caption
     assert "The paper's speeds were taken on a GPU" in caption
@@ -144,12 +144,12 @@ def test_each_speed_is_looked_up_once(
         return speed_of(speeds, dataset, config)
 
     monkeypatch.setattr("analysis.tables.efficiency.speed_of", count)
-    compute_tables(load(*trained(STUDY)), read_speeds(benchmark_file))
+    compute_tables(read_results(*trained(STUDY)).cells, read_speeds(benchmark_file))
     assert len(asked) == 2 + 4, "models, representations"
 
 
 def test_table_3_in_the_contracts_columns(trained: Any, benchmark_file: Path) -> None:
-    table = compute_table(load(*trained(STUDY)), "3", read_speeds(benchmark_file))
+    table = compute_table(read_results(*trained(STUDY)).cells, "3", read_speeds(benchmark_file))
     rows = {(row["level"], row["metric"]): row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     speed = rows["LAI-Net", "sentences_per_second"]
     assert [speed[name] for name in ("table", "task", "factor", "mean", "delta", "paper", "std")] == [
@@ -160,7 +160,7 @@ def test_table_3_in_the_contracts_columns(trained: Any, benchmark_file: Path) ->
 
 
 def test_representations_against_f1_speed_and_memory(trained: Any, benchmark_file: Path) -> None:
-    table = compute_table(load(*trained(STUDY)), "representations", read_speeds(benchmark_file))
+    table = compute_table(read_results(*trained(STUDY)).cells, "representations", read_speeds(benchmark_file))
     assert (table.slug, table.heading) == (
         "table_representations",
         "Four ways to represent a span (Eq. 1 to 4)",
@@ -183,7 +183,7 @@ def test_representations_against_f1_speed_and_memory(trained: Any, benchmark_fil
 
 def test_a_comparison_is_tested_once(trained: Any, benchmark_file: Path) -> None:
     """Table 4 tests the methods; as representations they are shown, not tested, nor told in words."""
-    tables = compute_tables(load(*trained(STUDY)), read_speeds(benchmark_file))
+    tables = compute_tables(read_results(*trained(STUDY)).cells, read_speeds(benchmark_file))
     (shown,) = [table for table in tables if table.number == "representations"]
     assert {(row.delta, row.p, row.is_base) for row in shown.rows} == {(None, None, False)}
     said = findings([row for table in tables for row in table.rows])
@@ -196,7 +196,7 @@ def test_as_levels_of_a_factor_representations_are_tested_with_their_graph(
 ) -> None:
     levels = 'representation = ["enumerate", "annotate"]\n'
     study = STUDY[: STUDY.index("model =")] + levels
-    table = compute_table(load(*trained(study)), "representations", read_speeds(benchmark_file))
+    table = compute_table(read_results(*trained(study)).cells, "representations", read_speeds(benchmark_file))
     assert row_of(table, "enumerate", "NER", "f1").p == pytest.approx(1.0)
     assert row_of(table, "annotate", "NER", "sentences_per_second").mean == 15.0
     assert row_of(table, "enumerate", "NER", "sentences_per_second").mark == "missing"
@@ -204,9 +204,11 @@ def test_as_levels_of_a_factor_representations_are_tested_with_their_graph(
 
 
 def test_without_a_benchmark_there_is_neither(trained: Any) -> None:
-    cells = load(*trained(STUDY))
+    cells = read_results(*trained(STUDY)).cells
     assert [table.number for table in compute_tables(cells)] == ["1", "4"]
     assert left_out(cells, (), ()) == [
+        "Table 2 (GCN layers, attention heads and entity filter): the study does not vary it.",
+        "Table 5 (The attention mask): the study does not vary it.",
         "Table 3 (inference speed): no speed benchmark was given (--speed).",
         "Four ways to represent a span: no speed benchmark was given (--speed).",
     ]
@@ -217,9 +219,11 @@ def test_tables_that_would_show_nothing_are_left_out_with_the_reason(
 ) -> None:
     deeper = ALONE.replace('"demo-ner"', '"demo-ner"\nset = { "encoder.num_layers" = 3 }')
     ledger, study = trained(deeper.replace(', "w/o 2nd", "w/o 1st"', ""))
-    cells, speeds = load(ledger, study), read_speeds(benchmark_file)
+    cells, speeds = read_results(ledger, study).cells, read_speeds(benchmark_file)
     assert [table.number for table in compute_tables(cells, speeds)] == ["1", "4"]
     assert left_out(cells, speeds, ()) == [
+        "Table 2 (GCN layers, attention heads and entity filter): the study does not vary it.",
+        "Table 5 (The attention mask): the study does not vary it.",
         "Table 3 (inference speed): speed of these settings was not measured.",
         "Four ways to represent a span: the study does not vary it.",
     ]
@@ -249,12 +253,12 @@ def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
     for path in (ledger, alone):
         with Ledger.open(path) as opened:
             import_csv(table, opened)
-    grown = compute_table(load(ledger, study), "3", speeds)
+    grown = compute_table(read_results(ledger, study).cells, "3", speeds)
     assert row_of(grown, "LAI-Net", "NER", "f1").n == 6
     assert row_of(grown, "LAI-Net", "NER", "sentences_per_second").mean == 15.0
-    cells = load(alone, study)
+    cells = read_results(alone, study).cells
     assert "3" not in {table.number for table in compute_tables(cells, speeds)}
-    assert left_out(cells, speeds, ())[0].endswith(
+    assert left_out(cells, speeds, ())[-2].endswith(
         "imported rows do not say all settings on which speed depends."
     )
 

@@ -10,7 +10,6 @@ import pytest
 from analysis.cautions import cautions, commits
 from analysis.findings import progress
 from analysis.frame import read_results
-from analysis.notebook import load
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
@@ -179,7 +178,7 @@ def test_relations_are_read_on_the_entities_of_the_base_ner_trial(tmp_path: Path
     with Ledger.open(ledger) as opened:
         opened.record_evaluation(evaluation("re", "RE", 0.9, upstream="other"))
         opened.record_evaluation(evaluation("re", "RE", 0.8, entities="gold"))
-    cells = load(ledger, study)
+    cells = read_results(ledger, study).cells
     assert seeds_of(cells, "RE", "method", "LAI-Net") == {1: 0.3}
     used = cells[(cells["task"] == "RE") & (cells["state"] == "completed")]["trial_ids"]
     assert set(used) == {"base re"}
@@ -219,7 +218,7 @@ def test_a_completed_trial_without_a_current_evaluation_has_no_score(tmp_path: P
     study.write_text(STUDY.format(folds=1), encoding="utf-8")
     base, _ = base_trials(study)
     run(ledger, "base", base.spec_id, phase="NER", seed=1, f1=0.6, entities="gold")
-    assert states_of(load(ledger, study), "NER", "mask", "Inv.") == ["planned", "planned"]
+    assert states_of(read_results(ledger, study).cells, "NER", "mask", "Inv.") == ["planned", "planned"]
 
 
 def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, result_row: Any) -> None:
@@ -301,10 +300,10 @@ def test_a_ledger_without_results_gives_planned_cells_and_no_ledger_is_refused(t
     study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
     study.write_text(STUDY.format(folds=1), encoding="utf-8")
     with pytest.raises(InputError, match=r"ledger\.sqlite: there is no such ledger"):
-        load(ledger, study)
+        read_results(ledger, study)
     assert not ledger.exists()
     Ledger.open(ledger).close()
-    assert set(load(ledger, study)["state"]) == {"planned", "inapplicable"}
+    assert set(read_results(ledger, study).cells["state"]) == {"planned", "inapplicable"}
 
 
 def base_trials(study: Path) -> tuple[PlannedTrial, PlannedTrial]:

@@ -124,6 +124,18 @@ def test_another_model_does_not_set_the_axis_either() -> None:
         assert ax.get_xlim() == (-figure.reach, figure.reach)
 
 
+def test_a_narrow_interval_has_caps_that_its_mark_does_not_hide() -> None:
+    changes = {"table": "2", "task": "NER", "delta": 0.5}
+    narrow = row("f1", "a", 60.0, delta_ci_low=0.49, delta_ci_high=0.51, **changes)
+    figure = compute_deltas([narrow, row("f1", "b", 60.0, **changes)])
+    assert figure is not None
+    (ax,) = draw_deltas(figure).axes
+    caps = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [tuple(map(float, line.get_xdata())) for line in caps] == [(0.49, 0.51)]
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    assert all(mark.get_markersize() < caps[0].get_markersize() for mark in marks)
+
+
 def test_convergence_is_the_summary_of_the_first_seeds(imported: Any, result_row: Any) -> None:
     rows = [result_row(f1, seed=seed) for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62), (4, 0.62), (5, 0.62))]
     cells = imported(STUDY, rows).cells
@@ -170,6 +182,11 @@ def test_filter_recall_is_that_of_the_base_trials(cells: Any) -> None:
     (line,) = figure.lines
     assert line.trials == (((1, 90.0), (2, 95.0)), ((1, 80.0),))
     assert line.mean == ((1, pytest.approx(85.0)),)
+    (drawn,) = (
+        figure for figure in gallery.draw_all(gallery.Material(cells, [], curves))
+        if figure.name == "figure_filter_recall"
+    )  # fmt: skip
+    assert drawn.caption.endswith("a thick one for their mean. 2 of 3 trials on SciERC recorded it.")
     assert compute_filter_recall(cells, {"other": recalls(0.1)}) is None
 
 

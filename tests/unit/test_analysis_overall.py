@@ -8,6 +8,7 @@ from analysis.evidence import collect_evidence
 from analysis.frame import read_results
 from analysis.paper import baselines
 from analysis.tables.layout import Entry
+from analysis.tables.overall import NOTE
 from analysis.tables.render import to_csv
 from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_table
@@ -44,20 +45,22 @@ def base(result_row: Any) -> list[dict[str, Any]]:
     return [result_row(f1, seed=seed) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
 
 
-def test_a_study_without_pl_marker_says_that_it_is_not_planned(imported: Any, base: Any) -> None:
+def test_a_study_without_pl_marker_has_no_line_of_it(imported: Any, base: Any) -> None:
     table = compute_table(imported(STUDY, base).cells, "1")
     ours, theirs = row_of(table, "LAI-Net"), row_of(table, "PL-Marker")
     assert (ours.n, ours.mean, ours.std) == (3, pytest.approx(62.0), pytest.approx(2.0))
     assert (ours.ci_low, ours.paper) == (pytest.approx(62 - 4.302652729696142 * 2 / 3**0.5), 69.94)
     assert (theirs.n, theirs.mean, theirs.mark, theirs.paper) == (0, None, "missing", 69.90)
-    assert table.grid.lines[-1].labels == ("", "PL-Marker, this study", "")
-    assert table.grid.lines[-1].entries[2] == Entry("not planned")
-    assert "not planned: this study trains no such model." in table.notes
+    labels = [line.labels[1] for line in table.grid.lines]
+    assert labels[-1] == "LAI-Net, this study"
+    assert "PL-Marker (2022), paper" in labels
+    assert not any("not planned" in note for note in table.notes)
+    assert NOTE in table.caption
 
 
 @pytest.mark.parametrize("factors", ['mask = ["Inv.", "Full"]', 'model = ["PL-Marker"]', ""])
 def test_a_base_of_pl_marker_is_shown_as_that(imported: Any, result_row: Any, factors: str) -> None:
-    """And LAI-Net is not planned, whatever the study varies."""
+    """And LAI-Net has no line, whatever the study varies."""
     study = STUDY.replace("demo-ner", "plmarker-ner").replace("demo-re", "plmarker-re")
     rows = [result_row(f1, seed=seed, **OF_PL_MARKER) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
     paths = imported(study.replace("gcn_layers = [0, 1, 2]", factors), rows)
@@ -66,7 +69,7 @@ def test_a_base_of_pl_marker_is_shown_as_that(imported: Any, result_row: Any, fa
     assert (theirs.n, theirs.mean, theirs.is_base) == (3, pytest.approx(62.0), True)
     assert (ours.n, ours.mark, ours.is_base) == (0, "missing", False)
     lines = {line.labels[1]: line for line in table.grid.lines}
-    assert lines["LAI-Net, this study"].entries[2] == Entry("not planned")
+    assert "LAI-Net, this study" not in lines
     assert lines["PL-Marker, this study"].entries[2].value == "62.00"
     assert lines["PL-Marker, this study"].entries[5] == Entry("missing (0/3)", cell=None)
     shown = [key for item in collect_evidence(read_results(paths.ledger, paths.study)) for key in item.cells]
@@ -98,7 +101,7 @@ def test_baselines_stand_as_published_and_are_not_ranked(imported: Any, base: An
     assert list(lines) == [
         "DyGIE++ (2019)", "Spert (2019)", "UniRE (2021)", "PURE (2021)", "PL-Marker (2022), paper",
         "HIORE (2023)", "Mirror (2023)", "ChatGPT (2023)", "InstructUIE (2023)", "SET (2023)", "ATG (2024)",
-        "BiDArtER (2024)", "LAI-Net, paper", "LAI-Net, this study", "PL-Marker, this study",
+        "BiDArtER (2024)", "LAI-Net, paper", "LAI-Net, this study",
     ]  # fmt: skip
     assert table.grid.groups == (("NER", 3), ("RE", 3), ("RE+", 3))
     assert lines["UniRE (2021)"].labels[2] == "SciBert"
@@ -118,7 +121,8 @@ def test_csv_has_each_place_once(imported: Any, base: Any) -> None:
 def test_a_corpus_that_the_paper_lacks_has_ours_alone(imported: Any, result_row: Any) -> None:
     study = STUDY.replace("SciERC", "mine")
     table = compute_table(imported(study, [result_row(0.6, dataset="mine")]).cells, "1")
-    assert [line.labels[1] for line in table.grid.lines] == ["LAI-Net, this study", "PL-Marker, this study"]
+    assert [line.labels[1] for line in table.grid.lines] == ["LAI-Net, this study"]
+    assert NOTE not in table.caption, "nothing is in italics"
 
 
 def test_values_of_another_view_do_not_stand_beside_the_papers(imported: Any, base: Any) -> None:

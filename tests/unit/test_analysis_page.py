@@ -184,6 +184,23 @@ def test_the_command_trains_the_very_config(
         assert (config, seed) == (cell.config, 7)
 
 
+def test_relations_between_found_entities_are_trained_again_with_their_ner(study: Path, ledger: Path) -> None:
+    items = evidence_of(study, ledger)
+    words = shlex.split(items["SciERC RE, 2 GCN layers, 4 heads, mask inv"].command)
+    assert words[words.index("--ner") + 1] == "NER"
+    assert "--ner" not in items["SciERC NER, 1 GCN layer, 4 heads, with filter, mask inv"].command
+    page = compose_report(str(study), ledger).files["index.html"].decode()
+    assert re.search(
+        r'<code>NER</code> is the <code>DIR</code> of its <a href="#trials-\w+">NER trial</a> of the '
+        r"same seed, trained again, or <code>NER-3</code> while the ledger has its model; ",
+        page,
+    )
+    assert page.count("relations between the gold entities of dev; the scores below are not.") == 1
+    text = STUDY + '[report]\nentities = "gold"\n'
+    study.write_text(text, encoding="utf-8")
+    assert not any("--ner" in item.command for item in evidence_of(study, ledger).values())
+
+
 def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     runs = evidence_of(study, ledger)["SciERC NER, 1 GCN layer, 4 heads, with filter, mask inv"].runs
     drawing = draw_sparkline(runs)

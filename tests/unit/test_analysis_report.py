@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from typer.testing import CliRunner
 
 import analysis
+import lai_net
 from analysis.__main__ import app, main
 from analysis.report import write_report
 from lai_net.errors import InputError
@@ -269,6 +271,23 @@ def test_counts_of_seeds_are_whole_numbers(make_paths: Any) -> None:
     assert counts.dtype == "Int64"
     assert set(counts.dropna()) == {0, 3}
     assert counts.isna().any()
+
+
+def test_frames_have_plain_columns(make_paths: Any, tmp_path: Path) -> None:
+    paths = make_paths(LAYERS, METHODS)
+    cells = analysis.load(paths.ledger, paths.study)
+    cells.to_parquet(tmp_path / "cells.parquet")
+    again = pd.read_parquet(tmp_path / "cells.parquet")
+    for make in (analysis.table1, analysis.table2, analysis.table4, analysis.table_representations):
+        table = make(cells)
+        assert table.equals(make(again))
+        assert set(table.loc[:, "mean":"p_adjusted"].dtypes) == {np.dtype(float)}
+        assert table["paper"].dtype == float
+
+
+def test_tab_completes_the_names() -> None:
+    assert {"load", "table2"} <= set(dir(analysis))
+    assert {"LaiNet", "__version__"} <= set(dir(lai_net))
 
 
 def test_a_ledger_without_a_study_is_every_result_of_it(paths: Any) -> None:

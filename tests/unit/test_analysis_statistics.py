@@ -132,7 +132,7 @@ def test_power_knows_the_smallest_p() -> None:
     assert paired_power(100, 1, 5) == 0.0
     assert paired_power(100, 1, 6) == 1.0
     assert paired_power(100, 1, 7, comparisons=5) == 0.0
-    assert required_seeds(100, 1, comparisons=5) == required_seeds(1, 0, comparisons=5) == 8
+    assert required_seeds(100, 1, comparisons=5) == 8
     assert paired_power(1, 1, 6) == pytest.approx(stats.norm.cdf(1) ** 6 + stats.norm.cdf(-1) ** 6)
     assert paired_power(0, 1, 10_000) == pytest.approx(0.05)
     assert required_seeds(0, 1) is None
@@ -183,6 +183,8 @@ def test_document_interval_of_known_counts() -> None:
     assert (found.low, found.high) == (0.0, 1.0)  # a draw may hold the empty document alone
     same = document_interval([np.repeat(counts[:, 1:2], 9, axis=1)], "micro", np.random.default_rng(0))
     assert (same.score, same.error, same.low, same.high) == (1.0, 0.0, 1.0, 1.0)
+    one = document_interval([counts[:, :1]] * 2, "micro", np.random.default_rng(0))
+    assert (one.documents, one.score, one.error, one.low) == (2, 0.5, None, None)
 
 
 def test_document_error_is_that_of_theory_and_shared_by_models() -> None:
@@ -240,6 +242,17 @@ def test_a_level_is_decided_at_the_first_look_that_tells_and_then_left_alone() -
     later, base_missing = decide(*family(*grown), "0", design)
     assert later["1"] == verdicts["1"], "an earlier look does not change"
     assert (later["3"].state, later["3"].n, base_missing) == ("exhausted", 12, ())
+
+
+def test_equal_differences_are_no_evidence_of_equivalence() -> None:
+    base = [10.1, 11.3, 9.7]
+    design = Design(seeds=tuple(range(4)), looks=(2, 3), alpha=0.05, min_effect=0.5)
+    scores = family(base[:2], base[:2], [score + 0.2 for score in base[:2]])
+    verdicts, _ = decide(*scores, "0", design)
+    for verdict in verdicts.values():
+        assert (verdict.state, verdict.ci_low, verdict.missing) == ("open", None, (2,))
+    last, _ = decide(*family(base, base, [10.2, 11.39, 9.81]), "0", design)
+    assert [last[level].state for level in "12"] == ["exhausted", "equivalent"]
 
 
 def test_a_look_waits_for_seeds_that_may_still_come_and_not_for_failed_ones() -> None:

@@ -71,6 +71,7 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert zero.comparison.delta.mean == pytest.approx(-3)
     assert (zero.comparison.p, zero.comparison.p_adjusted) == (2 / 2**8, 4 / 2**8)
     assert zero.comparison.effect is None, "equal differences have no spread"
+    assert zero.comparison.seeds_needed is None
     assert two.comparison is not None
     assert two.comparison.p == 1.0
     assert [len(cell.convergence) for cell in family.cells] == [8, 8, 8]
@@ -240,6 +241,27 @@ def test_without_a_plan_of_seeds_the_one_look_is_at_all_that_there_are(imported:
     versus = found.families[0].cells[0].comparison
     assert versus is not None
     assert versus.p_adjusted == found.decisions[0].p_adjusted
+
+
+@pytest.mark.parametrize(
+    ("tied", "said"),
+    [
+        (
+            (0, 1),
+            "“0” and “1” tie and are best with probability 1.00; levels tie, so there is no whole order",
+        ),
+        ((1, 2), "levels tie, so there is no whole order of the means"),
+        ((0, 1, 2), "on 8 shared seeds: “0” and “1” and “2” tie\n"),
+    ],
+)
+def test_levels_that_tie_are_said_to(imported: Any, rows: Any, tied: tuple[int, ...], said: str) -> None:
+    for row in rows:
+        row["f1"] = BASE[row["seed"]] - (0 if row["gcn_layers"] in tied else 0.05 + 0.001 * row["seed"])
+    paths = imported(STUDY, rows)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert said in text
+    assert "is right with" not in text
 
 
 @pytest.mark.parametrize("num_seeds", [1, 7])
