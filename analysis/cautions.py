@@ -6,10 +6,13 @@ from typing import Any
 
 from analysis.frame import Results
 from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
+from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
 from tune.results.table import ResultRow
 
 _DIRTY = "-dirty"
+_ROUNDING = 0.01 + 1e-9
+"""By which an F1 may exceed what holds before scores are rounded to two decimals."""
 
 
 def cautions(results: Results) -> list[str]:
@@ -17,6 +20,7 @@ def cautions(results: Results) -> list[str]:
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in results.changed]
     sentences += [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
     sentences += unmatched(results)
+    sentences += _impossible(results.imported)
     sentences += _added_seeds(results)
     sentences += [
         f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
@@ -112,6 +116,23 @@ def unmatched(results: Results) -> list[str]:
     verb = "matches" if count == 1 else "match"
     return [
         f"{count} of {counted(len(results.imported), 'imported row')} {verb} no cell: {', '.join(parts)}."
+    ]
+
+
+def _impossible(imported: Sequence[ResultRow]) -> list[str]:
+    """How many imported rows have scores that no counting gives: F1 and its averages stay below that mean."""
+    rows = [
+        row
+        for row in imported
+        if None not in (scores := [row[name] for name in SCORES])
+        and scores[2] > (scores[0] + scores[1]) / 2 + _ROUNDING
+    ]
+    if not rows:
+        return []
+    where = f"{rows[0]['dataset']} {rows[0]['task']} seed {rows[0]['seed']}"
+    return [
+        f"{counted(len(rows), 'imported row')} with an F1 above the mean of precision and recall, which none "
+        f"can have (the first: {where})."
     ]
 
 

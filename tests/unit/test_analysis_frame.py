@@ -184,6 +184,16 @@ def test_relations_are_read_on_the_entities_of_the_base_ner_trial(tmp_path: Path
     assert set(used) == {"base re"}
 
 
+def test_an_f1_that_no_counting_gives_is_a_caution(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6), result_row(0.6, seed=2, precision=0.8, recall=0.39)]
+    paths = imported(STUDY.format(folds=1), rows)
+    (sentence,) = cautions(read_results(paths.ledger, paths.study))
+    assert sentence == (
+        "1 imported row with an F1 above the mean of precision and recall, which none can have (the first: "
+        "SciERC NER seed 2)."
+    )
+
+
 def test_a_failed_upstream_shows_in_the_relation_cells(tmp_path: Path) -> None:
     study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
     study.write_text(STUDY.format(folds=1), encoding="utf-8")

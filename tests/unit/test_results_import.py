@@ -182,7 +182,6 @@ def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger)
         ("0.65", "inf", "f1 must be a number from 0 to 1"),
         ("0.65", "-0.1", "f1 must be a number from 0 to 1"),
         ("0.65", "", "f1 is empty"),
-        ("0.65", "0.661", "f1 0.661 exceeds the mean of precision 0.7 and recall 0.6, which no F1"),
         (",0.65", "", "must have 13 fields"),
         ("0.65", "0.65,1", "must have 13 fields"),
     ],

@@ -29,8 +29,6 @@ _NOT_THE_CELL = (
     "origin",
 )  # fmt: skip
 """What tells rows of one cell and seed apart."""
-_ROUNDING = 0.01 + 1e-9
-"""By which an F1 may exceed what holds before scores are rounded to two decimals."""
 
 
 def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
@@ -139,12 +137,6 @@ def _checked(cells: Mapping[str, str]) -> dict[str, Any]:
         raise InputError(f"task {row['task']} is not one of phase {row['phase']}")
     if row["f1"] is None and is_completed:
         raise InputError("f1 is empty; only a row whose status is not completed may lack it")
-    scores = [row[name] for name in SCORES]
-    if None not in scores and scores[2] > (scores[0] + scores[1]) / 2 + _ROUNDING:
-        raise InputError(
-            f"f1 {scores[2]} exceeds the mean of precision {scores[0]} and recall {scores[1]}, which no F1 "
-            "and no average of F1 scores does; mend the row"
-        )
     return row
 
 
