@@ -74,7 +74,7 @@ def inference_tokens(device: torch.device) -> int:
     A processor's core is busy with few, and more would bring sentences together that differ in length
     (decision 18); a GPU is not.
     """
-    return 1024 if device.type == "cpu" else 4096
+    return 1536 if device.type == "cpu" else 4096
 
 
 def _units(count: int, groups: Sequence[int] | None) -> list[list[int]]:
