@@ -161,7 +161,7 @@ def test_a_cell_opens_its_trials_by_keyboard(visit: Visit) -> None:
     link.focus()
     visit.page.keyboard.press("Enter")
     details.locator("pre").wait_for(state="visible")
-    assert visit.page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    visit.page.wait_for_function("document.activeElement.tagName === 'SUMMARY'")
     shown = details.inner_text()
     assert f"NER {link.inner_text()} ± " in shown, "its F1"
     assert "lai train ner --corpus CORPUS --preset first-ner --seed 0" in shown
