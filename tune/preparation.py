@@ -1,26 +1,22 @@
 """A study joined with what it names: corpora, encoders, and the ids that follow from their content."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from lai_net.active_settings import active_settings
 from lai_net.corpora.loading import EMBEDDED, num_folds
-from lai_net.encoder_files import OFFLINE_ENCODER, encoder_folder, encoder_id, has_weights
+from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
+from tune.encoder_fit import check_fit
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey, TrialRow
-from tune.planning.plan import Contents, IdentifiedPlan, Plan, PlannedTrial, make_plan
+from tune.planning.plan import Contents, IdentifiedPlan, PlannedTrial, make_plan
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.report import asked_trials
 from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
 
-_BERT_LAYERS = 12
-"""What transformers takes where a configuration does not say."""
 _SHORT = 10
 """Digits of a content id in a message."""
 
@@ -56,9 +52,7 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
     names = plan.encoder_names if search is None else search.encoder_names
-    shapes = {name: _encoder_shape(name) for name in names}
-    for line in _misfits(plan, search, shapes):
-        raise InputError(line)
+    check_fit(plan, search)
     contents = Contents(
         {key: loaded for key, (loaded, _) in corpora.items()}, {name: encoder_id(name) for name in names}
     )
@@ -111,79 +105,6 @@ def _change(
                 "are of what it was; use one name for one content, or another ledger"
             )
             return
-
-
-def misfits(study: Study) -> list[str]:
-    """What `lai run` would refuse of the encoders that are on disk; a hub name is not looked up."""
-    plan = make_plan(study)
-    search = None if study.search is None else plan_search(study)
-    names = plan.encoder_names if search is None else search.encoder_names
-    shapes, lines = {}, []
-    for name in names:
-        if name == OFFLINE_ENCODER or Path(name).is_dir():
-            try:
-                shapes[name] = _encoder_shape(name)
-            except InputError as error:
-                lines.append(str(error))
-    return [*lines, *_misfits(plan, search, shapes)]
-
-
-def _misfits(plan: Plan, search: SearchPlan | None, shapes: Mapping[str, "_Shape"]) -> Iterator[str]:
-    """A line for each setting that does not go with its encoder, of those whose shapes are known."""
-    for trial in {(trial.dataset, trial.spec_id): trial for trial in plan.trials}.values():
-        name, settings = trial.config.encoder.name, active_settings(trial.config)
-        if name in shapes:
-            given = {
-                "graph.heads": settings["graph"].get("heads"),
-                "encoder.num_layers": settings["encoder"].get("num_layers"),
-            }
-            for setting, value in given.items():
-                if wanted := shapes[name].forbids(setting, value):
-                    yield (
-                        f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: {setting} "
-                        f"must {wanted} of encoder {name}, but got {value}"
-                    )
-    for item in () if search is None else search.space.dimensions:
-        for name, shape in shapes.items():
-            for value in item.values or ():
-                if wanted := shape.forbids(item.name, value):
-                    yield (
-                        f"{plan.study.file}: search.space.{item.name}: must {wanted} of encoder {name}, but "
-                        f"may be {value}; name those that do as a choice"
-                    )
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """Of an encoder: its hidden size, and its layers."""
-
-    width: int
-    layers: int
-
-    def forbids(self, setting: str, value: Any) -> str:
-        """What a setting's value must do and does not; empty where it fits, or None is its value."""
-        if setting == "graph.heads" and value is not None and self.width % value:
-            return f"divide the width {self.width}"
-        if setting == "encoder.num_layers" and value is not None and value > self.layers:
-            return f"be at most the {self.layers} layers"
-        return ""
-
-
-def _encoder_shape(name: str) -> _Shape:
-    """As its configuration has it.
-
-    Raises:
-        InputError: its folder has no such size, or no weights.
-    """
-    folder = encoder_folder(name)
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shape = _Shape(int(content["hidden_size"]), int(content.get("num_hidden_layers", _BERT_LAYERS)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"encoder {name!r}: {folder}/config.json has no hidden_size ({error!r})") from error
-    if not has_weights(folder):
-        raise InputError(f"encoder {name!r}: {folder} has neither model.safetensors nor pytorch_model.bin")
-    return shape
 
 
 def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:

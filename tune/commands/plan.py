@@ -16,13 +16,14 @@ from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_o
 from tune.commands.decision_report import show_growth
 from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.encoder_fit import misfits
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate, estimate_lines
 from tune.forecast.summary import Summary, finished_trials, summarize
 from tune.forecast.until_decided import grow
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Plan, make_plan
-from tune.preparation import changed_contents, misfits
+from tune.preparation import changed_contents
 from tune.search.plan import SearchPlan, plan_search
 from tune.search.report import most_trainings, read_search, search_warnings, summarize_search
 from tune.spec.study import Study, load_study
