@@ -28,14 +28,14 @@ from tests.benchmarks.page import Row, page, processor, slug, write_rows
 from tune.code_identity import code_of
 
 _PADDED = "padded"
-_BLOCKS = {
+BLOCKS = {
     ("NER", "inference"): (4, 4),
     ("RE", "inference"): (4, 4),
     ("NER", "training"): (1, 4),
-    ("RE", "training"): (1, 5),
+    ("RE", "training"): (1, 4),
 }
-"""Strata, and sentences of each."""
-_BATCH, _MEMORY_BATCH = 16, 8
+"""Strata, and sentences of each; those of training are one step."""
+BATCH, _MEMORY_BATCH = 16, 8
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if has_bf16("cpu") else ["fp32"])
     given = parser.parse_args(arguments)
-    blocks = _BLOCKS
+    blocks = BLOCKS
     if given.quick:
-        given.encoders, given.repetitions, blocks = ["tiny"], 1, dict.fromkeys(_BLOCKS, (1, 1))
+        given.encoders, given.repetitions, blocks = ["tiny"], 1, dict.fromkeys(BLOCKS, (1, 1))
         given.presets, given.precisions = [], ["fp32"]
     torch.set_num_threads(1)
     studied = list(preset_cases(given.presets, given.precisions))
@@ -81,7 +81,7 @@ def _rows(
 
     def build(case: Case, num_layers: int | None = None) -> Workload:
         chosen = neighbours(corpus.sentences("test"), case.phase, *blocks[case.phase, case.step])
-        return Workload(case, corpus, chosen, batch_size=_BATCH, num_layers=num_layers)
+        return Workload(case, corpus, chosen, batch_size=BATCH, num_layers=num_layers)
 
     for _, group in groupby(cases, key=lambda case: case.group):
         workloads = {case: build(case) for case in group}

@@ -9,8 +9,15 @@ import torch
 from analysis.speed import arrangement, inference_settings, read_speeds
 from lai_net.corpora.loading import load_corpus
 from lai_net.schema import Corpus
-from tests.benchmarks.__main__ import main
-from tests.benchmarks.cases import Case, Workload, neighbours, preset_cases, speed_cases
+from tests.benchmarks.__main__ import BATCH, BLOCKS, main
+from tests.benchmarks.cases import (
+    Case,
+    Workload,
+    benchmark_corpus,
+    neighbours,
+    preset_cases,
+    speed_cases,
+)
 from tests.benchmarks.page import Bar, slug
 from tune.spec.baseline import as_pl_marker
 from tune.spec.cells import expand
@@ -73,6 +80,15 @@ def test_neighbours_are_of_one_size_and_strata_of_several(corpus: Corpus) -> Non
     (related,) = neighbours(sentences, "RE", 1, 5)
     assert len(related) == 5
     assert all(len(sentence.entities) > 1 for sentence in related)
+
+
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_training_is_one_step(phase: str) -> None:
+    case = next(case for case in CASES if (case.phase, case.step) == (phase, "training"))
+    corpus = benchmark_corpus()
+    blocks = neighbours(corpus.sentences("test"), case.phase, *BLOCKS[case.phase, case.step])
+    task = Workload(case, corpus, blocks, batch_size=BATCH).task
+    assert BATCH // 5 < task.num_examples <= BATCH
 
 
 def test_one_by_one_predicts_what_a_block_does(corpus: Corpus) -> None:
