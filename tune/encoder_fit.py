@@ -1,17 +1,18 @@
 """Whether a study's settings fit the encoders that it names: what `lai run` refuses and `lai plan` tells."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lai_net.active_settings import active_settings
 from lai_net.encoder_files import OFFLINE_ENCODER, encoder_folder, has_weights
 from lai_net.errors import InputError
-from tune.planning.plan import Plan, make_plan
-from tune.search.plan import SearchPlan, plan_search
-from tune.spec.study import Study
+from lai_net.settings import flat
+from tune.planning.plan import Plan, PlannedTrial
+from tune.search.plan import SearchPlan
 
 _BERT_LAYERS = 12
 """What transformers takes where a configuration does not say."""
@@ -33,57 +34,56 @@ class _Shape:
         return ""
 
 
-def check_fit(plan: Plan, search: SearchPlan | None) -> None:
-    """Look at all encoders of a plan, or of a search.
+def check_fit(plan: Plan | SearchPlan) -> None:
+    """Look at every encoder of a plan.
 
     Raises:
         InputError: an encoder has no size or weights, or a setting does not go with it.
     """
-    for line in _misfits(plan, search, {name: _shape_of(name) for name in _names(plan, search)}):
+    for line in _misfits(plan, {name: _shape_of(name) for name in plan.encoder_names}):
         raise InputError(line)
 
 
-def misfits(study: Study) -> list[str]:
+def misfits(plan: Plan | SearchPlan) -> list[str]:
     """What `check_fit` would refuse of the encoders that are on disk; a hub name is not looked up."""
-    plan = make_plan(study)
-    search = None if study.search is None else plan_search(study)
     shapes, lines = {}, []
-    for name in _names(plan, search):
+    for name in plan.encoder_names:
         if name == OFFLINE_ENCODER or Path(name).is_dir():
             try:
                 shapes[name] = _shape_of(name)
             except InputError as error:
                 lines.append(str(error))
-    return [*lines, *_misfits(plan, search, shapes)]
+    return [*lines, *_misfits(plan, shapes)]
 
 
-def _misfits(plan: Plan, search: SearchPlan | None, shapes: Mapping[str, _Shape]) -> Iterator[str]:
+def _misfits(plan: Plan | SearchPlan, shapes: Mapping[str, _Shape]) -> Iterator[str]:
     """A line for each setting that does not go with its encoder, of those whose shapes are known."""
-    for trial in {(trial.dataset, trial.spec_id): trial for trial in plan.trials}.values():
-        name, settings = trial.config.encoder.name, active_settings(trial.config)
-        if name in shapes:
-            given = {
-                "graph.heads": settings["graph"].get("heads"),
-                "encoder.num_layers": settings["encoder"].get("num_layers"),
-            }
-            for setting, value in given.items():
-                if wanted := shapes[name].forbids(setting, value):
-                    yield (
-                        f"{plan.study.file}: dataset {trial.dataset!r}, {trial.phase.lower()}: {setting} "
-                        f"must {wanted} of encoder {name}, but got {value}"
-                    )
-    for item in () if search is None else search.space.dimensions:
-        for name, shape in shapes.items():
-            for value in item.values or ():
-                if wanted := shape.forbids(item.name, value):
-                    yield (
-                        f"{plan.study.file}: search.space.{item.name}: must {wanted} of encoder {name}, but "
-                        f"may be {value}; name those that do as a choice"
-                    )
+    for place, encoder, setting, value in _placed(plan):
+        if encoder in shapes and (wanted := shapes[encoder].forbids(setting, value)):
+            yield f"{plan.study.file}: {place}{setting} must {wanted} of encoder {encoder}, but got {value}"
 
 
-def _names(plan: Plan, search: SearchPlan | None) -> Sequence[str]:
-    return plan.encoder_names if search is None else search.encoder_names
+def _placed(plan: Plan | SearchPlan) -> Iterator[tuple[str, str, str, Any]]:
+    """Every setting with the place that gives it and the encoder that it must fit."""
+    if isinstance(plan, Plan):
+        for trial in {(trial.dataset, trial.spec_id): trial for trial in plan.trials}.values():
+            yield from _of_trial(trial)
+        return
+    searched = {item.name: item.values or () for item in plan.space.dimensions}
+    for name, values in searched.items():
+        for encoder, value in product(plan.space.encoder_names, values):
+            yield "search.space.", encoder, name, value
+    for place, _, name, value in _of_trial(plan.trial(plan.space.base, 0)):
+        if name not in searched:
+            yield from ((place, encoder, name, value) for encoder in plan.space.encoder_names)
+    if plan.upstream is not None:
+        yield from _of_trial(plan.upstream)
+
+
+def _of_trial(trial: PlannedTrial) -> Iterator[tuple[str, str, str, Any]]:
+    place = f"dataset {trial.dataset!r}, {trial.phase.lower()}: "
+    for name, value in flat(active_settings(trial.config)).items():
+        yield place, trial.config.encoder.name, name, value
 
 
 def _shape_of(name: str) -> _Shape:

@@ -13,7 +13,6 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey, TrialRow
 from tune.planning.plan import Contents, IdentifiedPlan, PlannedTrial, make_plan
 from tune.search.plan import SearchPlan, plan_search
-from tune.search.report import asked_trials
 from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
 
@@ -51,27 +50,28 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     plan = make_plan(study)
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
-    names = plan.encoder_names if search is None else search.encoder_names
-    check_fit(plan, search)
+    planned = search or plan
+    check_fit(planned)
     contents = Contents(
-        {key: loaded for key, (loaded, _) in corpora.items()}, {name: encoder_id(name) for name in names}
+        {key: loaded for key, (loaded, _) in corpora.items()},
+        {name: encoder_id(name) for name in planned.encoder_names},
     )
     sources = {key: source for key, (_, source) in corpora.items()}
     return Prepared(study, sources, plan.identify(contents), contents, search)
 
 
-def changed_contents(study: Study, ledger: Ledger) -> list[str]:
+def changed_contents(study: Study, trials: Iterable[PlannedTrial], ledger: Ledger) -> list[str]:
     """A line for each dataset whose content has changed since the ledger's trials that the study plans.
 
-    They are joined by names alone, so the study would show them as its own until `lai run` refuses. A corpus
-    that is not at hand is left out; of folds the first that has trials stands for all, to save time.
+    `trials` are those of its plan, or those that its search asked for; they are joined with the ledger's by
+    names alone, so the study would show those as its own until `lai run` refuses. A corpus that is not at
+    hand is left out; of folds the first that has trials stands for all, to save time.
     """
     stored = {row.key: row for row in ledger.trials()}
-    trials = asked_trials(plan_search(study), ledger) if study.search else make_plan(study).trials
+    known = [(trial, stored[trial.key]) for trial in trials if trial.key in stored]
     lines = []
     for dataset in study.datasets:
-        pairs = [(trial, stored[trial.key]) for trial in trials
-                 if trial.dataset == dataset.name and trial.key in stored]  # fmt: skip
+        pairs = [(trial, row) for trial, row in known if trial.dataset == dataset.name]
         if not pairs or dataset.corpus is None:
             continue
         if dataset.corpus != EMBEDDED and not Path(dataset.corpus).exists():

@@ -183,7 +183,7 @@ def test_too_many_failures_end_the_search_without_a_confirmation(tmp_path, capsy
 
 def test_heads_that_cannot_divide_the_encoder_are_refused_before_anything_runs(search_study):
     search_study.write_text(search_study.read_text().replace("choice = [1, 2, 4] }", "int = [1, 6] }"))
-    with pytest.raises(InputError, match="must divide the width 384 of encoder minilm, but may be 5"):
+    with pytest.raises(InputError, match="must divide the width 384 of encoder minilm, but got 5"):
         prepare(str(search_study), [])
 
 

@@ -289,7 +289,10 @@ def test_plan_warns_of_what_does_not_fit_an_encoder_that_is_at_hand(tmp_path: Pa
         "[search]\nphase = 'NER'\nbudget.trials = 12\n[search.space]\n'graph.heads' = { choice = [1, 5] }\n"
     )
     said = plan_warnings(tmp_path, '"graph.layers" = 1', search)
-    assert "search.space.graph.heads: must divide the width 384 of encoder minilm, but may be 5" in said
+    assert "search.space.graph.heads must divide the width 384 of encoder minilm, but got 5" in said
+    fixed = search.replace("[1, 5]", "[1, 4]")
+    said = plan_warnings(tmp_path, '"graph.layers" = 1, "encoder.num_layers" = 99', fixed)
+    assert "dataset 'd', ner: encoder.num_layers must be at most the 6 layers" in said
 
 
 def test_plan_of_a_search_says_how_many_configs_its_trials_are(tmp_path: Path) -> None:

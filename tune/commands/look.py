@@ -27,7 +27,7 @@ from tune.planning.explanation import (
 from tune.planning.plan import Plan, make_plan
 from tune.preparation import changed_contents
 from tune.search.plan import plan_search
-from tune.search.report import asked_trials, read_search, result_lines, search_attempts
+from tune.search.report import asked_trials, read_search, result_lines
 from tune.spec.identity import settings_id
 from tune.spec.study import Study, load_study
 
@@ -46,7 +46,7 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
-        changed = changed_contents(loaded, opened)
+        changed = changed_contents(loaded, planned.trials, opened)
     is_running = is_being_written(ledger)
     occurring = {state for count in standing.trials.values() for state in count}
     states = [state for state in STATES if state in occurring or state not in _RARE]
@@ -70,10 +70,11 @@ def _show_search(study: Study, ledger: Path) -> None:
     """`lai status` of a search."""
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
-        lines, trials = result_lines(read_search(plan, opened)), search_attempts(plan, opened)
-        names = trial_names(asked_trials(plan, opened), opened)
-        changed = changed_contents(study, opened)
-    states = Counter(attempts[-1].status for attempts in trials)
+        lines, asked = result_lines(read_search(plan, opened)), asked_trials(plan, opened)
+        names, attempts = trial_names(asked, opened), opened.all_attempts()
+        changed = changed_contents(study, asked, opened)
+    trials = [attempts[trial_id] for trial_id in names if trial_id in attempts]
+    states = Counter(tries[-1].status for tries in trials)
     is_running = is_being_written(ledger)
     counts = ", ".join(
         f"{count} {state_word(state, is_running=is_running)}" for state, count in sorted(states.items())

@@ -25,7 +25,7 @@ from tune.ledger.ledger import Ledger
 from tune.planning.plan import Plan, make_plan
 from tune.preparation import changed_contents
 from tune.search.plan import SearchPlan, plan_search
-from tune.search.report import most_trainings, read_search, search_warnings, summarize_search
+from tune.search.report import asked_trials, most_trainings, read_search, search_warnings, summarize_search
 from tune.spec.study import Study, load_study
 
 
@@ -50,8 +50,9 @@ def plan(
         decisions = decider_of(context)(ledger, grown)
         with Ledger.read_or_empty(ledger) as opened:
             growth = grow(grown, opened, decisions, nodes)
-            changed = changed_contents(grown, opened)
-        warned = dataclasses.replace(growth, warnings=(*changed, *misfits(grown), *growth.warnings))
+            planned = make_plan(grown)
+            changed = changed_contents(grown, planned.trials, opened)
+        warned = dataclasses.replace(growth, warnings=(*changed, *misfits(planned), *growth.warnings))
         show_growth(warned, as_json=as_json)
         return
     if loaded.search is not None:
@@ -60,8 +61,8 @@ def plan(
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         summary = summarize(planned, opened, ledger.resolve().parent, nodes)
-        changed = changed_contents(loaded, opened)
-    summary = dataclasses.replace(summary, warnings=(*changed, *misfits(loaded), *summary.warnings))
+        changed = changed_contents(loaded, planned.trials, opened)
+    summary = dataclasses.replace(summary, warnings=(*changed, *misfits(planned), *summary.warnings))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
@@ -112,8 +113,11 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
         ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent, nodes)
         counts["estimate"] = dataclasses.asdict(ceiling)
         counts["warnings"] = [
-            *changed_contents(study, opened), *misfits(study), *search_warnings(plan, opened), *unmeasured,
-        ]  # fmt: skip
+            *changed_contents(study, asked_trials(plan, opened), opened),
+            *misfits(plan),
+            *search_warnings(plan, opened),
+            *unmeasured,
+        ]
     if as_json:
         typer.echo(json.dumps(counts | {"search": content}, indent=1))
         return

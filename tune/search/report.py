@@ -8,7 +8,6 @@ from typing import Any
 from lai_net.settings import idle_doubts
 from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import AttemptRow
 from tune.planning.plan import Contents, IdentifiedTrial, PlannedTrial
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
@@ -85,12 +84,6 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
     is_over = search.ended_by is not None and search.ended_by == search.spent(budget, size)
     confirmations = plan.spec.confirm.best * plan.spec.confirm.seeds - confirmed
     return (0 if is_over else max(0, min(known))) + max(0, confirmations)
-
-
-def search_attempts(plan: SearchPlan, ledger: Ledger) -> list[list[AttemptRow]]:
-    """The attempts of each of the search's trials that was started."""
-    keys, attempts = {trial.key for trial in asked_trials(plan, ledger)}, ledger.all_attempts()
-    return [attempts[row.trial_id] for row in ledger.trials() if row.key in keys and row.trial_id in attempts]
 
 
 def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
