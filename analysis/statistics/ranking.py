@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.statistics.summary import DIGITS
+
 _DRAWS = 20_000
-_DIGITS = 9
-"""Scores in percent that are equal to so many places are equal but for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def rank(scores: npt.NDArray[np.float64], rng: np.random.Generator) -> Ranking:
     spread = rng.standard_normal((_DRAWS, n)) @ (scores - means) / np.sqrt(n * (n - 1))
     draws = means + spread * np.sqrt((n - 1) / rng.chisquare(n - 1, size=_DRAWS))[:, None]
     alike: dict[bytes, list[int]] = defaultdict(list)
-    for level, column in enumerate(scores.round(_DIGITS).T):
+    for level, column in enumerate(scores.round(DIGITS).T):
         alike[column.tobytes()].append(level)
         draws[:, level] = draws[:, alike[column.tobytes()][0]]
     ties = tuple(tuple(group) for group in alike.values() if len(group) > 1)

@@ -24,8 +24,8 @@ BCA_WARNING = (
     "BCa is too narrow for fewer than 20 seeds: of normal scores it covers 0.84 at n = 5 and 0.90 at n = 10 "
     "in place of 0.95; at n = 2 it says no more than the two scores."
 )
-_TIE = 1e-9
-"""Scores, in percent, that spread less differ by rounding."""
+DIGITS = 9
+"""Scores in percent that are equal to so many places are equal but for rounding."""
 _SEED = 0
 """Of BCa's resampling, so that the same scores have the same interval."""
 
@@ -51,7 +51,7 @@ class Summary:
     @property
     def has_spread(self) -> bool:
         """Whether the scores differ: a few that are equal are no evidence that others will be."""
-        return self.std is not None and self.std > _TIE
+        return self.std is not None and round(self.std, DIGITS) > 0
 
 
 def summarise(scores: Sequence[float], confidence: float = 0.95, interval: Interval = "t") -> Summary:

@@ -13,7 +13,7 @@ from analysis.speed import arrangement
 from lai_net.config import EncoderConfig, Phase, Precision, Representation, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.inputs.tokenization import word_tokenizer
-from lai_net.model.encoder import EncoderSource, TwoPassEncoder, encoder_source
+from lai_net.model.encoder import EncoderSource, encoder_source
 from lai_net.preset import load_preset
 from lai_net.schema import Corpus, Sentence
 from lai_net.settings import with_settings
@@ -23,6 +23,7 @@ from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
 from lai_net.training.re_task import ReTask
 from tests.benchmarks.padded import PL_MARKER, PaddedFirstRound
+from tests.unit.representing import without_dropout
 from tune.spec.baseline import as_pl_marker
 
 SCIERC = Path(__file__).parents[3] / "shared" / "data" / "scierc"
@@ -255,7 +256,7 @@ class Workload:
         if num_layers is not None:
             model.first_round.encoder.layers = model.first_round.encoder.layers[:num_layers]
         if not has_dropout:
-            model.apply(_without_dropout)
+            without_dropout(model)
         self.num_layers = len(model.first_round.encoder.layers)
         self._optimizer = build_optimizer(model, config.training)
 
@@ -287,10 +288,3 @@ def _source(encoder: str, num_layers: int | None) -> EncoderSource:
     return EncoderSource(
         word_tokenizer("minilm"), BertModel(BertConfig(**_SHAPES[encoder]), add_pooling_layer=False)
     )
-
-
-def _without_dropout(module: torch.nn.Module) -> None:
-    if isinstance(module, torch.nn.Dropout):
-        module.p = 0.0
-    if isinstance(module, TwoPassEncoder):
-        module.attention_dropout = 0.0

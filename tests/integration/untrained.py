@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lai_net import LaiNet, encoder_files
-from lai_net.config import Phase, TrialConfig
+from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.extraction import Extraction, Text
 from lai_net.schema import Labels
@@ -28,7 +28,6 @@ TEXTS: Sequence[Text] = [
     "",
     [],
 ]
-PHASES: tuple[Phase, ...] = ("NER", "RE")
 LABELS = Labels(
     entities={"Person": "a person", "Place": "a place"},
     relations={"Near": "near to", "Born-In": "born in"},

@@ -1,6 +1,6 @@
 """Configs of the four representations, and models without dropout."""
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -8,8 +8,7 @@ from lai_net.config import Phase, Representation, TrialConfig
 from lai_net.model.encoder import TwoPassEncoder
 from lai_net.settings import with_settings
 
-FAMILIES: tuple[Representation, ...] = ("vanilla", "marker", "enumerate", "annotate")
-PHASES: tuple[Phase, ...] = ("NER", "RE")
+FAMILIES: tuple[Representation, ...] = get_args(Representation)
 
 
 def config_of(phase: Phase, family: Representation, encoder: str = "minilm", **settings: Any) -> TrialConfig:

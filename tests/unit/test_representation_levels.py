@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from lai_net.active_settings import active_settings
-from lai_net.config import InputConfig, Phase, Representation
+from lai_net.config import PHASES, InputConfig, Phase, Representation
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
-from tests.unit.representing import FAMILIES, PHASES, config_of
+from tests.unit.representing import FAMILIES, config_of
 from tune.planning.plan import make_plan
 from tune.spec.cells import Cell, expand
 from tune.spec.identity import spec_id

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lai_net.config import Phase, Representation, TrialConfig
+from lai_net.config import PHASES, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_END, SUBJECT_START
 from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, re_examples
@@ -21,7 +21,7 @@ from lai_net.streams import Streams
 from lai_net.trained_model import make_task
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
-from tests.unit.representing import FAMILIES, PHASES, config_of, without_dropout
+from tests.unit.representing import FAMILIES, config_of, without_dropout
 
 CPU = torch.device("cpu")
 

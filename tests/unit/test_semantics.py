@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from lai_net.config import PHASES
 from lai_net.model.stored_features import open_arrays
 from lai_net.schema import Corpus
 from lai_net.training.features import FORMAT
 from lai_net.training.loop import training_step
 from lai_net.training.optimizer import LinearSchedule, build_optimizer
 from tests.unit import storing
-from tests.unit.representing import PHASES, without_dropout
+from tests.unit.representing import without_dropout
 from tune.spec.identity import SEMANTICS
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent.parent / "golden" / "numbers.json").read_text())
