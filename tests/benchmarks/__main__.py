@@ -25,7 +25,7 @@ from tests.benchmarks.cases import (
 )
 from tests.benchmarks.measuring import cpu_seconds, operations, peaks_mib
 from tests.benchmarks.page import Row, page, processor, slug, write_rows
-from tune.code_identity import code_of
+from tests.commit import commit_now
 
 _PADDED = "padded"
 BLOCKS = {
@@ -76,8 +76,7 @@ def _rows(
     peaks: Mapping[Case, float],
 ) -> Iterator[Row]:
     corpus = benchmark_corpus()
-    code = code_of(Path(__file__).parents[2] / "lai_net" / "config.py")
-    commit = f"{(code['commit'] or 'unknown')[:12]}{'+' if code['dirty'] else ''}"
+    commit = commit_now()
 
     def build(case: Case, num_layers: int | None = None) -> Workload:
         chosen = neighbours(corpus.sentences("test"), case.phase, *blocks[case.phase, case.step])

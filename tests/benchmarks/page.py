@@ -1,4 +1,4 @@
-"""The benchmark's rows as CSV and as a page with the bars of issue 3."""
+"""The benchmark's rows as CSV and as a page with the bars that were set before."""
 
 import csv
 import platform
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bar:
-    """What issue 3 asks for, and what was measured; None where it was not."""
+    """What was asked for before anything was measured, and what was; None where nothing was."""
 
     text: str
     bound: float
@@ -61,10 +61,10 @@ class Bar:
     def __str__(self) -> str:
         sign = "≤" if self.at_most else "≥"
         if self.value is None:
-            return f"| {self.text} | {sign} {self.bound:g} | not measured | |"
+            return f"| {self.text} | {sign} {self.bound:.2g} | not measured | |"
         met = self.value <= self.bound if self.at_most else self.value >= self.bound
         verdict = "met" if met else "**missed**"
-        return f"| {self.text} | {sign} {self.bound:g} | {self.value:.2f} | {verdict} |"
+        return f"| {self.text} | {sign} {self.bound:.2g} | {self.value:.2f} | {verdict} |"
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -120,7 +120,7 @@ def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]])
 
 
 def bars(rows: Sequence[Row]) -> Iterator[Bar]:
-    """Issue 3's bars, on the first encoder."""
+    """Those of speed, on the first encoder."""
     own = [row for row in rows if row.encoder == rows[0].encoder]
     ours = {(r.phase, r.step, r.variant, r.precision): r for r in own if r.representation == "annotate"}
     theirs = {

@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.commit import commit_now
 from tests.conftest import save_tiny_encoder
 from tests.drills.playing import Outcome, nodes, play, start_driver
 from tests.drills.schedule import Engine, schedule
 from tests.drills.study import study_text
-from tune.code_identity import code_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,8 +80,6 @@ def _played(outcome: Outcome) -> Outcome:
 
 def page(outcomes: list[Outcome], hours: float) -> str:
     """The page of docs/benchmarks."""
-    code = code_of(Path(__file__).parents[2] / "tune" / "engine.py")
-    commit = f"{(code['commit'] or 'unknown')[:12]}{' with changes not committed' if code['dirty'] else ''}"
     wrong = [(item.schedule.number, text) for item in outcomes for text in item.violations]
     what = {
         "serial": "stand-in training, one trial after another",
@@ -100,7 +98,7 @@ def page(outcomes: list[Outcome], hours: float) -> str:
     listed = "\n".join(f"- schedule {number}: {text}" for number, text in wrong) or "None."
     return f"""# Kill drill
 
-`make drill`, {dt.date.today()}, {hours:.2f} h of wall clock, commit {commit}.
+`make drill`, {dt.date.today()}, {hours:.2f} h of wall clock, commit {commit_now()}.
 **{len(outcomes)} random schedules, {len(wrong)} violations.** A kill is a SIGKILL that hit; a schedule is a
 function of its number (`tests/drills/schedule.py`).
 

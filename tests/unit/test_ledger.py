@@ -3,7 +3,6 @@
 import dataclasses
 import fcntl
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -281,41 +280,6 @@ def test_newer_version_is_refused(path: Path, read_only: bool) -> None:
         Ledger.open(path, read_only=read_only)
 
 
-V1 = Path(__file__).parent.parent / "assets" / "ledger-v1.sqlite"
-
-
-def test_ledger_of_version_1_is_read_as_it_is_and_migrated_by_its_first_writer(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    shutil.copy(V1, path)
-    with Ledger.open(path, read_only=True) as old:
-        before = old.trials(), old.attempts("t1"), old.epochs("t1"), old.evaluations()
-        assert old.search_events("s") == []
-        assert old.documents("e") == []
-    assert path.read_bytes() == V1.read_bytes(), "a reader migrates nothing"
-    assert [row.trial_id for row in before[0]] == ["t1", "t2"]
-    event = SearchEvent("s", 0, "begin", {"spread": []}, {})
-    with Ledger.open(path) as migrated:
-        migrated.record_search_event(event)
-    with Ledger.open(path, read_only=True) as new:
-        assert (new.trials(), new.attempts("t1"), new.epochs("t1"), new.evaluations()) == before
-        assert new.search_events("s") == [event]
-        assert new.search_events("other") == []
-
-
-def test_migrated_ledger_has_the_schema_of_a_new_one(tmp_path: Path) -> None:
-    shutil.copy(V1, tmp_path / "old")
-    schemas = []
-    for name in ("old", "new"):
-        Ledger.open(tmp_path / name).close()
-        connection = sqlite3.connect(tmp_path / name)
-        query = (
-            "SELECT t.name, c.* FROM pragma_table_list t, pragma_table_info(t.name) c ORDER BY t.name, c.cid"
-        )
-        schemas.append([*connection.execute(query), *connection.execute("PRAGMA user_version")])
-        connection.close()
-    assert schemas[0] == schemas[1]
-
-
 def test_counts_per_document_are_read_apart(ledger: Ledger) -> None:
     counts = [{"task": "NER", "protocol": "pure", "labels": ["X"], "counts": [[1, 2, 1], [0, 0, 0]]}]
     ledger.register_trials([TRIAL])
@@ -351,16 +315,3 @@ def test_ledger_keeps_probes(tmp_path: Path) -> None:
         ledger.record_probe(row)
         ledger.record_probe(row)
         assert ledger.probes() == {(row.shape_id, "A100"): row}
-
-
-V3 = Path(__file__).parent.parent / "assets" / "ledger-v3.sqlite"
-
-
-def test_ledger_of_version_3_has_no_probes_until_it_is_migrated(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    path.write_bytes(V3.read_bytes())
-    with Ledger.open(path, read_only=True) as old:
-        assert old.probes() == {}
-    with Ledger.open(path) as ledger:
-        ledger.record_probe(probe_row(Trial("t", "a", 0.3, 0.3)))
-        assert len(ledger.probes()) == 1

@@ -12,6 +12,7 @@ import pytest
 
 from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
+from tests.benchmarks.simulated import Trial, probe_row
 from tests.unit.rows import trial_row
 from tune import fault_points
 from tune.engine import Message, attempt_messages, failure
@@ -19,6 +20,7 @@ from tune.execution import Execution
 from tune.ledger import file as ledger_file
 from tune.ledger.file import MissingLedgerError, is_being_written, is_on_network
 from tune.ledger.ledger import Ledger
+from tune.ledger.rows import SearchEvent
 from tune.planning.jobs import Training
 from tune.planning.plan import IdentifiedTrial
 from tune.task_spec import CorpusSource
@@ -124,7 +126,7 @@ def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, versi
         return (
             ledger.trials(), ledger.all_attempts(), ledger.epochs("t1"), ledger.evaluations(),
             ledger.imported(), ledger.search_events("s"), ledger.documents("e1"),
-            ledger.failed_evaluations(),
+            ledger.failed_evaluations(), ledger.probes(),
         )  # fmt: skip
 
     with Ledger.open(path, read_only=True) as old:
@@ -135,9 +137,14 @@ def test_a_ledger_of_an_old_version_is_read_and_brought_up(tmp_path: Path, versi
     assert [event.kind for event in before[5]] == ([] if version == 1 else ["begin"])
     assert bool(before[6]) == (version >= 3)
     assert {item.failure for item in before[1]["t1"]} == {None}, "not recorded then"
+    event, probe = SearchEvent("later", 0, "begin", {"spread": []}, {}), probe_row(Trial("t", "a", 0.3, 0.3))
     with Ledger.open(path) as new:
         assert told(new) == before
         assert new.next_attempt("t2") == 2
+        new.record_search_event(event)
+        new.record_probe(probe)
+        assert new.search_events("later") == [event]
+        assert probe in new.probes().values()
     assert schema(path) == schema_of_new(tmp_path)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.benchmarks.search.page import Taken, page, write_taken
 from tests.benchmarks.search.replay import METHODS, epochs_to_target, make_table, plan_of
 from tests.benchmarks.search.truth import read_ledger, read_table, studies, train_truth, write_table
-from tune.code_identity import code_of
+from tests.commit import commit_now
 
 OUT, TRUTH = Path("docs/benchmarks"), Path("docs/benchmarks/search-truth.csv")
 
@@ -39,13 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epochs[method.name] = [epochs_to_target(plan, table) for plan in plans]
         sys.stderr.write(f"{method.name}: {epochs[method.name]}\n")
     taken = Taken(epochs)
-    code = code_of(Path(__file__))
-    commit = f"{(code['commit'] or 'unknown')[:12]}{'+' if code['dirty'] else ''}"
     given.out.mkdir(parents=True, exist_ok=True)
     target = given.out / f"{given.date}-search"
     write_taken(taken, target.with_suffix(".csv"))
     rungs = plan_of(study, METHODS[-1], 0).rules.rungs[0]
-    text = page(taken, table, date=given.date, commit=commit, truth=given.truth.name, rungs=rungs)
+    text = page(taken, table, date=given.date, commit=commit_now(), truth=given.truth.name, rungs=rungs)
     target.with_suffix(".md").write_text(text, encoding="utf-8")
     sys.stdout.write(f"{target}.md\n")
 
