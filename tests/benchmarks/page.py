@@ -82,7 +82,11 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]]) -> str:
     """Hardware and versions, the bars, and a table a phase and step; `blocks` as measured."""
     first = rows[0]
-    strata, width = blocks["NER", "inference"]
+
+    def strata(phase: str) -> str:
+        count, width = blocks[phase, "inference"]
+        return f"{width} around the middle of each of {count} strata"
+
     parts = [
         f"# Speed, {first.date}, {first.processor}",
         "",
@@ -91,8 +95,8 @@ def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]])
         "work ran beside. Sentences per second of CPU time: medians of repetitions in which the arrangements "
         f"of a group take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
         "",
-        f"- Inference: {width} neighbours by size together, as an evaluation orders them, around the middles "
-        f"of {strata} strata; one by one where a row says so. Size is words, in RE times entities (two or "
+        f"- Inference: neighbours by size together, as an evaluation orders them, {strata('NER')} (NER) or "
+        f"{strata('RE')} (RE); one by one where a row says so. Size is words, in RE times entities (two or "
         "more). In bf16 weights are cast once.",
         f"- Training: a step on {blocks['NER', 'training'][1]} (NER) or {blocks['RE', 'training'][1]} (RE) "
         "neighbours around the median; forward, backward and update.",

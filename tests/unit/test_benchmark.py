@@ -1,5 +1,7 @@
 """The benchmark measures what it says: the same logits in every arrangement."""
 
+import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,12 @@ import pytest
 import torch
 
 from analysis.speed import arrangement, inference_settings, read_speeds
+from lai_net.config import Phase
 from lai_net.corpora.loading import load_corpus
-from lai_net.schema import Corpus
+from lai_net.schema import Corpus, Sentence
 from tests.benchmarks.__main__ import BATCH, BLOCKS, main
 from tests.benchmarks.cases import (
+    SCIERC,
     Case,
     Workload,
     benchmark_corpus,
@@ -18,6 +22,7 @@ from tests.benchmarks.cases import (
     preset_cases,
     speed_cases,
 )
+from tests.benchmarks.padded import PL_MARKER
 from tests.benchmarks.page import Bar, slug
 from tune.spec.baseline import as_pl_marker
 from tune.spec.cells import expand
@@ -80,6 +85,24 @@ def test_neighbours_are_of_one_size_and_strata_of_several(corpus: Corpus) -> Non
     (related,) = neighbours(sentences, "RE", 1, 5)
     assert len(related) == 5
     assert all(len(sentence.entities) > 1 for sentence in related)
+
+
+@pytest.mark.skipif(not SCIERC.is_dir(), reason="shared/data/scierc is not there")
+@pytest.mark.parametrize("phase", ["NER", "RE"])
+def test_inference_is_measured_on_sentences_as_large_as_all(phase: Phase) -> None:
+    """By what PL-Marker's shapes cost, which is a pass a pack of 256 spans (NER) or a subject (RE)."""
+
+    def passes(sentence: Sentence) -> int:
+        if phase == "RE":
+            return len({entity.span for entity in sentence.entities})
+        length = len(sentence.words)
+        return math.ceil(sum(max(0, length - longer) for longer in range(8)) / PL_MARKER["NER"].pairs)
+
+    sentences = benchmark_corpus().sentences("test")
+    blocks = neighbours(sentences, phase, *BLOCKS[phase, "inference"])
+    every = [count for sentence in sentences if (count := passes(sentence)) > (phase == "RE")]
+    chosen = [passes(sentence) for block in blocks for sentence in block]
+    assert statistics.mean(chosen) == pytest.approx(statistics.mean(every), rel=0.1)
 
 
 @pytest.mark.parametrize("phase", ["NER", "RE"])
