@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.frame import Results
-from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
+from analysis.place import VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
-from tune.results.table import ResultRow
+from tune.results.table import FACTOR_COLUMNS, ResultRow
 
 _DIRTY = "-dirty"
 _ROUNDING = 0.01 + 1e-9

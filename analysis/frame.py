@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.place import Place, factors_of, places, with_imported_models
+from analysis.place import Place, joined_by, places, with_imported_models
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES
 from tune.failures import headline
@@ -137,14 +137,14 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
     rows = tuple(rows)
     for row in rows:
         if row.spec_id is None:
-            by_factors[factors_of(row)].append(row)
+            by_factors[joined_by(row)].append(row)
         elif row["seed"] in known_seeds or row["origin"] == "imported":
             by_spec[row["dataset"], row.spec_id].append(row)
     for place in places(with_imported_models(study, rows)):
         found: list[ResultRow] = []
         if place.cell.config is not None:
             found += by_spec[place.cell.dataset, spec_id(place.cell.config)]
-            found += by_factors[factors_of(place.values)]
+            found += by_factors[joined_by(place.values)]
         shown = [row for row in found if place.shows(row)]
         upstream = [row for row in by_spec[place.cell.dataset, place.upstream] if row["split"] is None]
         scores = _by_seed(place, shown)

@@ -28,6 +28,11 @@ LONG_COLUMNS = (
     "model", "representation", "upstream_trial_id", "origin",
 )  # fmt: skip
 
+FACTOR_COLUMNS = (
+    "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",
+    "representation",
+)  # fmt: skip
+"""What says of a row in which cells of a study it belongs."""
 _SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
 """In these the rows of one evaluation may differ."""
 _SHARED_COLUMNS = tuple(column for column in LONG_COLUMNS if column not in _SCORE_COLUMNS)
@@ -72,6 +77,11 @@ class ResultRow(Mapping[str, Any]):
 def representation_of(row: Mapping[str, Any]) -> Any:
     """A row's representation; one that says none means annotated or, without annotations, enumerated."""
     return row["representation"] or ("annotate" if row["annotations"] else "enumerate")
+
+
+def factors_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row's values by `FACTOR_COLUMNS`, a representation that it does not say filled in."""
+    return (*(row[name] for name in FACTOR_COLUMNS[:-1]), representation_of(row))
 
 
 def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
