@@ -20,14 +20,11 @@ from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
-from tune.planning.plan import PlannedTrial, make_plan
 from tune.preparation import changed_contents
 from tune.results.curves import Curves, read_curves
-from tune.results.table import ResultRow, long_table
-from tune.search.plan import plan_search
-from tune.search.report import asked_trials
+from tune.results.table import ResultRow, long_table, shown_plan
 from tune.spec.identity import spec_id
-from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_all_seeds, with_interval
+from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
 
 _SHOWN_COLUMNS = ("model", "split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
@@ -111,7 +108,7 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
         imported = tuple(map(ResultRow, opened.imported().values()))
         curves = read_curves(opened)
         corpora = {(row.dataset, row.fold): row.corpus_id for row in opened.trials()}
-        changed = tuple(changed_contents(parsed, _planned(parsed, opened), opened))
+        changed = tuple(changed_contents(parsed, shown_plan(parsed, opened).trials, opened))
     matched = tuple(match(parsed, rows))
     named = {
         f"{item.name}{'' if fold is None else f' fold {fold}'}": corpora[item.name, fold]
@@ -120,13 +117,6 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
         if (item.name, fold) in corpora
     }
     return Results(parsed, rows, to_frame(matched), errors, imported, curves, matched, named, changed)
-
-
-def _planned(study: Study, ledger: Ledger) -> Sequence[PlannedTrial]:
-    """The trials that a study may show."""
-    if study.search is not None:
-        return asked_trials(plan_search(study), ledger)
-    return make_plan(with_all_seeds(study)).trials
 
 
 def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:

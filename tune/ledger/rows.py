@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lai_net.config import EntitySource
 from lai_net.errors import InputError
 from tune.artefacts.port import is_inside, is_one_name
 from tune.engine import FailureKind
@@ -75,7 +76,7 @@ class EvaluationRow:
     trial_id: str
     upstream_trial_id: str | None
     split: str
-    entities: str
+    entities: EntitySource
     scores: list[dict[str, Any]]
     coverage: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
