@@ -1,7 +1,5 @@
 """The long results table: one row per evaluation and task, and what was imported from elsewhere."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -16,6 +14,7 @@ from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, EvaluationRow, TrialRow
 from tune.planning.plan import SPLITS, Plan, PlannedEvaluation, is_current, make_plan
+from tune.results.csv_files import csv_bytes
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials
 from tune.spec.baseline import model_of_settings
@@ -262,16 +261,11 @@ class _Order:
 
 
 def to_csv(rows: Sequence[ResultRow]) -> bytes:
-    """CSV as UTF-8; booleans as true and false, None empty."""
-    out = io.BytesIO()
-    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(LONG_COLUMNS)
-        for row in rows:
-            values = row.values()
-            writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
-        text.flush()
-        return out.getvalue()
+    """CSV; booleans as true and false, None empty."""
+    return csv_bytes(
+        LONG_COLUMNS,
+        ([str(item).lower() if isinstance(item, bool) else item for item in row.values()] for row in rows),
+    )
 
 
 def to_json(rows: Sequence[ResultRow]) -> bytes:
