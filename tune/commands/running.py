@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from tune.budget import Budget, size_gib
+from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
 from tune.engine import Engine, Sink, Source
@@ -90,8 +91,7 @@ def execute_study(
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
     source = _search_source(prepared, plan, runner.execution, runner.budget)
-    for warning in search_warnings(plan, runner.execution.ledger):
-        typer.echo(f"warning: {warning}", err=True)
+    warn(search_warnings(plan, runner.execution.ledger))
     code = runner.run(source, source.schedule, source.jobs)
     for line in result_lines(source.search):
         typer.echo(line)
