@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_o
 from tune.commands.console import warn
 from tune.commands.decision_report import show_growth
 from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
-from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, JsonOption, LedgerOption, StudyArgument
 from tune.encoder_fit import misfits
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate, estimate_lines
@@ -34,7 +34,7 @@ def plan(
     context: typer.Context,
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
     until_decided: UntilDecidedOption = False,
     max_seeds: MaxSeedsOption = None,
     address: AddressOption = None,
