@@ -21,7 +21,7 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
-from tune.packing.source import PackedSource
+from tune.packing.source import WINDOW, PackedSource
 from tune.planning.jobs import Evaluating, Training, open_jobs
 from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.planning.retention import Retention
@@ -38,8 +38,8 @@ Jobs = Mapping[str, Training | Evaluating]
 Watch = Callable[[Sink, Jobs], contextlib.AbstractContextManager[Sink]]
 """Shows what a sink is told about some jobs to somebody else, too."""
 
-_WINDOW, _SEARCH_WINDOW = 256, 4
-"""Jobs among which what fits is chosen; a search decides the next config late, so few."""
+_SEARCH_WINDOW = 4
+"""In place of `WINDOW`, since a search decides the next config late."""
 
 
 def _unwatched(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:  # noqa: ARG001
@@ -76,7 +76,7 @@ def execute_study(
         retention=_retention(prepared, ledger),
     )
     budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
-    window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
+    window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     try:
         with stop_on_signals() as should_stop:
