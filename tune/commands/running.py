@@ -173,7 +173,7 @@ def _packing(
     """What makes a source share devices by measured memory, where the study asks for that."""
 
     def pack(source: Source, engine: Engine) -> Source:
-        if resources.gpus_per_trial != "measured":
+        if not resources.is_measured:
             return source
         ledger = execution.ledger
         attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)

@@ -199,6 +199,11 @@ class Resources(Section):
     max_concurrent: Count | None = None
 
     @property
+    def is_measured(self) -> bool:
+        """Whether shares are."""
+        return self.gpus_per_trial == "measured"
+
+    @property
     def fixed_share(self) -> float:
         """What a trial gets where nothing is measured; of what is to be measured, a whole GPU."""
         return 1.0 if isinstance(self.gpus_per_trial, str) else self.gpus_per_trial
