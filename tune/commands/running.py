@@ -42,17 +42,13 @@ _SEARCH_WINDOW = 4
 """In place of `WINDOW`, since a search decides the next config late."""
 
 
-def _unwatched(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:  # noqa: ARG001
-    return contextlib.nullcontext(sink)
-
-
 def execute_study(
     prepared: Prepared,
     ledger: Ledger,
     folder: Path,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
-    budget_hours: float | None = None,
-    watch: Watch = _unwatched,
+    budget_hours: float | None,
+    watch: Watch,
 ) -> int:
     """Run the open jobs to their end and say how it went; returns the exit code.
 
@@ -61,11 +57,9 @@ def execute_study(
         ledger: open for writing.
         folder: the ledger's folder.
         make_engine: entered only if there is something to do.
-        budget_hours: None takes the study's.
+        budget_hours: after which nothing new starts; None is no bound.
         watch: a sink around the execution, of the run's jobs.
     """
-    limits = prepared.study.budget
-    hours = limits.hours if budget_hours is None else budget_hours
     resources = prepared.study.resources
     execution = Execution(
         ledger,
@@ -75,7 +69,7 @@ def execute_study(
         resources.gpus or 1,
         retention=_retention(prepared, ledger),
     )
-    budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
+    budget = Budget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     try:
