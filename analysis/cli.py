@@ -53,17 +53,16 @@ def report(
     if port is not None and not serve:
         raise InputError("--port is of --serve, which is not given; leave it out")
     importances = context.meta.get(IMPORTANCES)
+    compose = partial(compose_report, study, ledger, speed=speed, importances=importances, interval=interval)
     if out is None:
-        compose = partial(
-            compose_report, study, ledger, speed=speed, importances=importances, interval=interval
-        )
         inputs = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"), speed)
         _serve(compose, tuple(filter(None, inputs)), port or 0)
         return
-    written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
-    for line in (written.progress, *written.unmatched):
+    composed = compose()
+    write_report(composed, out)
+    for line in (composed.progress, *composed.unmatched):
         typer.echo(line)
-    typer.echo(f"{len(written.files)} files in {out}; open {out / 'index.html'}")
+    typer.echo(f"{len(composed.files)} files in {out}; open {out / 'index.html'}")
 
 
 def _serve(compose: "Callable[..., Report]", watched: tuple[Path, ...], port: int) -> None:
