@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from analysis.cautions import cautions, commits, failures, unmatched, used_trials
+from analysis.cautions import cautions, commits, failures, unmatched
 from analysis.evidence import collect_evidence
 from analysis.figures.gallery import DrawnFigure, Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
@@ -202,7 +202,7 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
         "command": report_command(results.study, ledger, speed),
         "verify": verify_command(results.study, ledger),
         "code": code_of(Path(__file__), *_CODE),
-        "trials": used_trials(results),
+        "trials": _used_trials(results),
         "failures": failures(results),
         "cautions": cautions(results),
         "imported_rows": sum(row["origin"] == "imported" for row in results.long),
@@ -212,6 +212,15 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
         "identity_version": IDENTITY_VERSION,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     }  # fmt: skip
+
+
+def _used_trials(results: Results) -> list[str]:
+    """Ids of the trials whose scores are shown; a search shows those that it stopped, too."""
+    if results.study.search is not None:
+        own = (row for row in results.long if row["origin"] == "run")
+        return sorted({row["trial_id"] for row in own if row["status"] in {"completed", "pruned"}})
+    done = results.cells[results.cells["state"] == "completed"]
+    return sorted({name for names in done["trial_ids"] for name in names.split()})
 
 
 def _sha256(content: bytes) -> str:
