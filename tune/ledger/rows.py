@@ -232,7 +232,7 @@ def clash(stored: TrialRow, row: TrialRow) -> str:
             "dataset": item.dataset,
             "corpus": item.corpus_id,
             "encoder": item.encoder_id,
-            "encoder.name": item.config.get("encoder", {}).get("name"),
+            "encoder.name": item.config["encoder"]["name"],
         }
         for item in (stored, row)
     ]
