@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from tune.budget import Budget, size_gib
+from tune.budget import RunBudget, size_gib
 from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
@@ -27,7 +27,7 @@ from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.planning.retention import Retention
 from tune.preparation import Prepared
 from tune.provenance import wait_for_orphans
-from tune.results.imported import imported_results, lines_on_imported
+from tune.results.spared import imported_results, lines_on_imported
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
 from tune.search.report import identify_asked, result_lines, search_warnings
@@ -69,7 +69,7 @@ def execute_study(
         resources.gpus or 1,
         retention=_retention(prepared, ledger),
     )
-    budget = Budget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
+    budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     try:
@@ -124,7 +124,7 @@ class _Runner:
     """Runs a source dry and says how it went."""
 
     execution: Execution
-    budget: Budget
+    budget: RunBudget
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]]
     make_source: Callable[[Source, Engine], Source]
     watch: Watch
@@ -162,7 +162,7 @@ def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
 
 
 def _packing(
-    resources: Resources, execution: Execution, budget: Budget, window: int
+    resources: Resources, execution: Execution, budget: RunBudget, window: int
 ) -> Callable[[Source, Engine], Source]:
     """What makes a source share devices by measured memory, where the study asks for that."""
 
@@ -179,7 +179,7 @@ def _packing(
 
 
 def _search_source(
-    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: Budget
+    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: RunBudget
 ) -> SearchSource:
     from tune.search.sampler import Sampler
 
@@ -226,7 +226,9 @@ def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
         typer.echo(f"{alive} workers of an earlier run still live; going on beside them", err=True)
 
 
-def _conclude(schedule: Schedule[Any], names: dict[str, str], budget: Budget, *, is_interrupted: bool) -> int:
+def _conclude(
+    schedule: Schedule[Any], names: dict[str, str], budget: RunBudget, *, is_interrupted: bool
+) -> int:
     for key, error in schedule.failed.items():
         typer.echo(f"failed: {names[key]}: {headline(error, schedule.failures[key])}", err=True)
     for key, why in schedule.blocked.items():

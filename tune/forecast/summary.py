@@ -13,7 +13,7 @@ from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
-from tune.results.imported import UNLIKE, imported_results
+from tune.results.spared import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER
 from tune.spec.cells import Cell
 from tune.spec.study import Study

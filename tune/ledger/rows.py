@@ -19,7 +19,7 @@ KEY_COLUMNS = ("trial_id", "attempt", "epoch", "evaluation_id", "key", "search_i
 
 TrialKey = tuple[str, int | None, int, str]
 """A trial without content: dataset, fold, seed, spec_id."""
-EpochReport = tuple[str, int, Mapping[str, Any]]
+ReportedEpoch = tuple[str, int, Mapping[str, Any]]
 """Of an epoch of a trial: trial_id, epoch, what was reported."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lai_net.config import PHASES
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EpochReport
+from tune.ledger.rows import ReportedEpoch
 from tune.results.csv_files import Parsers, csv_bytes, number, one_of, parse_fields, read_csv, whole
 
 
@@ -95,7 +95,7 @@ def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
     return csv_bytes(CURVE_COLUMNS, curve_rows(curves, rows))
 
 
-def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[EpochReport]:
+def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[ReportedEpoch]:
     """Epoch reports from a file such as `curves_to_csv` makes.
 
     Args:
@@ -111,7 +111,7 @@ def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]])
     own = ledger.newest_attempts().keys() - trials.keys()
     curves = read_curves(ledger, imported=True)
     known = {(name, epoch.epoch): epoch for name, curve in curves.items() for epoch in curve}
-    reports: list[EpochReport] = []
+    reports: list[ReportedEpoch] = []
     for line, cells in read_csv(path, _REQUIRED, CURVE_COLUMNS):
         try:
             row = parse_fields(cells, CURVE_COLUMNS, _PARSERS)
