@@ -22,14 +22,12 @@ from analysis.cli import IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
 from tune.commands.growing import DECIDER
+from tune.commands.options import DEFAULT_LEDGER, INPUT_WRONG, INTERRUPTED
 from tune.forecast.until_decided import Decision
-from tune.ledger.file import DEFAULT_LEDGER
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
 from tune.spec.study import Study
 
-INPUT_WRONG = 2
-INTERRUPTED = 3
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 _LEDGER_TROUBLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.frame import Results
-from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
+from analysis.place import VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
-from tune.results.table import ResultRow
+from tune.results.table import FACTOR_COLUMNS, ResultRow
 
 _DIRTY = "-dirty"
 _ROUNDING = 0.01 + 1e-9
@@ -16,7 +16,11 @@ _ROUNDING = 0.01 + 1e-9
 
 
 def cautions(results: Results) -> list[str]:
-    """Changed corpora, failed trials, imported rows without a cell, mixed or changed code."""
+    """In the order in which they are shown.
+
+    Changed corpora, failed trials, imported rows without a cell and with impossible scores, seeds that were
+    added, folds that were left out, mixed or changed code.
+    """
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in results.changed]
     sentences += [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
     sentences += unmatched(results)
@@ -38,15 +42,6 @@ def cautions(results: Results) -> list[str]:
             f"Some numbers come from code with uncommitted changes (“{_DIRTY}” after the commit)."
         )
     return sentences
-
-
-def used_trials(results: Results) -> list[str]:
-    """Ids of the trials whose scores are shown; a search shows those that it stopped, too."""
-    if results.study.search is not None:
-        own = (row for row in results.long if row["origin"] == "run")
-        return sorted({row["trial_id"] for row in own if row["status"] in {"completed", "pruned"}})
-    done = results.cells[results.cells["state"] == "completed"]
-    return sorted({name for names in done["trial_ids"] for name in names.split()})
 
 
 def commits(results: Results) -> dict[str, int]:

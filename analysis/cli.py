@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.variance_command import variance
+from analysis.variance_command import IntervalOption, variance
 from lai_net.errors import InputError
-from tune.ledger.file import DEFAULT_LEDGER
-from tune.spec.study import Interval, study_file
+from tune.commands.options import DEFAULT_LEDGER, JsonOption, LedgerOption, StudyArgument
+from tune.spec.study import study_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,13 @@ IMPORTANCES = "lai.importances"
 @app.command()
 def report(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    study: StudyArgument,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; made where missing.")] = None,
-    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = DEFAULT_LEDGER,
+    ledger: LedgerOption = DEFAULT_LEDGER,
     speed: Annotated[
         Path | None, typer.Option(help="CSV of `make bench`: adds Table 3 and the representations' speed.")
     ] = None,
-    interval: Annotated[
-        Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
-    ] = None,
+    interval: IntervalOption = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Write nothing: show the page to this machine's browser, live.")
     ] = False,
@@ -55,17 +53,16 @@ def report(
     if port is not None and not serve:
         raise InputError("--port is of --serve, which is not given; leave it out")
     importances = context.meta.get(IMPORTANCES)
+    compose = partial(compose_report, study, ledger, speed=speed, importances=importances, interval=interval)
     if out is None:
-        compose = partial(
-            compose_report, study, ledger, speed=speed, importances=importances, interval=interval
-        )
         inputs = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"), speed)
         _serve(compose, tuple(filter(None, inputs)), port or 0)
         return
-    written = write_report(study, ledger, out, speed=speed, importances=importances, interval=interval)
-    for line in (written.progress, *written.unmatched):
+    composed = compose()
+    write_report(composed, out)
+    for line in (composed.progress, *composed.unmatched):
         typer.echo(line)
-    typer.echo(f"{len(written.files)} files in {out}; open {out / 'index.html'}")
+    typer.echo(f"{len(composed.files)} files in {out}; open {out / 'index.html'}")
 
 
 def _serve(compose: "Callable[..., Report]", watched: tuple[Path, ...], port: int) -> None:
@@ -83,7 +80,7 @@ def paper_audit(
     tables: Annotated[
         Path | None, typer.Option(help="Folder with another copy of table1.csv to table5.csv.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Recompute the published tables' deltas, F1 scores and repeated numbers, and sort what deviates."""
     from analysis.paper.audit import audit

@@ -15,19 +15,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.place import Place, factors_of, places, with_imported_models
+from analysis.place import Place, joined_by, places, with_imported_models
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
-from tune.planning.plan import PlannedTrial, make_plan
 from tune.preparation import changed_contents
 from tune.results.curves import Curves, read_curves
-from tune.results.table import ResultRow, long_table
-from tune.search.plan import plan_search
-from tune.search.report import asked_trials
+from tune.results.table import ResultRow, long_table, shown_plan
 from tune.spec.identity import spec_id
-from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_all_seeds, with_interval
+from tune.spec.study import DatasetSpec, Interval, Study, load_study, with_interval
 
 _SHOWN_COLUMNS = ("model", "split", "entities", "protocol", "averaging", "selection", "encoder")
 CELL_COLUMNS = (
@@ -111,7 +108,7 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
         imported = tuple(map(ResultRow, opened.imported().values()))
         curves = read_curves(opened)
         corpora = {(row.dataset, row.fold): row.corpus_id for row in opened.trials()}
-        changed = tuple(changed_contents(parsed, _planned(parsed, opened), opened))
+        changed = tuple(changed_contents(parsed, shown_plan(parsed, opened).trials, opened))
     matched = tuple(match(parsed, rows))
     named = {
         f"{item.name}{'' if fold is None else f' fold {fold}'}": corpora[item.name, fold]
@@ -122,13 +119,6 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
     return Results(parsed, rows, to_frame(matched), errors, imported, curves, matched, named, changed)
 
 
-def _planned(study: Study, ledger: Ledger) -> Sequence[PlannedTrial]:
-    """The trials that a study may show."""
-    if study.search is not None:
-        return asked_trials(plan_search(study), ledger)
-    return make_plan(with_all_seeds(study)).trials
-
-
 def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
     """Join the long table with the cells of a study, in the order of the tables."""
     by_spec: dict[Any, list[ResultRow]] = defaultdict(list)
@@ -137,14 +127,14 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
     rows = tuple(rows)
     for row in rows:
         if row.spec_id is None:
-            by_factors[factors_of(row)].append(row)
+            by_factors[joined_by(row)].append(row)
         elif row["seed"] in known_seeds or row["origin"] == "imported":
             by_spec[row["dataset"], row.spec_id].append(row)
     for place in places(with_imported_models(study, rows)):
         found: list[ResultRow] = []
         if place.cell.config is not None:
             found += by_spec[place.cell.dataset, spec_id(place.cell.config)]
-            found += by_factors[factors_of(place.values)]
+            found += by_factors[joined_by(place.values)]
         shown = [row for row in found if place.shows(row)]
         upstream = [row for row in by_spec[place.cell.dataset, place.upstream] if row["split"] is None]
         scores = _by_seed(place, shown)

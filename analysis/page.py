@@ -75,15 +75,16 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The page as HTML; equal content gives equal text."""
+    loader = PackageLoader("analysis")
     environment = Environment(
-        loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined,
+        loader=loader, autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
         "lines": page_lines, "sparkline": draw_sparkline, "commit": short_commit, "counted": counted,
         "fixed": _fixed, "data_uri": _data_uri, "as_json": json.dumps, "svg_width": _svg_width,
     }  # fmt: skip
-    own = {name: _source(environment, name) for name in ("page.css", "page.js", "live.js")}
+    own = {name: loader.get_source(environment, name)[0] for name in ("page.css", "page.js", "live.js")}
     scripts = [own["page.js"], own["live.js"]] if page.live_version else [own["page.js"]]
     rows = {_key(row): row for row in f1_rows(row for table in page.tables for row in table.rows)}
     anchors = {key: item.anchor for item in page.evidence for key in item.cells}
@@ -169,12 +170,6 @@ def _differences(evidence: Evidence, rows: Mapping[CellKey, Row]) -> Iterator[st
         if row.effect is not None:
             parts.append(f"Hedges' g = {signed(row.effect)}")
         yield ", ".join(parts)
-
-
-def _source(environment: Environment, name: str) -> str:
-    if environment.loader is None:
-        raise ValueError("templates come from a loader")
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _policy(style: str, scripts: Sequence[str], *, is_live: bool) -> str:

@@ -8,17 +8,12 @@ from typing import Any
 from lai_net.active_settings import active_settings
 from lai_net.config import PHASES
 from lai_net.metrics.scoring import TASKS_OF_PHASE
-from tune.results.table import ResultRow, config_values, representation_of
+from tune.results.table import FACTOR_COLUMNS, ResultRow, config_values, factors_of, representation_of
 from tune.spec.baseline import LAI_NET, PL_MARKER, model_of
 from tune.spec.cells import Cell, base_config, expand
 from tune.spec.identity import spec_id
 from tune.spec.study import DatasetSpec, Factors, Study
 
-FACTOR_COLUMNS = (
-    "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",
-    "representation",
-)  # fmt: skip
-"""By these an imported row joins cells."""
 _ANY_MODEL = ("dataset", "phase")
 """The factor columns that PL-Marker has, too: it has no graph, filter, mask or annotations to compare."""
 VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
@@ -94,11 +89,11 @@ class Place:
         return is_open or bool(row[column] == self.values[column])
 
 
-def factors_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a row, or a place's values, is joined by: its factors; of PL-Marker its model alone."""
+def joined_by(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What an imported row, or a place's values, is joined by: its factors; of PL-Marker its model alone."""
     if values["model"] == PL_MARKER:
         return (PL_MARKER, *(values[name] for name in _ANY_MODEL))
-    return (*(values[name] for name in FACTOR_COLUMNS[:-1]), representation_of(values))
+    return factors_of(values)
 
 
 def _are_pl_marker(*values: Mapping[str, Any]) -> bool:

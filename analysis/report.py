@@ -2,7 +2,7 @@
 
 It depends on these two, the names by which they are called, the software and, for a caution, the corpora that
 the study names, not on when the report is made; `long.csv`, `curves.csv` and the page have the times and
-devices of trials, as the ledger has them. Files are written under temporary names and renamed, the manifest
+devices of trials, as the ledger has them. Files are written aside and then take their places, the manifest
 last; only files that the manifest of an earlier report lists are overwritten or removed.
 """
 
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from analysis.cautions import cautions, commits, failures, unmatched, used_trials
+from analysis.cautions import cautions, commits, failures, unmatched
 from analysis.evidence import collect_evidence
 from analysis.figures.gallery import DrawnFigure, Material, draw_all
 from analysis.figures.speed import LEFT_OUT as NO_SPEED_FIGURE
@@ -31,6 +31,7 @@ from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_tables
 from analysis.trained import description, trained
 from lai_net.errors import InputError
+from lai_net.files import new_files, unwritable
 from tune.code_identity import code_of
 from tune.ledger.ledger import Ledger
 from tune.results.curves import curves_to_csv
@@ -61,27 +62,6 @@ class Report:
     files: Mapping[str, bytes]
     version: str
     unmatched: Sequence[str] = ()
-
-
-def write_report(
-    study: str,
-    ledger: Path,
-    out: Path,
-    *,
-    speed: Path | None = None,
-    importances: Importances | None = None,
-    interval: Interval | None = None,
-) -> Report:
-    """Write the report of a study into the folder `out`; see `compose_report`.
-
-    Files of an earlier report there that this one does not have are removed.
-
-    Raises:
-        InputError: the study or the ledger cannot be read, or `out` is no folder or holds other files.
-    """
-    report = compose_report(study, ledger, speed=speed, importances=importances, interval=interval)
-    _write(out, report.files)
-    return report
 
 
 def compose_report(
@@ -129,6 +109,27 @@ def compose_report(
     manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
     return Report(page.progress, files, page_version, unmatched(results))
+
+
+def write_report(report: Report, out: Path) -> None:
+    """Write a report into the folder `out`; of an earlier one there what this does not have is removed.
+
+    Raises:
+        InputError: `out` is no folder, cannot be written, or holds files that no report wrote.
+    """
+    try:
+        own = _files_of_earlier_report(out)
+        with new_files(out, last=_MANIFEST) as new:
+            present = {path.name for path in out.iterdir()} - {new.name}
+            others = sorted((present & report.files.keys()) - own if own else present)
+            if others:
+                raise InputError(f"{out}: has {others[0]}, which no report wrote; name an empty folder")
+            for name, content in report.files.items():
+                (new / name).write_bytes(content)
+        for name in own - report.files.keys():
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
 
 
 def _sentences(
@@ -201,7 +202,7 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
         "command": report_command(results.study, ledger, speed),
         "verify": verify_command(results.study, ledger),
         "code": code_of(Path(__file__), *_CODE),
-        "trials": used_trials(results),
+        "trials": _used_trials(results),
         "failures": failures(results),
         "cautions": cautions(results),
         "imported_rows": sum(row["origin"] == "imported" for row in results.long),
@@ -213,26 +214,17 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
     }  # fmt: skip
 
 
+def _used_trials(results: Results) -> list[str]:
+    """Ids of the trials whose scores are shown; a search shows those that it stopped, too."""
+    if results.study.search is not None:
+        own = (row for row in results.long if row["origin"] == "run")
+        return sorted({row["trial_id"] for row in own if row["status"] in {"completed", "pruned"}})
+    done = results.cells[results.cells["state"] == "completed"]
+    return sorted({name for names in done["trial_ids"] for name in names.split()})
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write(out: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in out.iterdir()}
-        own = _files_of_earlier_report(out)
-        others = sorted((present & files.keys()) - own if own else present)
-        if others:
-            raise InputError(f"{out}: has {others[0]}, which no report wrote; name an empty folder")
-        for name, content in files.items():
-            temporary = out / f".{name}.tmp"
-            temporary.write_bytes(content)
-            temporary.replace(out / name)
-        for name in own - files.keys():
-            (out / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written as a folder ({error.strerror}); name another") from error
 
 
 def _files_of_earlier_report(out: Path) -> set[str]:

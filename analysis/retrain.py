@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lai_net.config import TrialConfig
+from lai_net.corpora.loading import EMBEDDED
 from lai_net.preset import load_preset
 from lai_net.settings import flat
 from tune.spec.study import FOLDER, DatasetSpec, Study
@@ -66,7 +67,7 @@ def train_command(
         raise ValueError(f"{dataset.name} has no phase {config.phase}")
     preset, own = (flat(dataclasses.asdict(item)) for item in (load_preset(spec.preset), config))
     words = ["lai", "train", config.phase.lower()]
-    words += ["--corpus", dataset.corpus if dataset.corpus == "embedded" else CORPUS]
+    words += ["--corpus", dataset.corpus if dataset.corpus == EMBEDDED else CORPUS]
     words += ["--preset", _typed_name(spec.preset)]
     for name, value in own.items():
         if value != preset[name]:
@@ -75,6 +76,8 @@ def train_command(
         words += ["--annotations", _typed_name(dataset.annotations)]
     if fold is not None:
         words += ["--fold", str(fold)]
+    if dataset.overlapping_relations != "keep":
+        words += ["--overlapping-relations", dataset.overlapping_relations]
     words += ["--seed", str(seed)]
     if joins_ner or config.training.selection_entities != "gold":
         words += ["--ner", NER]

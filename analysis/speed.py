@@ -15,7 +15,7 @@ from lai_net.config import PHASES, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import flat
 from lai_net.wording import counted
-from tune.results.csv_input import Parsers, one_of, parse_fields, positive, read_csv, whole
+from tune.results.csv_files import Parsers, one_of, parse_fields, positive, read_csv, whole
 from tune.spec.baseline import Model
 
 REPRESENTATIONS: tuple[Representation, ...] = get_args(Representation)

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune.ledger.file import DEFAULT_LEDGER
+from tune.commands.options import DEFAULT_LEDGER, JsonOption, LedgerOption, StudyArgument
 from tune.spec.study import Interval
 
 if TYPE_CHECKING:
@@ -18,14 +17,16 @@ if TYPE_CHECKING:
     from analysis.statistics.summary import Summary
     from analysis.variance import CellSpread, Contrast, FamilySpread, VarianceStudy
 
+IntervalOption = Annotated[
+    Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
+]
+
 
 def variance(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
-    ledger: Annotated[Path, typer.Option(help="The ledger file.")] = DEFAULT_LEDGER,
-    interval: Annotated[
-        Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    study: StudyArgument,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    interval: IntervalOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
     from analysis.variance import study_variance

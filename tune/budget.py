@@ -12,7 +12,7 @@ _LOOK_EVERY_S = 30.0
 
 
 @dataclass
-class Budget:
+class RunBudget:
     """A run's bounds; None is no bound.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES
-from tune.results.csv_input import read_csv
+from tune.results.csv_files import read_csv
 
 FOLDER = Path(__file__).parent
 _SETTINGS = "settings.csv"

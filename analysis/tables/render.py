@@ -1,14 +1,13 @@
 """A computed table as CSV, Markdown and LaTeX. HTML is in the report's template."""
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Iterator
 
 from analysis.tables.layout import Entry, Grid, one_line
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import Table
+from tune.results.csv_files import csv_bytes
 
 MOST_WIDE_COLUMNS = 8
 """More columns than this are set narrow in LaTeX: deviations below the means, too."""
@@ -35,11 +34,8 @@ _TEX = str.maketrans({
 
 def to_csv(table: Table) -> str:
     """The contract's columns, one row per cell, task and metric; numbers in full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows([getattr(row, name) for name in CSV_COLUMNS] for row in table.rows)
-    return text.getvalue()
+    rows = ([getattr(row, name) for name in CSV_COLUMNS] for row in table.rows)
+    return csv_bytes(CSV_COLUMNS, rows).decode()
 
 
 def to_markdown(table: Table) -> str:

@@ -102,7 +102,7 @@ def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, flo
     engine = RayEngine(executor, max_concurrent=_SLOTS)
     with _no_op_study(num_trials) as (prepared, ledger, folder), cluster():
         begin, cpu_s = time.perf_counter(), time.process_time()
-        code = execute_study(prepared, ledger, folder, lambda: contextlib.nullcontext(engine), watch=watch)
+        code = execute_study(prepared, ledger, folder, lambda: contextlib.nullcontext(engine), None, watch)
         wall_s, cpu_s = time.perf_counter() - begin, time.process_time() - cpu_s
     (sink,) = watched
     if code != 0 or sink.num_completed != num_trials:

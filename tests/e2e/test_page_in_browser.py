@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.report import write_report
+from tests.reporting import write_report
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.drills.playing import DRIVER
@@ -31,9 +32,12 @@ def written(folder: Path, text: str) -> Path:
 def run(study: Path, ledger: Path, executor=drill.execute) -> int:
     with Ledger.open(ledger) as opened:
         engine = SerialEngine(executor, poll_s=0.001)
-        return execute_study(
-            prepare(str(study), []), opened, ledger.parent, lambda: contextlib.nullcontext(engine)
-        )
+        make_engine = partial(contextlib.nullcontext, engine)
+        return execute_study(prepare(str(study), []), opened, ledger.parent, make_engine, None, unwatched)
+
+
+def unwatched(sink, _):
+    return contextlib.nullcontext(sink)
 
 
 def in_fork(act: Callable[[], int], fault: str) -> int:

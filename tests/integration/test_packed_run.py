@@ -13,6 +13,7 @@ from lai_net.errors import InputError
 from tests.drills.invariants import finished, num_epochs, violations
 from tests.drills.playing import start_driver
 from tests.drills.study import study_text
+from tests.integration.standing_in import unwatched
 from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
@@ -74,7 +75,12 @@ def run(study: Path, worker: Worker) -> int:
     with Ledger.open(study.parent / "ledger.sqlite") as ledger:
         engine = SerialEngine(worker, poll_s=0.001)
         return execute_study(
-            prepare(str(study), []), ledger, study.parent, lambda: contextlib.nullcontext(engine)
+            prepare(str(study), []),
+            ledger,
+            study.parent,
+            lambda: contextlib.nullcontext(engine),
+            None,
+            unwatched,
         )
 
 
@@ -121,7 +127,7 @@ def test_cluster_without_gpus_is_refused(study: Path) -> None:
     prepared, engine = prepare(str(study), []), Bare(Worker(0.1))
     ledger = Ledger.open(study.parent / "ledger.sqlite")
     with ledger, pytest.raises(InputError, match="no node has one"):
-        execute_study(prepared, ledger, study.parent, lambda: contextlib.nullcontext(engine))
+        execute_study(prepared, ledger, study.parent, lambda: contextlib.nullcontext(engine), None, unwatched)
 
 
 @pytest.mark.parametrize("value", ['"all"', "-1", "true", "nan"])

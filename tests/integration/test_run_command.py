@@ -1,14 +1,17 @@
 """`lai run` and `lai verify` before and after the training: what they refuse, plan and compare."""
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 import typer
 
 from lai_net.errors import InputError
+from tests.integration.standing_in import unwatched
 from tune.commands.running import execute_study
 from tune.commands.verify import _Repeated, compare, recorded, verify
-from tune.engine import Message, Task
+from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
@@ -136,18 +139,15 @@ TOLD = (Message("started", {"device": "cpu"}), EPOCH, RESULT)
 def test_nothing_to_do_starts_no_engine(prepared, tmp_path, capsys):
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         record(ledger, prepared, tmp_path)
-        assert execute_study(prepared, ledger, tmp_path, lambda: pytest.fail("an engine was made")) == 0
+        make_engine = partial(pytest.fail, "an engine was made")
+        assert execute_study(prepared, ledger, tmp_path, make_engine, None, unwatched) == 0
     assert "0 of 1 trials to train" in capsys.readouterr().out
 
 
 def test_spent_budget_starts_nothing_and_says_what_remains(prepared, tmp_path, capsys):
-    import contextlib
-
-    from tune.engine import SerialEngine
-
-    engine = SerialEngine(lambda _: pytest.fail("a trial was started"))
+    make_engine = partial(nullcontext, SerialEngine(lambda _: pytest.fail("a trial was started")))
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        assert execute_study(prepared, ledger, tmp_path, lambda: contextlib.nullcontext(engine), 0.0) == 3
+        assert execute_study(prepared, ledger, tmp_path, make_engine, 0.0, unwatched) == 3
     assert "1 remain; the budget is spent, resume with the same call" in capsys.readouterr().out
 
 

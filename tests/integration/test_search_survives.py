@@ -16,7 +16,7 @@ import pytest
 from lai_net.errors import InputError
 from tests.drills.playing import DRIVER
 from tests.integration.searching import HEAD, SEARCH, attempts, events, folder, lai
-from tests.integration.standing_in import drill, run
+from tests.integration.standing_in import drill, run, unwatched
 from tune.commands.running import execute_study
 from tune.engine import SerialEngine
 from tune.ledger.ledger import Ledger
@@ -186,6 +186,8 @@ def test_spent_wall_clock_pauses_a_search(search_study, tmp_path, capsys):
     ledger = tmp_path / "ledger.sqlite"
     with Ledger.open(ledger) as opened:
         make_engine = lambda: contextlib.nullcontext(SerialEngine(drill.execute))  # noqa: E731
-        assert execute_study(prepare(str(search_study), []), opened, tmp_path, make_engine, 0.0) == 3
+        assert (
+            execute_study(prepare(str(search_study), []), opened, tmp_path, make_engine, 0.0, unwatched) == 3
+        )
     assert "the budget is spent" in capsys.readouterr().out
     assert run(search_study, ledger) == 0

@@ -12,8 +12,8 @@ from tune.ledger.rows import EvaluationRow
 from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.preparation import prepare
 from tune.results.curves import curves_to_csv, read_curves
-from tune.results.imported import imported_results, lines_on_imported
 from tune.results.importing import import_csv
+from tune.results.spared import imported_results, lines_on_imported
 from tune.results.table import long_table, to_csv
 from tune.spec.study import Study, load_study
 

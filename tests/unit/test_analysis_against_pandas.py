@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.report import write_report
+from tests.reporting import write_report
 
 STUDY = """
 name = "s"

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.findings import findings
 from analysis.frame import read_results
-from analysis.report import compose_report, write_report
+from analysis.report import compose_report
 from analysis.speed import read_speeds, speed_of
 from analysis.tables.efficiency import left_out
 from analysis.tables.layout import Entry
@@ -21,6 +21,7 @@ from analysis.tables.table import Table, compute_table, compute_tables
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+from tests.reporting import write_report
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,23 +166,28 @@ def test_a_trial_shows_scores_curve_and_what_it_cost(study: Path, ledger: Path) 
     assert (planned.state, planned.curve, planned.values["trial_id"]) == ("planned", (), None)
 
 
-def test_the_command_trains_the_very_config(
-    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("overlapping", ["keep", "drop"])
+def test_the_command_trains_the_very_config_on_the_very_corpus(
+    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overlapping: str
 ) -> None:
     trained: list[Any] = []
     monkeypatch.setattr(lai_net.pipeline, "train_trial", lambda *words, **_: trained.append(words) or ())
     monkeypatch.setattr(
-        "lai_net.train_command.load_corpus", lambda *_, **__: type("Corpus", (), {"splits": ()})
+        "lai_net.train_command.load_corpus",
+        lambda source, name, **options: SimpleNamespace(splits=(), source=source, options=options),
     )
+    setting = f'annotations = "scierc"\noverlapping_relations = "{overlapping}"'
+    study.write_text(STUDY.replace('corpus = "somewhere"', setting), encoding="utf-8")
     loaded = load_study(study)
     for cell in expand(loaded):
         assert cell.config is not None
-        line = train_command(loaded.datasets[0], cell.config, seed=7, fold=None)
+        line = train_command(loaded.datasets[0], cell.config, seed=7, fold=1)
         assert str(tmp_path) not in line
         done = CliRunner().invoke(lai_net.cli.app, shlex.split(line)[1:])
         assert done.exit_code == 0, done.output
-        config, seed, *_ = trained.pop()
-        assert (config, seed) == (cell.config, 7)
+        config, seed, corpus, *_ = trained.pop()
+        assert (config, seed, corpus.source) == (cell.config, 7, "CORPUS")
+        assert corpus.options == {"annotations": "scierc", "fold": 1, "overlapping_relations": overlapping}
 
 
 def test_relations_between_found_entities_are_trained_again_with_their_ner(study: Path, ledger: Path) -> None:

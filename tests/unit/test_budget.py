@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tune.budget import Budget, size_gib
+from tune.budget import RunBudget, size_gib
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_hours_are_counted_from_the_start(tmp_path):
     clock = Clock()
-    budget = Budget(hours=1, disk_gib=None, used_gib=lambda: size_gib(tmp_path), clock=clock)
+    budget = RunBudget(hours=1, disk_gib=None, used_gib=lambda: size_gib(tmp_path), clock=clock)
     clock.now += 3599
     assert not budget.is_spent()
     clock.now += 1
@@ -24,7 +24,7 @@ def test_hours_are_counted_from_the_start(tmp_path):
 
 def test_disk_is_measured_now_and_then(tmp_path):
     clock = Clock()
-    budget = Budget(hours=None, disk_gib=2 / 2**20, used_gib=lambda: size_gib(tmp_path), clock=clock)
+    budget = RunBudget(hours=None, disk_gib=2 / 2**20, used_gib=lambda: size_gib(tmp_path), clock=clock)
     assert not budget.is_spent()
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "model").write_bytes(bytes(4096))
@@ -35,7 +35,7 @@ def test_disk_is_measured_now_and_then(tmp_path):
 
 
 def test_no_bounds_are_never_spent(tmp_path):
-    assert not Budget(None, None, lambda: 0.0).is_spent()
+    assert not RunBudget(None, None, lambda: 0.0).is_spent()
 
 
 def test_a_folder_that_a_worker_deletes_meanwhile_is_passed_over(tmp_path, monkeypatch):

@@ -93,7 +93,10 @@ def test_probe_stands_in_where_nothing_is_finished(ledger: Ledger) -> None:
 
 
 def test_no_measure_is_said(ledger: Ledger) -> None:
-    assert estimate(planned(1), [], ledger, Resources()) == (Estimate(), ["d NER"])
+    assert estimate(planned(1), [], ledger, Resources()) == (
+        Estimate(),
+        ["no estimate: the ledger has no finished trial like those of d NER"],
+    )
 
 
 def test_unknown_number_of_gpus_gives_no_wall_clock(ledger: Ledger) -> None:
@@ -156,8 +159,15 @@ def test_lines() -> None:
     assert estimate_lines(Estimate()) == []
     lines = estimate_lines(Estimate(probed=2, gpu_h=(1.0, 2.5), wall_h=(0.5, 1.25), disk_gib=3.0))
     assert lines == [
-        "2 trials have no finished like: by probes, without evaluation",
+        "2 trials without a finished like: by probes, without evaluation",
         "1.0 to 2.5 GPU-hours",
         "0.5 to 1.2 h on what [resources] give",
         "about 3.0 GiB of models",
+    ]
+    found = Estimate(wall_s=5400.0, measured=1, wall_h=(0.5, 1.25), disk_gib=3.0)
+    assert estimate_lines(found)[0] == "about 1.5 h one after another (mean of 1 finished trial)"
+    assert estimate_lines(found, is_bound=True) == [
+        "at most 1.5 h one after another, were nothing stopped early (mean of 1 finished trial)",
+        "at most 0.5 to 1.2 h on what [resources] give",
+        "at most 3.0 GiB of models",
     ]

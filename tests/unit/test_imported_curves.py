@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.report import write_report
 from lai_net.errors import InputError
+from tests.reporting import write_report
 from tests.unit.growing import Place
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare

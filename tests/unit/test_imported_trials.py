@@ -18,7 +18,7 @@ from tune.ledger.rows import EvaluationRow
 from tune.planning.plan import IdentifiedPlan, Plan, make_plan
 from tune.planning.trained_model import trained_model_folder
 from tune.preparation import prepare
-from tune.results.imported import imported_results
+from tune.results.spared import imported_results
 from tune.results.table import long_table
 from tune.spec.identity import SEMANTICS
 

@@ -20,8 +20,9 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, SearchEvent
 
 TRIAL = trial_row(
-    trial_id="t1", config_id="c1", spec_id="s1", dataset="toy", config={"phase": "NER", "clip": 1.0}
-)
+    trial_id="t1", config_id="c1", spec_id="s1", dataset="toy",
+    config={"phase": "NER", "clip": 1.0, "encoder": {"name": "/old"}},
+)  # fmt: skip
 EVALUATION = EvaluationRow(
     evaluation_id="e1", trial_id="t1", upstream_trial_id=None, split="test", entities="predicted",
     scores=[{"task": "NER", "f1": 0.5}], coverage={"cut": 2},
@@ -137,7 +138,7 @@ def test_one_name_for_two_contents_is_refused(ledger: Ledger, change: dict[str, 
         ({"corpus_id": "another", "config_id": "c2"}, "corpus was 'corpus' and is 'another'"),
         ({"encoder_id": "e2", "config_id": "c2"}, "encoder was 'encoder' and is 'e2'"),
         ({"config_id": "c2"}, "the annotations differ"),
-        ({"spec_id": "s2", "config": {"encoder": {"name": "/new"}}}, "encoder.name was None and is '/new'"),
+        ({"spec_id": "s2", "config": {"encoder": {"name": "/new"}}}, "encoder.name was '/old' and is '/new'"),
     ],
 )
 def test_refusal_says_what_differs(ledger: Ledger, change: dict[str, str], said: str) -> None:

@@ -65,16 +65,15 @@ def test_a_message_of_several_lines_still_prints_as_one(
 
 
 def test_an_interrupt_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.report.write_report", raising(KeyboardInterrupt()))
-    assert exit_code("report", "demo", "--out", "out") == 3
     monkeypatch.setattr("analysis.report.compose_report", raising(KeyboardInterrupt()))
+    assert exit_code("report", "demo", "--out", "out") == 3
     assert exit_code("report", "demo", "--serve") == 0, "that is how it ends"
     monkeypatch.setattr(command, "app", raising(KeyboardInterrupt()))
     assert exit_code() == 3
 
 
 def test_a_commands_own_exit_code_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.report.write_report", raising(typer.Exit(1)))
+    monkeypatch.setattr("analysis.report.compose_report", raising(typer.Exit(1)))
     assert exit_code("report", "demo", "--out", "out") == 1
 
 
@@ -99,7 +98,7 @@ def test_an_error_of_the_system_names_its_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = PermissionError(13, "Permission denied", "some/file")
-    monkeypatch.setattr("analysis.report.write_report", raising(error))
+    monkeypatch.setattr("analysis.report.compose_report", raising(error))
     assert exit_code("report", "demo", "--out", "out") == 2
     assert capsys.readouterr().err == "some/file: Permission denied\n"
 
@@ -121,7 +120,7 @@ def test_a_ledger_that_is_damaged_inside_is_named(
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), OSError("without a file"), sqlite_defect()], ids=repr)
 def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.report.write_report", raising(error))
+    monkeypatch.setattr("analysis.report.compose_report", raising(error))
     with pytest.raises(type(error)):
         command.main(["report", "demo", "--out", "out"])
 

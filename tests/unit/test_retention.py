@@ -71,7 +71,14 @@ class Place:
         self.study.write_text(text)
         engine = contextlib.nullcontext(SerialEngine(executor, poll_s=0.001))
         with Ledger.open(self.ledger) as ledger:
-            return execute_study(prepare(str(self.study), []), ledger, self.ledger.parent, lambda: engine)
+            return execute_study(
+                prepare(str(self.study), []),
+                ledger,
+                self.ledger.parent,
+                lambda: engine,
+                budget_hours=None,
+                watch=lambda sink, _: contextlib.nullcontext(sink),
+            )
 
     def kept(self) -> set[tuple[str, int, int]]:
         """Phase, layers and seed of the models that are there, by the disk and by the ledger alike."""

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import typer
 from rich.table import Table
 
-from tune.commands.console import table_console
+from lai_net.wording import counted
+from tune.commands.console import table_console, warn
 from tune.forecast.estimate import estimate_lines
 from tune.forecast.until_decided import Decision, Growth
 
@@ -30,13 +31,10 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
         soft_wrap=True,
         markup=False,
     )
-    seconds = growth.estimate.wall_s
-    time = "" if seconds is None else f", about {seconds / 3600:.1f} h one after another"
-    console.print(f"{growth.to_run} trials to run for the next look{time}", soft_wrap=True, markup=False)
+    typer.echo(f"{counted(growth.to_run, 'trial')} to run for the next look")
     for line in estimate_lines(growth.estimate) if growth.to_run else ():
-        console.print(line, soft_wrap=True, markup=False)
-    for warning in growth.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(line)
+    warn(growth.warnings)
 
 
 def _table(decisions: Sequence[Decision]) -> Table:

@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from tune.commands.console import table_console
+from tune.commands.console import table_console, warn
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.commands.standing import STATES, best_trials, state_word, take_stock, trial_names
 from tune.failures import failure_lines
@@ -63,7 +62,7 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
         typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.4f}{entities}, seed {trial.seed})")
     for line in standing.failed:
         typer.echo(line)
-    _warn(changed)
+    warn(changed)
 
 
 def _show_search(study: Study, ledger: Path) -> None:
@@ -82,12 +81,7 @@ def _show_search(study: Study, ledger: Path) -> None:
     typer.echo(f"trials: {counts or 'none yet'}")
     for line in (*lines, *failure_lines(trials, names)):
         typer.echo(line)
-    _warn(changed)
-
-
-def _warn(lines: Sequence[str]) -> None:
-    for line in lines:
-        typer.echo(f"warning: {line}", err=True)
+    warn(changed)
 
 
 def why(

@@ -7,8 +7,9 @@ import typer
 
 from tune.ledger.file import DEFAULT_LEDGER as DEFAULT_LEDGER
 
-FAILED, INTERRUPTED = 1, 3
+FAILED, INPUT_WRONG, INTERRUPTED = 1, 2, 3
 
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
 LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 CorpusOption = Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where a corpus lies.")]

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -13,9 +13,10 @@ from rich.table import Table
 
 from lai_net.wording import counted
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
+from tune.commands.console import warn
 from tune.commands.decision_report import show_growth
 from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
-from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, JsonOption, LedgerOption, StudyArgument
 from tune.encoder_fit import misfits
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate, estimate_lines
@@ -33,7 +34,7 @@ def plan(
     context: typer.Context,
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
     until_decided: UntilDecidedOption = False,
     max_seeds: MaxSeedsOption = None,
     address: AddressOption = None,
@@ -93,15 +94,9 @@ def _show_summary(plan: Plan, summary: Summary) -> None:
         f"{counted(summary.runs, 'run')}, {summary.folded} folded into others, "
         f"{counted(summary.trials, 'trial')}; {summary.done} done, {summary.to_run} to run"
     )
-    if summary.to_run and summary.estimate.wall_s is not None:
-        console.print(
-            f"about {summary.estimate.wall_s / 3600:.1f} h one after another "
-            f"(mean of {counted(summary.estimate.measured, 'finished trial')})"
-        )
     for line in estimate_lines(summary.estimate) if summary.to_run else ():
         typer.echo(line)
-    for warning in summary.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    warn(summary.warnings)
 
 
 def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as_json: bool) -> None:
@@ -130,15 +125,9 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
         seeds = len(plan.rules.seeds)
         least = counted(min(trials // seeds, plan.space.size or trials), "config")
         typer.echo(f"budget.trials {trials}, {counted(seeds, 'seed')} a config: at least {least}")
-    if ceiling.wall_s is not None:
-        typer.echo(
-            f"at most {ceiling.wall_s / 3600:.1f} h one after another, were nothing stopped early "
-            f"(mean of {ceiling.measured} finished trials)"
-        )
-    for line in estimate_lines(ceiling) if content["most_trainings"] else ():
-        typer.echo(f"at most {line}")
-    for warning in counts["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+    for line in estimate_lines(ceiling, is_bound=True) if content["most_trainings"] else ():
+        typer.echo(line)
+    warn(counts["warnings"])
 
 
 def _ceiling(
@@ -155,9 +144,7 @@ def _ceiling(
     confirm, level = plan.spec.confirm, plan.study.budget.keep_models
     stay = {"all": len(trials), "needed": confirm.best * confirm.seeds + 2, "none": 1}[level]
     kept = trials[::-1][:stay]  # the trial that RE takes entities from is the last
-    found, unmeasured = estimate(trials, finished, ledger, plan.study.resources, folder, kept, nodes)
-    names = ", ".join(unmeasured)
-    return found, [f"no estimate: the ledger has no finished trial like those of {names}"] if names else []
+    return estimate(trials, finished, ledger, plan.study.resources, folder, kept, nodes)
 
 
 def _words(value: Any) -> str:

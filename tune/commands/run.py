@@ -104,7 +104,7 @@ def _ray_engine(prepared: Prepared, remote: Remote | None, folder: Path) -> Iter
         yield RayEngine(
             executor,
             resources.cpus_per_trial,
-            0.0 if resources.gpus_per_trial == "measured" else resources.gpus_per_trial,
+            0.0 if resources.is_measured else resources.fixed_share,
             resources.max_concurrent,
             stall_s=60 * budget.stall_minutes,
         )

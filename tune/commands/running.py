@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from tune.budget import Budget, size_gib
+from tune.budget import RunBudget, size_gib
+from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
 from tune.engine import Engine, Sink, Source
@@ -20,13 +21,13 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.packing.needs import Needs
 from tune.packing.pool import Pool
-from tune.packing.source import PackedSource
+from tune.packing.source import WINDOW, PackedSource
 from tune.planning.jobs import Evaluating, Training, open_jobs
 from tune.planning.plan import IdentifiedPlan, make_plan
 from tune.planning.retention import Retention
 from tune.preparation import Prepared
 from tune.provenance import wait_for_orphans
-from tune.results.imported import imported_results, lines_on_imported
+from tune.results.spared import imported_results, lines_on_imported
 from tune.schedule import Schedule
 from tune.search.plan import SearchPlan
 from tune.search.report import identify_asked, result_lines, search_warnings
@@ -37,12 +38,8 @@ Jobs = Mapping[str, Training | Evaluating]
 Watch = Callable[[Sink, Jobs], contextlib.AbstractContextManager[Sink]]
 """Shows what a sink is told about some jobs to somebody else, too."""
 
-_WINDOW, _SEARCH_WINDOW = 256, 4
-"""Jobs among which what fits is chosen; a search decides the next config late, so few."""
-
-
-def _unwatched(sink: Sink, jobs: Jobs) -> contextlib.AbstractContextManager[Sink]:  # noqa: ARG001
-    return contextlib.nullcontext(sink)
+_SEARCH_WINDOW = 4
+"""In place of `WINDOW`, since a search decides the next config late."""
 
 
 def execute_study(
@@ -50,8 +47,8 @@ def execute_study(
     ledger: Ledger,
     folder: Path,
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
-    budget_hours: float | None = None,
-    watch: Watch = _unwatched,
+    budget_hours: float | None,
+    watch: Watch,
 ) -> int:
     """Run the open jobs to their end and say how it went; returns the exit code.
 
@@ -60,11 +57,9 @@ def execute_study(
         ledger: open for writing.
         folder: the ledger's folder.
         make_engine: entered only if there is something to do.
-        budget_hours: None takes the study's.
+        budget_hours: after which nothing new starts; None is no bound.
         watch: a sink around the execution, of the run's jobs.
     """
-    limits = prepared.study.budget
-    hours = limits.hours if budget_hours is None else budget_hours
     resources = prepared.study.resources
     execution = Execution(
         ledger,
@@ -74,8 +69,8 @@ def execute_study(
         resources.gpus or 1,
         retention=_retention(prepared, ledger),
     )
-    budget = Budget(hours, limits.disk_gib, execution.storage.size_gib)
-    window = _WINDOW if prepared.search is None else _SEARCH_WINDOW
+    budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
+    window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
     try:
         with stop_on_signals() as should_stop:
@@ -90,8 +85,7 @@ def execute_study(
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
     source = _search_source(prepared, plan, runner.execution, runner.budget)
-    for warning in search_warnings(plan, runner.execution.ledger):
-        typer.echo(f"warning: {warning}", err=True)
+    warn(search_warnings(plan, runner.execution.ledger))
     code = runner.run(source, source.schedule, source.jobs)
     for line in result_lines(source.search):
         typer.echo(line)
@@ -130,7 +124,7 @@ class _Runner:
     """Runs a source dry and says how it went."""
 
     execution: Execution
-    budget: Budget
+    budget: RunBudget
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]]
     make_source: Callable[[Source, Engine], Source]
     watch: Watch
@@ -168,12 +162,12 @@ def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
 
 
 def _packing(
-    resources: Resources, execution: Execution, budget: Budget, window: int
+    resources: Resources, execution: Execution, budget: RunBudget, window: int
 ) -> Callable[[Source, Engine], Source]:
     """What makes a source share devices by measured memory, where the study asks for that."""
 
     def pack(source: Source, engine: Engine) -> Source:
-        if resources.gpus_per_trial != "measured":
+        if not resources.is_measured:
             return source
         ledger = execution.ledger
         attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)
@@ -185,7 +179,7 @@ def _packing(
 
 
 def _search_source(
-    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: Budget
+    prepared: Prepared, plan: SearchPlan, execution: Execution, budget: RunBudget
 ) -> SearchSource:
     from tune.search.sampler import Sampler
 
@@ -232,7 +226,9 @@ def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
         typer.echo(f"{alive} workers of an earlier run still live; going on beside them", err=True)
 
 
-def _conclude(schedule: Schedule[Any], names: dict[str, str], budget: Budget, *, is_interrupted: bool) -> int:
+def _conclude(
+    schedule: Schedule[Any], names: dict[str, str], budget: RunBudget, *, is_interrupted: bool
+) -> int:
     for key, error in schedule.failed.items():
         typer.echo(f"failed: {names[key]}: {headline(error, schedule.failures[key])}", err=True)
     for key, why in schedule.blocked.items():

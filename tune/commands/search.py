@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lai_net.errors import InputError
-from tune.commands.options import DEFAULT_LEDGER, FAILED, LedgerOption, StudyArgument
+from tune.commands.options import DEFAULT_LEDGER, FAILED, JsonOption, LedgerOption, StudyArgument
 from tune.ledger.ledger import Ledger
 from tune.search.log import replay, strange_scores
 from tune.search.plan import SearchPlan, plan_search
@@ -24,7 +24,7 @@ app = typer.Typer()
 def importance(
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which settings mattered in a search (PED-ANOVA over its complete configs)."""
     from tune.search.optuna_view import importances

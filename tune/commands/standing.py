@@ -8,7 +8,7 @@ from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialKey
 from tune.planning.plan import CellNames, Plan, PlannedTrial, cell_names, is_current, trial_name
-from tune.results.imported import imported_results
+from tune.results.spared import imported_results
 from tune.spec.identity import evaluation_id
 
 _JOINT = ("failed", "to make", "imported", "made")

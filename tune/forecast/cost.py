@@ -56,7 +56,7 @@ class CostModel:
         shape = "" if encoder_id is None else shape_id(trial.config, trial.dataset, encoder_id)
         rows = self._by_shape.get(shape, [])
         shares = self._shares(shape, rows)
-        share = max(shares.values(), default=1.0) if self._is_measured else self._resources.fixed_share
+        share = max(shares.values(), default=self._resources.fixed_share)
         lanes = self._lanes(shares, share)
         if wall_s:
             return Cost(min(wall_s), max(wall_s), share, lanes)
@@ -67,13 +67,9 @@ class CostModel:
         most = max(row.largest_step_s * row.steps_per_epoch for row in rows) * epochs
         return Cost(least, most, share, lanes)
 
-    @property
-    def _is_measured(self) -> bool:
-        return self._resources.gpus_per_trial == "measured"
-
     def _shares(self, shape: str, rows: Sequence[ProbeRow]) -> dict[str, float]:
         """Of a device, by its type, as far as it was measured."""
-        if not self._is_measured:
+        if not self._resources.is_measured:
             return {}
         sizes = self._needs.sizes_of(shape, [row.device_type for row in rows])
         return {device_type: size / UNITS for device_type, size in sizes.items()}
@@ -85,7 +81,7 @@ class CostModel:
         return lanes if most is None else min(lanes, most)
 
     def _lanes_on(self, node: Node, share: float) -> float:
-        if self._is_measured:
+        if self._resources.is_measured:
             return min(node.fits(self._resources.cpus_per_trial, 0), node.gpus / share)
         return node.fits(self._resources.cpus_per_trial, share)
 

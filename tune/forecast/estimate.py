@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lai_net.active_settings import active_settings
+from lai_net.wording import counted
 from tune.budget import size_gib
 from tune.engine import Node
 from tune.forecast.cost import Cost, CostModel, nodes_in_words
@@ -65,7 +66,7 @@ def estimate(
     kept: Sequence[PlannedTrial] | None = None,
     nodes: Sequence[Node] | None = None,
 ) -> tuple[Estimate, list[str]]:
-    """Of the trials to run; second, what has no measure, by dataset and phase.
+    """Of the trials to run; second, a line that names what has no measure, if anything has none.
 
     Args:
         remaining: to run.
@@ -85,7 +86,9 @@ def estimate(
     used = sum(len(likes.get(kind, ())) for kind in set(kinds))
     unmeasured = {kind[:2] for kind, cost in zip(kinds, costs, strict=True) if cost is None}
     if unmeasured:
-        return Estimate(measured=used), [f"{dataset} {phase}" for dataset, phase in sorted(unmeasured)]
+        names = ", ".join(f"{dataset} {phase}" for dataset, phase in sorted(unmeasured))
+        line = f"no estimate: the ledger has no finished trial like those of {names}"
+        return Estimate(measured=used), [line]
     known = [cost for cost in costs if cost is not None]
     has_likes = set(kinds) <= likes.keys()
     stay = [kind_of[trial.dataset, trial.spec_id] for trial in (remaining if kept is None else kept)]
@@ -170,17 +173,26 @@ def _disk_gib(
     return math.fsum(sizes[kind] for kind in kinds)
 
 
-def estimate_lines(found: Estimate) -> list[str]:
-    """What is known, for people."""
+def estimate_lines(found: Estimate, *, is_bound: bool = False) -> list[str]:
+    """What is known, for people; of a search, which may stop trials early, it is a bound."""
     lines = []
+    bound, about = ("at most ", "at most ") if is_bound else ("", "about ")
+    if found.wall_s is not None:
+        lines.append(
+            f"{about}{found.wall_s / 3600:.1f} h one after another"
+            f"{', were nothing stopped early' if is_bound else ''} "
+            f"(mean of {counted(found.measured, 'finished trial')})"
+        )
     if found.probed:
-        lines.append(f"{found.probed} trials have no finished like: by probes, without evaluation")
+        lines.append(
+            f"{counted(found.probed, 'trial')} without a finished like: by probes, without evaluation"
+        )
     if found.gpu_h is not None and found.gpu_h[1] > 0:
-        lines.append(f"{_words(found.gpu_h)} GPU-hours")
+        lines.append(f"{bound}{_words(found.gpu_h)} GPU-hours")
     if found.wall_h is not None:
-        lines.append(f"{_words(found.wall_h)} h on {found.place}")
+        lines.append(f"{bound}{_words(found.wall_h)} h on {found.place}")
     if found.disk_gib is not None:
-        lines.append(f"about {found.disk_gib:.1f} GiB of models")
+        lines.append(f"{about}{found.disk_gib:.1f} GiB of models")
     return lines
 
 

@@ -13,7 +13,7 @@ from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, TrialRow
 from tune.planning.plan import Plan, PlannedTrial
-from tune.results.imported import UNLIKE, imported_results
+from tune.results.spared import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER
 from tune.spec.cells import Cell
 from tune.spec.study import Study
@@ -142,8 +142,4 @@ def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: 
         )
     if num_unlike:
         warnings.append(f"{num_unlike} imported trials do not count as done, {UNLIKE}")
-    if unmeasured:
-        warnings.append(
-            f"no estimate: the ledger has no finished trial like those of {', '.join(unmeasured)}"
-        )
-    return warnings
+    return [*warnings, *unmeasured]

@@ -82,12 +82,14 @@ def look_counts(study: Study, comparisons: int) -> tuple[int, ...]:
 
 def needed_trials(study: Study, decisions: Iterable[Decision]) -> set[TrialKey]:
     """The trials that the open decisions wait for, done or not."""
-    cells = {(cell.dataset, cell.phase, cell.factor, cell.level): cell for cell in expand(study)}
+    cells: dict[tuple[str, str, str, str], Cell] = {
+        (cell.dataset, cell.phase, cell.factor, cell.level): cell for cell in expand(study)
+    }
     keys: set[TrialKey] = set()
     for item in decisions:
         place = (item.dataset, item.phase, item.factor)
-        keys |= _keys(study, cells[*place, item.level], item.missing)  # type: ignore[index]
-        keys |= _keys(study, cells[*place, item.base_level], item.base_missing)  # type: ignore[index]
+        keys |= _keys(study, cells[*place, item.level], item.missing)
+        keys |= _keys(study, cells[*place, item.base_level], item.base_missing)
     return keys
 
 

@@ -33,10 +33,10 @@ from tune.ledger.file import (
 )
 from tune.ledger.reading import LedgerReader
 from tune.ledger.rows import (
-    EpochReport,
     EvaluationRow,
     FinalStatus,
     ProbeRow,
+    ReportedEpoch,
     SearchEvent,
     TrialRow,
     clash,
@@ -203,7 +203,7 @@ class Ledger(LedgerReader):
         self,
         rows: Mapping[str, Mapping[str, Any]],
         outdated: Iterable[str] = (),
-        epochs: Iterable[EpochReport] = (),
+        epochs: Iterable[ReportedEpoch] = (),
     ) -> int:
         """Store imported result rows by key, over what is there; returns how many were new or other."""
         with self._transaction("results.import", durable=True):

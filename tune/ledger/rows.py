@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lai_net.config import EntitySource
 from lai_net.errors import InputError
 from tune.artefacts.port import is_inside, is_one_name
 from tune.engine import FailureKind
@@ -18,7 +19,7 @@ KEY_COLUMNS = ("trial_id", "attempt", "epoch", "evaluation_id", "key", "search_i
 
 TrialKey = tuple[str, int | None, int, str]
 """A trial without content: dataset, fold, seed, spec_id."""
-EpochReport = tuple[str, int, Mapping[str, Any]]
+ReportedEpoch = tuple[str, int, Mapping[str, Any]]
 """Of an epoch of a trial: trial_id, epoch, what was reported."""
 
 
@@ -75,7 +76,7 @@ class EvaluationRow:
     trial_id: str
     upstream_trial_id: str | None
     split: str
-    entities: str
+    entities: EntitySource
     scores: list[dict[str, Any]]
     coverage: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
@@ -231,7 +232,7 @@ def clash(stored: TrialRow, row: TrialRow) -> str:
             "dataset": item.dataset,
             "corpus": item.corpus_id,
             "encoder": item.encoder_id,
-            "encoder.name": item.config.get("encoder", {}).get("name"),
+            "encoder.name": item.config["encoder"]["name"],
         }
         for item in (stored, row)
     ]

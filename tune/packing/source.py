@@ -16,6 +16,9 @@ from tune.packing.needs import Needs, too_large
 from tune.packing.pool import Pool
 from tune.packing.shares import UNITS
 
+WINDOW = 256
+"""Tasks among which what fits is chosen."""
+
 
 class Maker(Protocol):
     """Makes tasks with a placement."""
@@ -48,7 +51,7 @@ class PackedSource:
     pool: Pool
     needs: Needs
     is_spent: Callable[[], bool] = lambda: False
-    window: int = 256
+    window: int = WINDOW
     _held: dict[str, Task] = field(init=False, default_factory=dict)
     """The inner source's tasks that wait, by key, in order."""
     _shapes: dict[str, str] = field(init=False, default_factory=dict)

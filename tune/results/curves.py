@@ -1,7 +1,5 @@
 """Learning curves: what every epoch of a trial gave, and the table of them beside the long one."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ from typing import Any, NamedTuple
 from lai_net.config import PHASES
 from lai_net.errors import InputError
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EpochReport
-from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, whole
+from tune.ledger.rows import ReportedEpoch
+from tune.results.csv_files import Parsers, csv_bytes, number, one_of, parse_fields, read_csv, whole
 
 
 class Epoch(NamedTuple):
@@ -94,16 +92,10 @@ def curve_rows(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> Iterator[tu
 
 def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
     """`curve_rows` as CSV; None is empty."""
-    out = io.BytesIO()
-    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(CURVE_COLUMNS)
-        writer.writerows(curve_rows(curves, rows))
-        text.flush()
-        return out.getvalue()
+    return csv_bytes(CURVE_COLUMNS, curve_rows(curves, rows))
 
 
-def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[EpochReport]:
+def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[ReportedEpoch]:
     """Epoch reports from a file such as `curves_to_csv` makes.
 
     Args:
@@ -119,7 +111,7 @@ def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]])
     own = ledger.newest_attempts().keys() - trials.keys()
     curves = read_curves(ledger, imported=True)
     known = {(name, epoch.epoch): epoch for name, curve in curves.items() for epoch in curve}
-    reports: list[EpochReport] = []
+    reports: list[ReportedEpoch] = []
     for line, cells in read_csv(path, _REQUIRED, CURVE_COLUMNS):
         try:
             row = parse_fields(cells, CURVE_COLUMNS, _PARSERS)

@@ -12,7 +12,7 @@ from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE, Averaging, Protocol, Task
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
-from tune.results.csv_input import Parsers, number, one_of, parse_fields, read_csv, truth, whole
+from tune.results.csv_files import Parsers, number, one_of, parse_fields, read_csv, truth, whole
 from tune.results.curves import curve_reports
 from tune.results.table import LONG_COLUMNS, representation_of
 from tune.spec.baseline import LAI_NET, Model

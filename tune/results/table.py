@@ -1,7 +1,5 @@
 """The long results table: one row per evaluation and task, and what was imported from elsewhere."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -14,8 +12,9 @@ from typing import Any
 from lai_net.config import InputConfig
 from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import AttemptRow, EvaluationRow, TrialKey, TrialRow
-from tune.planning.plan import SPLITS, is_current, make_plan
+from tune.ledger.rows import AttemptRow, EvaluationRow, TrialRow
+from tune.planning.plan import SPLITS, Plan, PlannedEvaluation, is_current, make_plan
+from tune.results.csv_files import csv_bytes
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials
 from tune.spec.baseline import model_of_settings
@@ -28,6 +27,11 @@ LONG_COLUMNS = (
     "model", "representation", "upstream_trial_id", "origin",
 )  # fmt: skip
 
+FACTOR_COLUMNS = (
+    "dataset", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask", "annotations",
+    "representation",
+)  # fmt: skip
+"""What says of a row in which cells of a study it belongs."""
 _SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
 """In these the rows of one evaluation may differ."""
 _SHARED_COLUMNS = tuple(column for column in LONG_COLUMNS if column not in _SCORE_COLUMNS)
@@ -74,6 +78,11 @@ def representation_of(row: Mapping[str, Any]) -> Any:
     return row["representation"] or ("annotate" if row["annotations"] else "enumerate")
 
 
+def factors_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row's values by `FACTOR_COLUMNS`, a representation that it does not say filled in."""
+    return (*(row[name] for name in FACTOR_COLUMNS[:-1]), representation_of(row))
+
+
 def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     """All results in a fixed order, or those that a study plans.
 
@@ -82,7 +91,7 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     its datasets.
     """
     trials = {row.trial_id: row for row in ledger.trials()}
-    rows = list(_run_rows(ledger, trials, None if study is None else _Planned(study, ledger)))
+    rows = list(_run_rows(ledger, trials, None if study is None else shown_plan(study, ledger)))
     names = None if study is None else {dataset.name for dataset in study.datasets}
     specs: dict[str | None, str] = {name: trial.spec_id for name, trial in trials.items()}
     rows += [
@@ -98,17 +107,31 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
     return rows
 
 
-def _run_rows(
-    ledger: Ledger, trials: Mapping[str, TrialRow], planned: "_Planned | None"
-) -> Iterator[ResultRow]:
+def shown_plan(study: Study, ledger: Ledger) -> Plan:
+    """What a study may show: all that it plans and `[decide]` may add, or what its search has asked for."""
+    if study.search is None:
+        return make_plan(with_all_seeds(study))
+    trials = asked_trials(plan_search(study), ledger)
+    evaluations = (
+        PlannedEvaluation(trial.key, None, split, entities)
+        for trial in trials
+        for split in SPLITS
+        for entities in trial.config.evaluated_on
+    )
+    return Plan(study, (), tuple(trials), tuple(evaluations))
+
+
+def _run_rows(ledger: Ledger, trials: Mapping[str, TrialRow], plan: Plan | None) -> Iterator[ResultRow]:
     """What was run here, or of that what a study plans."""
+    keys = set() if plan is None else {trial.key for trial in plan.trials}
+    asked = set() if plan is None else set(plan.evaluations)
     attempts = ledger.all_attempts()
     epochs = ledger.epoch_counts()
     seconds = ledger.epoch_times()
     # A trial's evaluations at a time: parsed, all of a large ledger's take more room than its rows.
     for name, evaluations in _evaluations_by_trial(ledger, trials):
         trial = trials[name]
-        if name not in attempts or (planned is not None and trial.key not in planned.trials):
+        if name not in attempts or (plan is not None and trial.key not in keys):
             continue
         common = _trial_values(trial) | _run_values(attempts[name])
         common |= {"epochs": epochs.get(name, 0), "wall_s": seconds.get(name)}
@@ -116,8 +139,8 @@ def _run_rows(
             (item, None if item.upstream_trial_id is None else trials[item.upstream_trial_id])
             for item in evaluations
         ]
-        if planned is not None:
-            joined = [(item, upstream) for item, upstream in joined if planned.has(trial, upstream, item)]
+        if plan is not None:
+            joined = [pair for pair in joined if _planned(trial, *pair) in asked]
         for item, upstream in joined:
             yield from _evaluation_rows(common, item, trial, upstream)
         if not joined:
@@ -147,29 +170,10 @@ def _evaluations_by_trial(
     yield from ((name, ()) for name in rest)
 
 
-class _Planned:
-    """What a study plans, or a search has tried, by the keys that a ledger without its corpora knows."""
-
-    def __init__(self, study: Study, ledger: Ledger) -> None:
-        if study.search is not None:
-            asked = asked_trials(plan_search(study), ledger)
-            self.trials = {trial.key for trial in asked}
-            self._evaluations: set[tuple[TrialKey, TrialKey | None, str, str]] = {
-                (trial.key, None, split, entities)
-                for trial in asked
-                for split in SPLITS
-                for entities in trial.config.evaluated_on
-            }
-            return
-        plan = make_plan(with_all_seeds(study))
-        self.trials = {trial.key for trial in plan.trials}
-        self._evaluations = {
-            (item.trial, item.upstream, item.split, item.entities) for item in plan.evaluations
-        }
-
-    def has(self, trial: TrialRow, upstream: TrialRow | None, item: EvaluationRow) -> bool:
-        joined = None if upstream is None else upstream.key
-        return (trial.key, joined, item.split, item.entities) in self._evaluations
+def _planned(trial: TrialRow, item: EvaluationRow, upstream: TrialRow | None) -> PlannedEvaluation:
+    """An evaluation as a plan names it, which knows no ids."""
+    joined = None if upstream is None else upstream.key
+    return PlannedEvaluation(trial.key, joined, item.split, item.entities)
 
 
 def _run_values(attempts: Sequence[AttemptRow]) -> dict[str, Any]:
@@ -257,16 +261,11 @@ class _Order:
 
 
 def to_csv(rows: Sequence[ResultRow]) -> bytes:
-    """CSV as UTF-8; booleans as true and false, None empty."""
-    out = io.BytesIO()
-    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(LONG_COLUMNS)
-        for row in rows:
-            values = row.values()
-            writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
-        text.flush()
-        return out.getvalue()
+    """CSV; booleans as true and false, None empty."""
+    return csv_bytes(
+        LONG_COLUMNS,
+        ([str(item).lower() if isinstance(item, bool) else item for item in row.values()] for row in rows),
+    )
 
 
 def to_json(rows: Sequence[ResultRow]) -> bytes:

@@ -38,7 +38,7 @@ def ledger_spread(ledger: Ledger, plan: SearchPlan, upstream: str | None = None)
         training = row.config["training"]
         entities = training.get("selection_entities", "gold")
         found = (row.dataset, row.fold, row.phase, training["epochs"], training["selection"], entities)
-        if found == wanted and row.config.get("encoder", {}).get("name") in plan.space.encoder_names:
+        if found == wanted and row.config["encoder"]["name"] in plan.space.encoder_names:
             scores = {report["epoch"]: report["dev"]["f1"] for report in ledger.epochs(row.trial_id)}
             groups.setdefault(row.config_id, []).append(scores)
     spread, counted = [], []

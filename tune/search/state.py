@@ -95,7 +95,6 @@ class Search:
         if config_id is None:
             candidate.state = "invalid"
         elif earlier is not None:
-            candidate.same_as = earlier.number
             candidate.take_over(earlier)
         else:
             for seed, score, scores in known:

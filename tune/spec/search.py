@@ -40,7 +40,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lai_net.config import Phase
-from tune.spec.section import Count, NotNegative, Positive, Section, Slug
+from tune.spec.section import Count, NotNegative, Positive, Section, Slug, Whole
 
 Value = bool | int | float | str
 Samplers = Literal["tpe", "tpe-univariate", "random", "grid"]
@@ -110,10 +110,10 @@ class SearchSpec(Section):
 
     phase: Phase
     dataset: Slug | None = None
-    fold: Annotated[int, Field(ge=0)] | None = None
+    fold: Whole | None = None
     entities: Literal["predicted", "gold"] = "predicted"
     sampler: Samplers = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Whole = 0
     seeds_per_config: Count = 1
     max_concurrent: Count | None = None
     space: Annotated[dict[str, Domain], Field(min_length=1)]

@@ -50,13 +50,13 @@ from pydantic import (
 )
 
 from lai_net.config import EntitySource, Phase, Representation
-from lai_net.corpora.loading import OverlappingRelations
+from lai_net.corpora.loading import EMBEDDED, OverlappingRelations
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import Averaging, Protocol
 from lai_net.settings import flat
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
-from tune.spec.section import NotNegative, Positive, Section, Slug, first_problem
+from tune.spec.section import Count, NotNegative, Positive, Section, Slug, Whole, first_problem
 
 FOLDER = Path(__file__).parents[1] / "studies"
 MAX_SEEDS, MAX_FOLDS = 10_000, 1_000
@@ -91,7 +91,7 @@ def _beside_study(value: str, info: ValidationInfo) -> str:
 
 
 def _corpus(value: str, info: ValidationInfo) -> str:
-    return value if value == "embedded" else _beside_study(value, info)
+    return value if value == EMBEDDED else _beside_study(value, info)
 
 
 def _name_or_file(value: str, info: ValidationInfo) -> str:
@@ -136,10 +136,7 @@ class DatasetSpec(Section):
     corpus: Annotated[str, AfterValidator(_corpus)] | None = None
     annotations: NameOrFile | None = None
     folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
-    only_folds: (
-        Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)]
-        | None
-    ) = None
+    only_folds: Annotated[tuple[Whole, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
     overlapping_relations: OverlappingRelations = "keep"
     averaging: Averaging = "micro"
     ner: BaseSpec | None = None
@@ -173,8 +170,8 @@ class Factors(Section):
     """The levels of each table's factors, spelled as in the paper; representations as in Figure 1."""
 
     model: Annotated[tuple[Model, ...], AfterValidator(_distinct)] = ()
-    gcn_layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct)] = ()
-    gcn_heads: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_distinct)] = ()
+    gcn_layers: Annotated[tuple[Whole, ...], AfterValidator(_distinct)] = ()
+    gcn_heads: Annotated[tuple[Count, ...], AfterValidator(_distinct)] = ()
     entity_filter: Annotated[tuple[Literal["with", "without"], ...], AfterValidator(_distinct)] = ()
     method: Annotated[tuple[Method, ...], AfterValidator(_distinct)] = ()
     mask: Annotated[tuple[Mask, ...], AfterValidator(_distinct)] = ()
@@ -198,8 +195,13 @@ class Resources(Section):
 
     cpus_per_trial: Positive = 1
     gpus_per_trial: Annotated[float | Literal["measured"], BeforeValidator(_gpu_share)] = 0
-    gpus: Annotated[int, Field(ge=0)] | None = None
-    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    gpus: Whole | None = None
+    max_concurrent: Count | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether shares are."""
+        return self.gpus_per_trial == "measured"
 
     @property
     def fixed_share(self) -> float:
@@ -224,7 +226,7 @@ class Budget(Section):
     """
 
     hours: Positive | None = None
-    max_attempts: Annotated[int, Field(ge=1)] = 3
+    max_attempts: Count = 3
     disk_gib: Positive | None = None
     keep_models: KeepModels = "all"
     stall_minutes: Positive = 720
@@ -250,7 +252,7 @@ class Decide(Section):
     """
 
     max_seeds: Annotated[int, Field(ge=2, le=MAX_SEEDS)]
-    step: Annotated[int, Field(ge=1)] = 4
+    step: Count = 4
     min_effect: NotNegative = 0.5
 
 

@@ -60,7 +60,10 @@ def train_truth(ledger: Path) -> None:
     with Ledger.open(ledger) as opened:
         for study in studies():
             make_engine = partial(nullcontext, SerialEngine(execute))
-            if code := execute_study(prepare(study, []), opened, ledger.resolve().parent, make_engine):
+            prepared, folder = prepare(study, []), ledger.resolve().parent
+            if code := execute_study(
+                prepared, opened, folder, make_engine, None, lambda sink, _: nullcontext(sink)
+            ):
                 raise SystemExit(code)
 
 

@@ -13,15 +13,10 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey
 from tune.planning.imported import ImportedEvaluation, imported_evaluations, imported_ids
 from tune.planning.plan import IdentifiedPlan, Plan, PlannedEvaluation, PlannedTrial
-from tune.results.table import config_values, representation_of
+from tune.results.table import config_values, factors_of
 
-_SAID = (
-    "dataset", "fold", "seed", "phase", "gcn_layers", "gcn_heads", "entity_filter", "attention_mask",
-    "annotations", "model",
-)  # fmt: skip
-"""What every imported row says of its trial."""
 _OPEN = ("encoder", "selection", "epochs")
-"""What it may leave open."""
+"""What an imported row may leave open of its trial."""
 UNLIKE = "since the study's tables would not show their scores (dataset, protocol, averaging or code differ)"
 """Why imported results do not count for a study."""
 
@@ -96,7 +91,8 @@ def _values_of(plan: Plan) -> Iterator[tuple[PlannedTrial, dict[str, Any]]]:
 
 
 def _said(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*(values[name] for name in _SAID), representation_of(values))
+    """What every imported row says of its trial."""
+    return (values["model"], values["fold"], values["seed"], *factors_of(values))
 
 
 def lines_on_imported(

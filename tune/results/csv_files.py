@@ -1,8 +1,9 @@
-"""CSV files from elsewhere: every field is checked, and what is wrong is told by file and line."""
+"""CSV files. Of those from elsewhere every field is checked, and what is wrong is told by file and line."""
 
 import csv
+import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,17 @@ Parsers = Mapping[str, Callable[[str], Any]]
 """By column what its text means; they raise `ValueError` with what it must be. Others are text."""
 _MOST = 2**32 - 1
 """Of a whole number: the largest seed."""
+
+
+def csv_bytes(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """A file in UTF-8; None is empty."""
+    out = io.BytesIO()
+    with io.TextIOWrapper(out, encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        text.flush()
+        return out.getvalue()
 
 
 def read_csv(
