@@ -207,7 +207,7 @@ class TrainingConfig:
         micro_batch_tokens: a step's batch is computed in parts of at most so many padded tokens, whose
             gradients add up to the batch's; None computes it at once. Saves memory; only dropout differs.
         activation_checkpointing: activations of the encoder are computed again in the backward pass, not
-            held: less memory, a third more time, the same gradients.
+            held: less memory, a third more operations, the same gradients.
         compile: in training on a CUDA device `torch.compile` the encoder's passes; never measured on one.
     """
 
