@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from lai_net.config import PHASES, Phase, TrialConfig
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 from lai_net.files import new_files, sha256_of, unwritable
 from lai_net.inputs.tokenization import (
     SPECIAL_TOKENS,
@@ -198,7 +198,7 @@ def _read_weights(path: Path, phase: Phase) -> dict[str, Tensor]:
                 if name.startswith(prefix)
             }
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]}); {_REMEDY}") from error
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); {_REMEDY}") from error
 
 
 def _tokenizer_folder(folder: Path, phase: Phase, *, shared: bool) -> Path:
@@ -215,10 +215,8 @@ def _read_tokenizer(folder: Path, vocab_size: int) -> WordTokenizer:
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), **special)
         known = tokenizer.get_vocab()
     except Exception as error:  # the tokenizers library raises plain Exception
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"{path}: is no tokenizer that can be read ({type(error).__name__}: {reason}); {_REMEDY}"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{path}: is no tokenizer that can be read ({reason}); {_REMEDY}") from error
     if not set(special.values()) <= known.keys() or max(known.values()) >= vocab_size:
         raise InputError(f"{path}: its vocabulary does not fit the model's {vocab_size} words; {_REMEDY}")
     return WordTokenizer(tokenizer, vocab_size)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lai_net.errors import InputError
+from lai_net.errors import InputError, first_line
 from lai_net.schema import Document
 
 _SHOWN = 120
@@ -68,7 +68,7 @@ def parse_json(text: str, place: Location) -> Any:
 
 def bad_json(error: Exception, place: Location) -> InputError:
     """The error for text that is no JSON; a message of more than one line is cut to its first."""
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition("\n")[0]
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else first_line(error)
     return place.error(f"bad JSON ({reason})", "mend or remove this record")
 
 

@@ -134,7 +134,7 @@ def _check_address(address: str, *, insecure: bool) -> None:
             "into RAY_AUTH_TOKEN, or name its file in RAY_AUTH_TOKEN_PATH"
         ) from error
     except Exception as error:
-        raise _no_ray(address, str(error)) from error
+        raise _no_ray(address, first_line(error)) from error
 
 
 def _check_listens(address: str) -> None:
@@ -167,8 +167,7 @@ def _lets_strangers_in(address: str) -> bool:
 
 
 def _no_ray(address: str, why: str) -> InputError:
-    said = why.strip().splitlines()[0] if why.strip() else "no answer"
-    return InputError(f"--address {address}: no head of this Ray, {ray.__version__}, answers there ({said})")
+    return InputError(f"--address {address}: no head of this Ray, {ray.__version__}, answers there ({why})")
 
 
 def _give_own_token() -> None:
