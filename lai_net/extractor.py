@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Self
 
 from lai_net.device import checked_device, has_bf16
+from lai_net.doubts import SLOW_BF16
 from lai_net.errors import InputError
 from lai_net.extraction import Extraction, Text, TextFrame, cut_text
 from lai_net.saved_model import read_model, write_model
 from lai_net.schema import Entity, Sentence, iterate_sentences
-from lai_net.settings import SLOW_BF16
 from lai_net.trained_model import TrainedModel, load_model
 from lai_net.training.checkpoint import best_model
 from lai_net.training.task import PredictedSentence, Predictions

@@ -1,16 +1,12 @@
-"""Settings of a config by their dotted names: set some, read all from a file, list what there is."""
+"""Settings of a config by their dotted names: set some, or all, and list what there is."""
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lai_net.active_settings import idle_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
-
-SLOW_BF16 = 'has no instructions for bf16, which is slower there than float32 (training.precision = "fp32")'
-"""Said of a device or a host."""
 
 
 def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConfig:
@@ -23,9 +19,9 @@ def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConf
     for key, value in settings.items():
         section, _, name = key.partition(".")
         owner = getattr(config, section, None) if section != "phase" else None
-        if not dataclasses.is_dataclass(owner) or name not in _field_types(type(owner)):
+        if not dataclasses.is_dataclass(owner) or name not in get_type_hints(type(owner)):
             raise InputError(f"unknown setting {key!r}; {_known(section)}")
-        changes.setdefault(section, {})[name] = _checked(key, value, _field_types(type(owner))[name])
+        changes.setdefault(section, {})[name] = _checked(key, value, get_type_hints(type(owner))[name])
     sections = {
         section: dataclasses.replace(getattr(config, section), **values)
         for section, values in changes.items()
@@ -62,7 +58,7 @@ def section_names() -> list[str]:
 def setting_names() -> list[str]:
     """Every dotted setting that `with_settings` takes."""
     kinds = get_type_hints(TrialConfig)
-    return [f"{section}.{name}" for section in section_names() for name in _field_types(kinds[section])]
+    return [f"{section}.{name}" for section in section_names() for name in get_type_hints(kinds[section])]
 
 
 def _known(section: str) -> str:
@@ -75,10 +71,6 @@ def _known(section: str) -> str:
     if meant:
         return f"write {' or '.join(meant)}"
     return f"known are section.name of {', '.join(section_names())}"
-
-
-def _field_types(owner: Any) -> dict[str, Any]:
-    return get_type_hints(owner)
 
 
 def _checked(key: str, value: Any, expected: Any) -> Any:
@@ -95,37 +87,3 @@ def _checked(key: str, value: Any, expected: Any) -> Any:
         names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
         raise InputError(f"{key} must be of type {names}, but got {value!r}")
     return value
-
-
-def doubts(config: TrialConfig, given: Iterable[str] = (), *, on_cuda: bool = True) -> list[str]:
-    """What is allowed and does harm, as was measured, or nothing: a line for the user each.
-
-    Args:
-        config: with all that is set.
-        given: settings that were set by hand, which are told where they have no effect.
-        on_cuda: whether it is trained on such a device.
-    """
-    found = idle_doubts([config], given, on_cuda=on_cuda)
-    if config.screens_text and config.filter.threshold > 0:
-        found.append(
-            f'filter.threshold {config.filter.threshold} with filter.stage = "text" loses gold spans, more '
-            "as training goes on (decision 11: to .87); set filter.threshold = 0 and filter.ratio = 0.75"
-        )
-    return found
-
-
-def idle_doubts(configs: Iterable[TrialConfig], given: Iterable[str], *, on_cuda: bool = True) -> list[str]:
-    """Of settings that were set by hand those that change nothing in any of the configs, a line each."""
-    idle = [_idle(config, on_cuda=on_cuda) for config in configs]
-    return [
-        f"{name} has no effect here ({idle[0][name]})"
-        for name in given
-        if idle and all(name in one for one in idle)
-    ]
-
-
-def _idle(config: TrialConfig, *, on_cuda: bool) -> dict[str, str]:
-    idle = idle_settings(config)
-    if config.training.compile and not on_cuda:
-        idle["training.compile"] = "it acts on a CUDA device alone"
-    return idle

@@ -106,8 +106,9 @@ def _config(
     phase: str, preset: str, settings: Sequence[str], device: str, *, shares_features: bool
 ) -> TrialConfig:
     """The preset with settings; what is doubtful about it is said on stderr."""
+    from lai_net.doubts import doubts
     from lai_net.preset import load_preset
-    from lai_net.settings import doubts, with_settings
+    from lai_net.settings import with_settings
 
     config = load_preset(preset)
     if config.phase != phase.upper():
@@ -136,8 +137,8 @@ def _run(
 ) -> "Iterator[Evaluation]":
     """Train with a line an epoch on stderr, then evaluate; `done` gets the epochs' reports."""
     from lai_net.device import checked_device, has_bf16
+    from lai_net.doubts import SLOW_BF16
     from lai_net.pipeline import evaluate_trial, train_trial
-    from lai_net.settings import SLOW_BF16
     from lai_net.training.features import FeatureStore
 
     one_thread()

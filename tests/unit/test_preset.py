@@ -9,16 +9,10 @@ import pytest
 import analysis.paper
 from lai_net.active_settings import active_settings, idle_settings
 from lai_net.config import TrialConfig
+from lai_net.doubts import doubts, idle_doubts
 from lai_net.errors import InputError
 from lai_net.preset import FOLDER, load_preset, preset_names, read_preset
-from lai_net.settings import (
-    config_from_dict,
-    doubts,
-    idle_doubts,
-    section_names,
-    setting_names,
-    with_settings,
-)
+from lai_net.settings import config_from_dict, section_names, setting_names, with_settings
 from tune.spec.baseline import as_pl_marker, model_of
 
 PLAIN = {f"{kind}-{phase}" for kind in ("demo", "first", "six-layer") for phase in ("ner", "re")} | {

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lai_net.settings import SLOW_BF16
+from lai_net.doubts import SLOW_BF16
 from tune.engine import Message, Sink, Task
 from tune.failures import headline
 from tune.planning.jobs import Evaluating, Training

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lai_net.config import EntitySource
-from lai_net.settings import doubts, idle_doubts
+from lai_net.doubts import doubts, idle_doubts
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p

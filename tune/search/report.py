@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lai_net.settings import idle_doubts
+from lai_net.doubts import idle_doubts
 from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Contents, IdentifiedTrial, PlannedTrial
