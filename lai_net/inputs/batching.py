@@ -12,6 +12,21 @@ from torch import Tensor
 _BUCKET_BATCHES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text with candidates that are to be marked in it.
+
+    Attributes:
+        ids: word pieces.
+        text: number of the text; examples of one text have the same `ids`.
+        bounds: first and last word piece of each candidate, (P, 2).
+    """
+
+    ids: list[int]
+    text: int
+    bounds: np.ndarray | list[tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Padded tensors of several examples."""
@@ -83,6 +98,19 @@ def _units(count: int, groups: Sequence[int] | None) -> list[list[int]]:
     for index, group in enumerate(range(count) if groups is None else groups):
         members.setdefault(group, []).append(index)
     return list(members.values())
+
+
+def shared_texts(examples: Sequence[Example], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each text of a batch once.
+
+    Returns:
+        Word pieces int64 (U, T) and validity bool (U, T) of U texts, and int64 (B,) which of them an example
+        reads.
+    """
+    texts = {example.text: example.ids for example in examples}
+    rows = {text: row for row, text in enumerate(texts)}
+    ids, valid = padded(list(texts.values()), pad_id)
+    return ids, valid, torch.tensor([rows[example.text] for example in examples])
 
 
 def padded(rows: Sequence[ArrayLike], fill: int = 0) -> tuple[Tensor, Tensor]:

@@ -12,29 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lai_net.inputs.batching import Batch, padded
+from lai_net.inputs.batching import Batch, Example, padded, shared_texts
 from lai_net.inputs.tokenization import TokenizedText, WordTokenizer
 from lai_net.schema import Sentence, Span
 
 
 @dataclass(frozen=True, slots=True)
-class NerExample:
-    """One sentence.
+class NerExample(Example):
+    """One sentence; all arrays int.
 
     Attributes:
-        ids: word pieces of [CLS] text [SEP].
-        window: number of the text; examples of one window have the same `ids`.
+        bounds: as in `Example`.
         num_words: words that fit.
-        spans: int (P, 2), half-open words, ordered by start, then end.
-        bounds: int (P, 2), first and last word piece.
-        targets: int (P,), 0 = no entity, else 1 + index of the entity type.
+        spans: (P, 2), half-open words, ordered by start, then end.
+        targets: (P,), 0 = no entity, else 1 + index of the entity type.
     """
 
-    ids: list[int]
-    window: int
+    bounds: np.ndarray
     num_words: int
     spans: np.ndarray
-    bounds: np.ndarray
     targets: np.ndarray
 
     def subset(self, negatives: int, draw: np.random.Generator) -> "NerExample":
@@ -91,8 +87,8 @@ def ner_examples(
     windows: dict[tuple[int, ...], int] = {}
     for number, sentence in enumerate(sentences):
         text = tokenizer.window(sentence, max_text_tokens, context_tokens)
-        window = windows.setdefault(tuple(text.ids), number) if context_tokens else number
-        example = _example(sentence, text, window, index, max_span_words)
+        text_number = windows.setdefault(tuple(text.ids), number) if context_tokens else number
+        example = _example(sentence, text, text_number, index, max_span_words)
         examples.append(example)
         coverage["sentences"] += 1
         coverage["sentences_cut"] += len(text.bounds) < len(sentence.words)
@@ -104,7 +100,7 @@ def ner_examples(
 def _example(
     sentence: Sentence,
     text: TokenizedText,
-    window: int,
+    text_number: int,
     type_index: Mapping[str, int],
     max_span_words: int,
 ) -> NerExample:
@@ -118,15 +114,12 @@ def _example(
     for entity in sentence.entities:
         gold.setdefault(entity.span, type_index[entity.type])
     targets = np.array([gold.get(Span(start, end), 0) for start, end in spans.tolist()], dtype=np.int64)
-    return NerExample(text.ids, window, words, spans, bounds, targets)
+    return NerExample(text.ids, text_number, bounds, words, spans, targets)
 
 
 def ner_batch(examples: Sequence[NerExample], pad_id: int) -> NerBatch:
-    """Pad examples into one batch; each window's text is in it once."""
-    texts = {example.window: example.ids for example in examples}
-    rows = {window: row for row, window in enumerate(texts)}
-    ids, ids_valid = padded(list(texts.values()), pad_id)
-    text_rows = torch.tensor([rows[example.window] for example in examples])
+    """Pad examples into one batch; each text is in it once."""
+    ids, ids_valid, text_rows = shared_texts(examples, pad_id)
     bounds, valid = padded([example.bounds for example in examples])
     targets, _ = padded([example.targets for example in examples])
     num_words = torch.tensor([example.num_words for example in examples])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lai_net.inputs.batching import Batch, padded
+from lai_net.inputs.batching import Batch, Example, padded, shared_texts
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.inputs.tokenization import TokenizedText, WordTokenizer
 from lai_net.schema import Entity, Labels, Sentence, Span
@@ -54,29 +54,25 @@ class PairLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class ReExample:
-    """One subject of one sentence.
+class ReExample(Example):
+    """One subject of one sentence, in a text with its solid markers or a plain one.
 
     Attributes:
+        bounds: as in `Example`, of the objects.
         sentence: its index.
         subject: index of the subject among the sentence's spans.
         objects: indices of the objects among the sentence's spans.
-        text: number of the text; examples of one text have the same `ids`.
-        ids: word pieces, with the solid markers or plain.
         subject_bounds: token index of the two solid markers; in a plain text the subject's first and last
             word piece.
-        bounds: first and last word piece of each object.
         targets: class of each pair.
         types: index of each object's entity type; `UNTYPED` where it has none that is known.
     """
 
+    bounds: list[tuple[int, int]]
     sentence: int
     subject: int
     objects: list[int]
-    text: int
-    ids: list[int]
     subject_bounds: tuple[int, int]
-    bounds: list[tuple[int, int]]
     targets: list[int]
     types: list[int]
 
@@ -230,10 +226,7 @@ def _with_solid_subject(example: ReExample, text: int, vocab_size: int) -> ReExa
 
 def re_batch(examples: Sequence[ReExample], pad_id: int) -> ReBatch:
     """Pad examples into one batch; each text is in it once."""
-    texts = {example.text: example.ids for example in examples}
-    rows = {text: row for row, text in enumerate(texts)}
-    ids, ids_valid = padded(list(texts.values()), pad_id)
-    text_rows = torch.tensor([rows[example.text] for example in examples])
+    ids, ids_valid, text_rows = shared_texts(examples, pad_id)
     bounds, valid = padded([example.bounds for example in examples])
     targets, _ = padded([example.targets for example in examples])
     types, _ = padded([example.types for example in examples], UNTYPED)

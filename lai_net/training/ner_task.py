@@ -56,10 +56,10 @@ class NerTask(Task):
         """One pass over the training sentences; see `Task`."""
         settings = self.config.training
         lengths = [len(example.ids) for example in self.examples]
-        windows = [example.window for example in self.examples]
+        texts = [example.text for example in self.examples]
         sampler = self.streams.generator("negatives", epoch)
         order = self.streams.generator("order", epoch)
-        for members in bucketed_batches(lengths, settings.batch_size, order, windows):
+        for members in bucketed_batches(lengths, settings.batch_size, order, texts):
             examples = [self.examples[index] for index in members]
             if settings.negatives:
                 examples = [example.subset(settings.negatives, sampler) for example in examples]
@@ -117,10 +117,10 @@ class NerTask(Task):
         """The model's word on examples, and what its filter kept, as counts."""
         scores: dict[int, _SpanScores] = {}
         counts: Counter[str] = Counter()
-        sizes, windows = self._num_tokens(examples), [example.window for example in examples]
+        sizes, texts = self._num_tokens(examples), [example.text for example in examples]
         self.model.eval()
         with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
-            for members in sorted_batches(sizes, inference_tokens(self.device), windows):
+            for members in sorted_batches(sizes, inference_tokens(self.device), texts):
                 batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
                 batch = batch.to(self.device)
                 output = self.model(batch, self.streams, with_gold=with_gold)
@@ -137,8 +137,8 @@ class NerTask(Task):
         budget = self.config.training.micro_batch_tokens
         parts = [list(range(len(examples)))]
         if budget is not None:
-            windows = [example.window for example in examples]
-            parts = sorted_batches(self._num_tokens(examples), budget, windows)
+            texts = [example.text for example in examples]
+            parts = sorted_batches(self._num_tokens(examples), budget, texts)
         batches = [
             ner_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
             for part in parts

@@ -95,14 +95,14 @@ def test_sentences_of_a_document_that_fits_have_one_text(tokenizer: WordTokenize
         sentences, tokenizer, list(corpus.labels.entities),
         max_text_tokens=150, max_span_words=8, context_tokens=148,
     )  # fmt: skip
-    assert [example.window for example in examples] == [0, 1, 1, 3, 3, 3, 6, 6, 6, 6]
+    assert [example.text for example in examples] == [0, 1, 1, 3, 3, 3, 6, 6, 6, 6]
     batch = ner_batch(examples, tokenizer.pad_id)
     assert len(batch.ids) == 4
     assert batch.text_rows.tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]
     alone, _ = ner_examples(
         sentences, tokenizer, list(corpus.labels.entities), max_text_tokens=150, max_span_words=8
     )
-    assert [example.window for example in alone] == list(range(10))
+    assert [example.text for example in alone] == list(range(10))
     for example, bare in zip(examples, alone, strict=True):
         assert np.array_equal(example.spans, bare.spans)
         assert np.array_equal(example.targets, bare.targets)
