@@ -145,9 +145,10 @@ def re_examples(
             sentence, gold, {spans[i] for i in reachable}, classes
         )
         if len(reachable) > 1:
-            window = windows.setdefault(tuple(text.ids), number) if context_tokens else number
+            text_number = windows.setdefault(tuple(text.ids), number) if context_tokens else number
+            read = _ReadSentence(number, text_number, text, spans, types, gold)
             for subject in reachable:
-                example = _example(number, window, subject, reachable, spans, types, text, gold)
+                example = read.example(subject, [index for index in reachable if index != subject])
                 if solid_subjects:
                     example = _with_solid_subject(example, len(examples), tokenizer.vocab_size)
                 examples.append(example)
@@ -177,33 +178,43 @@ def _unreachable(
     return len(set(sentence.relations)) - reached
 
 
-def _example(
-    sentence: int,
-    window: int,
-    subject: int,
-    reachable: Sequence[int],
-    spans: Sequence[Span],
-    types: Sequence[int],
-    text: TokenizedText,
-    gold: Mapping[tuple[Span, Span], int],
-) -> ReExample:
-    """One subject in a plain text."""
+@dataclass(frozen=True, slots=True)
+class _ReadSentence:
+    """What the examples of a sentence have in common.
 
-    def pieces(span: Span) -> tuple[int, int]:
-        return text.bounds[span.start][0], text.bounds[span.end - 1][1]
+    Attributes:
+        number: of the sentence.
+        text_number: see `Example.text`.
+        text: that it is read in, plain.
+        spans: of its entities.
+        types: index of each entity's type.
+        gold: class of each ordered pair with a relation.
+    """
 
-    objects = [index for index in reachable if index != subject]
-    return ReExample(
-        sentence=sentence,
-        subject=subject,
-        objects=objects,
-        text=window,
-        ids=text.ids,
-        subject_bounds=pieces(spans[subject]),
-        bounds=[pieces(spans[index]) for index in objects],
-        targets=[gold.get((spans[subject], spans[index]), 0) for index in objects],
-        types=[types[index] for index in objects],
-    )
+    number: int
+    text_number: int
+    text: TokenizedText
+    spans: Sequence[Span]
+    types: Sequence[int]
+    gold: Mapping[tuple[Span, Span], int]
+
+    def example(self, subject: int, objects: list[int]) -> ReExample:
+        """One subject, and its objects, by the indices of their spans; all within the text."""
+        return ReExample(
+            ids=self.text.ids,
+            text=self.text_number,
+            bounds=[self._pieces(index) for index in objects],
+            sentence=self.number,
+            subject=subject,
+            objects=objects,
+            subject_bounds=self._pieces(subject),
+            targets=[self.gold.get((self.spans[subject], self.spans[index]), 0) for index in objects],
+            types=[self.types[index] for index in objects],
+        )
+
+    def _pieces(self, index: int) -> tuple[int, int]:
+        span = self.spans[index]
+        return self.text.bounds[span.start][0], self.text.bounds[span.end - 1][1]
 
 
 def _with_solid_subject(example: ReExample, text: int, vocab_size: int) -> ReExample:
