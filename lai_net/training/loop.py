@@ -26,7 +26,7 @@ from lai_net.training.checkpoint import (
     save_model,
 )
 from lai_net.training.optimizer import LinearSchedule, build_optimizer
-from lai_net.training.task import Task
+from lai_net.training.task import AnyTask
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ Evaluate = Callable[[], tuple[Scores, float | None]]
 
 
 def train(
-    task: Task,
+    task: AnyTask,
     evaluate: Evaluate,
     work_dir: Path,
     *,
@@ -102,7 +102,7 @@ def train(
 
 
 def _resume(
-    task: Task, optimizer: torch.optim.Optimizer, work_dir: Path, folders: Sequence[Path]
+    task: AnyTask, optimizer: torch.optim.Optimizer, work_dir: Path, folders: Sequence[Path]
 ) -> TrainingState:
     found = newest_checkpoint(folders)
     if found is None:
@@ -115,7 +115,7 @@ def _resume(
 
 
 def _run_epoch(
-    task: Task,
+    task: AnyTask,
     optimizer: torch.optim.Optimizer,
     schedule: LinearSchedule,
     evaluate: Evaluate,

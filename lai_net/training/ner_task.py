@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from lai_net.config import TrialConfig
-from lai_net.inputs.batching import bucketed_batches, inference_tokens, sorted_batches
-from lai_net.inputs.marked_texts import MarkedTexts
+from lai_net.inputs.batching import bucketed_batches
 from lai_net.inputs.ner_inputs import NerBatch, NerExample, ner_batch, ner_examples
 from lai_net.model.encoder import EncoderSource
 from lai_net.model.ner_model import NerModel, NerOutput
 from lai_net.schema import Entity, Labels, Sentence, Span
 from lai_net.streams import Streams
-from lai_net.training.task import PredictedSentence, Predictions, Task
+from lai_net.training.task import PhaseTask, PredictedSentence, Predictions
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class _SpanScores:
     probabilities: Tensor
 
 
-class NerTask(Task):
+class NerTask(PhaseTask[NerExample, NerBatch]):
     """NER: an example is a sentence."""
 
     model: NerModel
@@ -47,13 +46,8 @@ class NerTask(Task):
         self.model = NerModel(config, labels, streams, self.source).to(device)
         self.examples, self.coverage = self._read(training)
 
-    @property
-    def num_examples(self) -> int:
-        """Training examples."""
-        return len(self.examples)
-
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
-        """One pass over the training sentences; see `Task`."""
+        """One pass over the training sentences; see `PhaseTask`."""
         settings = self.config.training
         lengths = [len(example.ids) for example in self.examples]
         texts = [example.text for example in self.examples]
@@ -64,12 +58,6 @@ class NerTask(Task):
             if settings.negatives:
                 examples = [example.subset(settings.negatives, sampler) for example in examples]
             yield self._losses(examples, cold=epoch <= self.config.cold_epochs)
-
-    def largest_step(self, *, cold: bool) -> Iterator[Tensor]:
-        """See `Task`; with all spans, though `training.negatives` may take some."""
-        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.spans))
-        batch = longest[-self.config.training.batch_size :]
-        return self._losses(batch, cold=cold and self.config.cold_epochs > 0)
 
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Entities of each sentence: argmax over kept spans, without overlaps of one type."""
@@ -95,11 +83,6 @@ class NerTask(Task):
             for sentence, own in zip(sentences, scores, strict=True)
         ]
 
-    def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
-        """See `Task`; every candidate is one that may be marked, whatever a filter keeps of them."""
-        examples = self.examples if sentences is None else self._read(sentences)[0]
-        return MarkedTexts.of((example.ids, example.bounds) for example in examples)
-
     def _read(self, sentences: Sequence[Sentence]) -> tuple[list[NerExample], Counter[str]]:
         settings = self.config.input
         return ner_examples(
@@ -117,12 +100,8 @@ class NerTask(Task):
         """The model's word on examples, and what its filter kept, as counts."""
         scores: dict[int, _SpanScores] = {}
         counts: Counter[str] = Counter()
-        sizes, texts = self._num_tokens(examples), [example.text for example in examples]
-        self.model.eval()
-        with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
-            for members in sorted_batches(sizes, inference_tokens(self.device), texts):
-                batch = ner_batch([examples[index] for index in members], self.tokenizer.pad_id)
-                batch = batch.to(self.device)
+        with self._inference(examples, self._num_tokens(examples)) as batches:
+            for members, batch in batches:
                 output = self.model(batch, self.streams, with_gold=with_gold)
                 counts.update(_filter_counts(output, batch))
                 output = output.cpu()
@@ -132,26 +111,16 @@ class NerTask(Task):
                     scores[index] = _SpanScores(spans, output.class_logits[row][valid].softmax(-1))
         return [scores[index] for index in range(len(examples))], counts
 
-    def _losses(self, examples: Sequence[NerExample], *, cold: bool) -> Iterator[Tensor]:
-        """The losses of one step; see `Task.steps`."""
-        budget = self.config.training.micro_batch_tokens
-        parts = [list(range(len(examples)))]
-        if budget is not None:
-            texts = [example.text for example in examples]
-            parts = sorted_batches(self._num_tokens(examples), budget, texts)
-        batches = [
-            ner_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
-            for part in parts
-        ]
-        with self.sharing_annotations(len(batches)):
-            whole = self._rehearsed(batches, cold=cold) if len(batches) > 1 else None
-            for batch in batches:
-                with self.autocast():
-                    output = self.model(batch, self.streams, cold=cold)
-                yield self.model.loss(output, batch, whole)
+    def _batch(self, examples: Sequence[NerExample]) -> NerBatch:
+        return ner_batch(examples, self.tokenizer.pad_id).to(self.device)
 
-    def _rehearsed(self, batches: Sequence[NerBatch], *, cold: bool) -> Counter[str]:
-        """How many spans the step's losses are means over; what the filter chooses, the model must say."""
+    def _loss(self, batch: NerBatch, whole: Counter[str] | None, *, cold: bool) -> Tensor:
+        with self.autocast():
+            output = self.model(batch, self.streams, cold=cold)
+        return self.model.loss(output, batch, whole)
+
+    def _whole(self, batches: Sequence[NerBatch], *, cold: bool) -> Counter[str]:
+        """See `PhaseTask`; what the filter chooses, the model must say, in a rehearsal."""
         if self.model.filter is None:
             candidates = sum(int(batch.valid.sum()) for batch in batches)
             return Counter(candidates=candidates, classified=candidates)

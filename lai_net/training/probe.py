@@ -16,7 +16,7 @@ from lai_net.process_memory import status_bytes
 from lai_net.schema import Sentence
 from lai_net.training.loop import training_step
 from lai_net.training.optimizer import build_optimizer
-from lai_net.training.task import Task
+from lai_net.training.task import AnyTask
 
 _LONGEST_SENTENCES = 64
 """To predict; more than one batch of any."""
@@ -113,7 +113,7 @@ def meter_of(device: torch.device) -> Meter:
     return CudaMeter() if device.type == "cuda" else RssMeter()
 
 
-def probe(task: Task, meter: Meter, sentences: Sequence[Sentence], steps: int) -> Probe:
+def probe(task: AnyTask, meter: Meter, sentences: Sequence[Sentence], steps: int) -> Probe:
     """Train and predict as a trial would, and throw the model away.
 
     Args:

@@ -4,19 +4,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lai_net.config import HeadConfig, TrialConfig
-from lai_net.inputs.batching import bucketed_batches, inference_tokens, sorted_batches
-from lai_net.inputs.marked_texts import MarkedTexts
-from lai_net.inputs.re_inputs import PairLabels, ReExample, candidate_entities, re_batch, re_examples
+from lai_net.inputs.batching import bucketed_batches
+from lai_net.inputs.re_inputs import (
+    PairLabels,
+    ReBatch,
+    ReExample,
+    candidate_entities,
+    re_batch,
+    re_examples,
+)
 from lai_net.model.encoder import EncoderSource
 from lai_net.model.re_model import ReModel
 from lai_net.schema import Entity, Labels, Relation, Sentence
 from lai_net.streams import Streams
-from lai_net.training.task import PredictedSentence, Predictions, Task
+from lai_net.training.task import PhaseTask, PredictedSentence, Predictions
 
 RankedTriple = tuple[float, Relation, float]
 """Summed log-probability of both directions, a relation, and its score."""
@@ -35,7 +40,7 @@ class _SentenceScores:
     types: dict[int, Tensor] = field(default_factory=dict)
 
 
-class ReTask(Task):
+class ReTask(PhaseTask[ReExample, ReBatch]):
     """RE: an example is a subject of a sentence with its other gold entities."""
 
     model: ReModel
@@ -53,28 +58,16 @@ class ReTask(Task):
         self.classes = PairLabels.of(labels)
         self.types = list(labels.entities)
         self.model = ReModel(config, labels, streams, self.source).to(device)
-        self.examples, self.coverage = self._read(
-            training, [candidate_entities(sentence) for sentence in training]
-        )
+        self.examples, self.coverage = self._read(training)
         self._reversed = torch.tensor(self.classes.reversed_classes())
 
-    @property
-    def num_examples(self) -> int:
-        """Training examples."""
-        return len(self.examples)
-
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
-        """One pass over all subjects of the training sentences; see `Task`."""
+        """One pass over all subjects of the training sentences; see `PhaseTask`."""
         lengths = [len(example.ids) for example in self.examples]
         texts = [example.text for example in self.examples]
         order = self.streams.generator("order", epoch)
         for members in bucketed_batches(lengths, self.config.training.batch_size, order, texts):
             yield self._losses([self.examples[index] for index in members])
-
-    def largest_step(self, *, cold: bool) -> Iterator[Tensor]:  # noqa: ARG002 - RE has no filter
-        """See `Task`."""
-        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
-        return self._losses(longest[-self.config.training.batch_size :])
 
     def predict(self, sentences: Sequence[Sentence], *, typed: bool | None = None) -> Predictions:
         """Relations between the sentences' own entities, gold or predicted.
@@ -85,11 +78,10 @@ class ReTask(Task):
                 `head.object_typing` says; one that was no object, and so is in no relation, keeps its own.
         """
         typed = self.config.head.object_typing == "types" if typed is None else typed
-        entities = [candidate_entities(sentence) for sentence in sentences]
-        examples, coverage = self._read(sentences, entities)
-        scores = self._scores(examples, len(sentences))
+        examples, coverage = self._read(sentences)
         predicted = []
-        for sentence, given, found in zip(sentences, entities, scores, strict=True):
+        for sentence, found in zip(sentences, self._scores(examples, len(sentences)), strict=True):
+            given = candidate_entities(sentence)
             own = self._typed(given, found.types) if typed else given
             relations = tuple(self._decode(own, found.pairs))
             predicted.append(
@@ -97,41 +89,23 @@ class ReTask(Task):
             )
         return Predictions(predicted, coverage)
 
-    def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
-        """See `Task`."""
-        examples = self.examples
-        if sentences is not None:
-            examples, _ = self._read(sentences, [candidate_entities(sentence) for sentence in sentences])
-        return MarkedTexts.of((example.ids, np.asarray(example.bounds)) for example in examples)
+    def _batch(self, examples: Sequence[ReExample]) -> ReBatch:
+        return re_batch(examples, self.tokenizer.pad_id).to(self.device)
 
-    def _losses(self, examples: Sequence[ReExample]) -> Iterator[Tensor]:
-        """The losses of one step; see `Task.steps`."""
-        budget = self.config.training.micro_batch_tokens
-        parts = [list(range(len(examples)))]
-        if budget is not None:
-            read = zip(self._num_text_tokens(examples), examples, strict=True)
-            sizes = [text + 2 * len(example.bounds) for text, example in read]
-            parts = sorted_batches(sizes, budget, self._shared_texts(examples))
-        batches = [
-            re_batch([examples[index] for index in part], self.tokenizer.pad_id).to(self.device)
-            for part in parts
-        ]
-        whole = sum((self.model.counts(batch) for batch in batches), Counter())
-        with self.sharing_annotations(len(batches)):
-            for batch in batches:
-                with self.autocast():
-                    output = self.model(batch, self.streams)
-                yield self.model.loss(output, batch, whole)
+    def _loss(self, batch: ReBatch, whole: Counter[str] | None, *, cold: bool) -> Tensor:  # noqa: ARG002 - NER's
+        with self.autocast():
+            output = self.model(batch, self.streams)
+        return self.model.loss(output, batch, whole)
+
+    def _whole(self, batches: Sequence[ReBatch], *, cold: bool) -> Counter[str]:  # noqa: ARG002 - NER's
+        return sum((self.model.counts(batch) for batch in batches), Counter())
 
     def _scores(self, examples: Sequence[ReExample], num_sentences: int) -> list[_SentenceScores]:
         """The model's word on examples, by sentence."""
         scores = [_SentenceScores() for _ in range(num_sentences)]
-        self.model.eval()
-        with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
-            lengths, groups = self._num_text_tokens(examples), self._shared_texts(examples)
-            for members in sorted_batches(lengths, inference_tokens(self.device), groups):
-                batch = re_batch([examples[index] for index in members], self.tokenizer.pad_id)
-                output = self.model(batch.to(self.device), self.streams)
+        with self._inference(examples, self._num_text_tokens(examples)) as batches:
+            for members, batch in batches:
+                output = self.model(batch, self.streams)
                 pairs = output.pair_logits.log_softmax(-1).cpu()
                 types = None if output.type_logits is None else output.type_logits.log_softmax(-1).cpu()
                 for row, index in enumerate(members):
@@ -143,12 +117,10 @@ class ReTask(Task):
                             own.types[other] = own.types.get(other, 0) + types[row, column]
         return scores
 
-    def _read(
-        self, sentences: Sequence[Sentence], entities: Sequence[Sequence[Entity]]
-    ) -> tuple[list[ReExample], Counter[str]]:
+    def _read(self, sentences: Sequence[Sentence]) -> tuple[list[ReExample], Counter[str]]:
         return re_examples(
             sentences,
-            entities,
+            [candidate_entities(sentence) for sentence in sentences],
             self.tokenizer,
             self.classes,
             max_text_tokens=self.config.input.max_text_tokens,
@@ -157,19 +129,23 @@ class ReTask(Task):
             solid_subjects=self.config.input.is_levitated,
         )
 
+    def _num_tokens(self, examples: Sequence[ReExample]) -> list[int]:
+        read = zip(self._num_text_tokens(examples), examples, strict=True)
+        return [text + 2 * len(example.bounds) for text, example in read]
+
     def _num_text_tokens(self, examples: Sequence[ReExample]) -> list[int]:
         """Of each example; under `marker` every pair reads a copy of the text."""
         copies = self.config.input.family == "marker"
         return [len(example.ids) * (len(example.bounds) if copies else 1) for example in examples]
 
     def _shared_texts(self, examples: Sequence[ReExample]) -> list[int] | None:
-        """The text of each example, where those of one must stay together in a batch.
+        """See `PhaseTask`.
 
         Under `marker` a window would bring all pairs of a document into one pass, though each reads a copy.
         """
         if self.config.input.family == "marker" and self.config.input.context_tokens:
             return None
-        return [example.text for example in examples]
+        return super()._shared_texts(examples)
 
     def _typed(self, entities: Sequence[Entity], types: Mapping[int, Tensor]) -> list[Entity]:
         return [

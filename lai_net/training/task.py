@@ -5,17 +5,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lai_net.config import TrialConfig
+from lai_net.inputs.batching import Batch, Example, inference_tokens, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.encoder import EncoderSource, encoder_source
 from lai_net.model.ner_model import NerModel
 from lai_net.model.re_model import ReModel
 from lai_net.schema import Entity, Relation, Sentence
 from lai_net.streams import Streams
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+BatchT = TypeVar("BatchT", bound=Batch)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Predictions:
         return [item.sentence for item in self.sentences]
 
 
-class Task(ABC):
+class PhaseTask(ABC, Generic[ExampleT, BatchT]):
     """A phase on a corpus: batches, loss and predictions of its model.
 
     Args:
@@ -64,6 +70,10 @@ class Task(ABC):
     """
 
     model: NerModel | ReModel
+    examples: list[ExampleT]
+    """Of the training split."""
+    coverage: Counter[str]
+    """Of the training split: what was seen, and what is out of the model's reach."""
 
     def __init__(
         self,
@@ -78,13 +88,10 @@ class Task(ABC):
         self.source = source or encoder_source(config.encoder)
         self.tokenizer = self.source.tokenizer
 
-    coverage: Counter[str]
-    """Of the training split: what was seen, and what is out of the model's reach."""
-
     @property
-    @abstractmethod
     def num_examples(self) -> int:
         """Training examples."""
+        return len(self.examples)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,21 +106,27 @@ class Task(ABC):
         the next is asked for; the gradients are complete when there is no next.
         """
 
-    @abstractmethod
     def largest_step(self, *, cold: bool) -> Iterator[Tensor]:
         """The losses, as in `steps`, of as many of the longest examples as a batch holds.
 
         Args:
             cold: as in the cold start of the filter; without one it makes no difference.
         """
+        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
+        batch = longest[-self.config.training.batch_size :]
+        return self._losses(batch, cold=cold and self.config.cold_epochs > 0)
 
     @abstractmethod
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Predict the phase's annotations; RE takes the sentences' own entities."""
 
-    @abstractmethod
     def marked_texts(self, sentences: Sequence[Sentence] | None = None) -> MarkedTexts:
-        """What the encoder reads of sentences, RE's with their own entities; None: of the training split."""
+        """What the encoder reads of sentences, RE's with their own entities; None: of the training split.
+
+        In NER every candidate is one that may be marked, whatever a filter keeps of them.
+        """
+        examples = self.examples if sentences is None else self._read(sentences)[0]
+        return MarkedTexts.of((example.ids, np.asarray(example.bounds)) for example in examples)
 
     @contextmanager
     def sharing_annotations(self, num_parts: int) -> Iterator[None]:
@@ -138,3 +151,58 @@ class Task(ABC):
         """The config's precision on the task's device."""
         enabled = self.config.training.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    @abstractmethod
+    def _read(self, sentences: Sequence[Sentence]) -> tuple[list[ExampleT], Counter[str]]:
+        """Sentences as examples, with their coverage."""
+
+    @abstractmethod
+    def _batch(self, examples: Sequence[ExampleT]) -> BatchT:
+        """Examples as one batch, on the device."""
+
+    @abstractmethod
+    def _num_tokens(self, examples: Sequence[ExampleT]) -> list[int]:
+        """Tokens of each example, markers included, as `training.micro_batch_tokens` counts them."""
+
+    @abstractmethod
+    def _loss(self, batch: BatchT, whole: Counter[str] | None, *, cold: bool) -> Tensor:
+        """The loss of a batch, or of its part in a whole one."""
+
+    @abstractmethod
+    def _whole(self, batches: Sequence[BatchT], *, cold: bool) -> Counter[str]:
+        """How many candidates the losses of batches are means over, all together."""
+
+    def _shared_texts(self, examples: Sequence[ExampleT]) -> list[int] | None:
+        """The text of each example; those of one stay together in a batch. None: each alone."""
+        return [example.text for example in examples]
+
+    def _losses(self, examples: Sequence[ExampleT], *, cold: bool = False) -> Iterator[Tensor]:
+        """The losses of one step; see `steps`."""
+        budget = self.config.training.micro_batch_tokens
+        parts = [list(range(len(examples)))]
+        if budget is not None:
+            parts = sorted_batches(self._num_tokens(examples), budget, self._shared_texts(examples))
+        batches = [self._batch([examples[index] for index in part]) for part in parts]
+        with self.sharing_annotations(len(batches)):
+            whole = self._whole(batches, cold=cold) if len(batches) > 1 else None
+            for batch in batches:
+                yield self._loss(batch, whole, cold=cold)
+
+    @contextmanager
+    def _inference(
+        self, examples: Sequence[ExampleT], sizes: Sequence[int]
+    ) -> Iterator[Iterator[tuple[list[int], BatchT]]]:
+        """Inside, the model is in evaluation; batches of examples, each with their indices, lazily.
+
+        Args:
+            examples: to read.
+            sizes: how many tokens each counts for.
+        """
+        parts = sorted_batches(sizes, inference_tokens(self.device), self._shared_texts(examples))
+        self.model.eval()
+        with torch.no_grad(), self.autocast():  # inference_mode would cast weights anew for each batch
+            yield ((part, self._batch([examples[index] for index in part])) for part in parts)
+
+
+AnyTask = PhaseTask[Any, Any]
+"""Of either phase."""

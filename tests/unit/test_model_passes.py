@@ -14,7 +14,6 @@ from lai_net.model.ner_model import NerOutput
 from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
-from lai_net.training import re_task
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 
@@ -147,7 +146,7 @@ def test_pairs_that_read_copies_of_one_window_need_not_be_in_one_batch(
     task = task_of("RE", tiny_encoder, corpus, settings)
     sentences = corpus.sentences("train")[:6]
     expected = task.predict(sentences).sentences
-    monkeypatch.setattr(re_task, "inference_tokens", lambda _: 1)
+    monkeypatch.setattr("lai_net.training.task.inference_tokens", lambda _: 1)
     sizes, forward = [], task.model.forward
 
     def noting(batch: Any, streams: Streams) -> Any:

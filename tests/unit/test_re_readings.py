@@ -141,7 +141,7 @@ def test_types_are_those_of_the_summed_word_of_all_subjects(tiny_encoder: str, c
     sentence = max(corpus.sentences("dev"), key=lambda item: len(candidate_entities(item)))
     given = candidate_entities(sentence)
     assert len(given) > 2
-    examples, _ = task._read([sentence], [given])
+    examples, _ = task._read([sentence])
     total = torch.zeros(len(given), len(task.types))
     with torch.no_grad():
         for example in examples:

@@ -20,7 +20,6 @@ from lai_net.process_memory import hand_back, status_bytes
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
-from lai_net.training import ner_task, re_task
 from lai_net.training.loop import training_step
 from lai_net.training.ner_task import NerTask
 from lai_net.training.optimizer import build_optimizer
@@ -288,8 +287,7 @@ class Casts(TorchDispatchMode):
 def test_in_bf16_a_weight_is_cast_once_for_all_that_is_predicted(
     phase: str, tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (ner_task, re_task):
-        monkeypatch.setattr(module, "inference_tokens", lambda _: 1)  # a text a batch
+    monkeypatch.setattr("lai_net.training.task.inference_tokens", lambda _: 1)  # a text a batch
     task = task_of(phase, tiny_encoder, corpus, {"training.precision": "bf16"})
     weights = {layer.output.dense.weight.data_ptr() for layer in task.model.first_round.encoder.layers}
     with Casts(weights) as casts:
