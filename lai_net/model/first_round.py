@@ -128,7 +128,6 @@ class FirstRound(nn.Module):
         label_bounds: first and last annotation token of each label, int (E, 2).
         annotation_start: position of the first annotation token, whatever the text's length.
         settings: who sees whom, and how many pairs are in a pack of the dense pass.
-        dense: take the dense pass although the mask allows two; for tests and benchmarks.
     """
 
     annotation_ids: Tensor
@@ -144,7 +143,6 @@ class FirstRound(nn.Module):
         *,
         annotation_start: int,
         settings: InputConfig,
-        dense: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -156,7 +154,8 @@ class FirstRound(nn.Module):
         self.register_buffer("label_bounds", label_bounds, persistent=False)
         self.annotation_start = annotation_start
         self.settings = settings
-        self.two_pass = settings.reads_context_once and not dense
+        self.two_pass = settings.reads_context_once
+        """False takes the dense pass, also where the mask allows two."""
         self.shared: SharedAnnotations | None = None
         """What `read` takes for the annotations in place of reading them."""
         self._annotations: tuple[tuple[Any, ...], tuple[Tensor, Memory]] | None = None

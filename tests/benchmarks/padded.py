@@ -38,8 +38,8 @@ class PaddedFirstRound(FirstRound):
             first_round.label_bounds,
             annotation_start=max(first_round.annotation_start, shape.text_tokens),
             settings=first_round.settings,
-            dense=True,
         )
+        padded.two_pass = False
         padded.shape = shape
         return padded
 

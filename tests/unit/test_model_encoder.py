@@ -92,14 +92,15 @@ def first_round(
     size: int = 220,
     reading: str = "default",
 ) -> FirstRound:
-    return FirstRound(
+    built = FirstRound(
         encoder,
         torch.tensor([2711, 3029, 2173, 102]) if annotations else None,
         torch.tensor([[0, 0], [1, 2]]),
         annotation_start=20,
         settings=with_mask(READINGS[reading], mask, annotations=annotations, max_candidates=size),
-        dense=dense,
     )
+    built.two_pass = built.two_pass and not dense
+    return built
 
 
 VALID = torch.tensor([[True] * 4, [True] * 3 + [False]])
