@@ -244,18 +244,17 @@ def _partner(pairs: Tensor) -> Tensor:
     return torch.unflatten(pairs, 2, (-1, 2)).flip(3).flatten(2, 3)
 
 
-def build_encoder(config: EncoderConfig, *, mask_id: int, entity_id: int, bert: Any = None) -> TwoPassEncoder:
-    """A fresh encoder with pretrained weights, frozen as the config says.
+def build_encoder(config: EncoderConfig, source: EncoderSource) -> TwoPassEncoder:
+    """A fresh encoder with a copy of the source's weights, frozen as the config says.
 
-    Marker embeddings draw from torch's global generator. `bert` is copied; None takes the one that the
-    config names.
-
-    Raises:
-        InputError: the model is no BERT, or has fewer layers than asked for.
+    Marker embeddings draw from torch's global generator.
     """
-    bert = _pretrained(config.name, config.num_layers) if bert is None else bert
-    fixed = config.freeze == "features"
-    encoder = TwoPassEncoder(copy.deepcopy(bert), mask_id=mask_id, entity_id=entity_id, fixed=fixed)
+    encoder = TwoPassEncoder(
+        copy.deepcopy(source.bert),
+        mask_id=source.tokenizer.mask_id,
+        entity_id=source.tokenizer.entity_id,
+        fixed=config.freeze == "features",
+    )
     if config.freeze in ("all", "features"):
         encoder.embeddings.requires_grad_(False)
         encoder.layers.requires_grad_(False)

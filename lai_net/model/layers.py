@@ -1,4 +1,4 @@
-"""What NER and RE share above the encoder."""
+"""What NER and RE share: the encoder as it reads their labels, layers of heads, the second round."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lai_net.config import HeadConfig, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
-from lai_net.model.encoder import EncoderSource, build_encoder, encoder_source
+from lai_net.model.encoder import EncoderSource, build_encoder
 from lai_net.model.first_round import FirstRound
 from lai_net.model.g4cn import G4CN
 from lai_net.model.in_text import SolidMarkers, SpanEnds
@@ -45,21 +45,17 @@ def in_float32(layer: nn.Module, states: Tensor) -> Tensor:
 
 
 def build_first_round(
-    config: TrialConfig, phrases: list[str], streams: Streams, source: EncoderSource | None = None
+    config: TrialConfig, phrases: list[str], streams: Streams, source: EncoderSource
 ) -> FirstRound:
-    """The encoder with a phase's label phrases; without a source it is the one that the config names.
+    """The encoder with a phase's label phrases.
 
     Raises:
         InputError: text and annotations do not fit the encoder's positions.
     """
-    source = source or encoder_source(config.encoder)
-    tokenizer = source.tokenizer
     with streams.initialising("encoder"):
-        encoder = build_encoder(
-            config.encoder, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id, bert=source.bert
-        )
+        encoder = build_encoder(config.encoder, source)
     encoder.checkpointing = config.training.activation_checkpointing
-    annotations = tokenizer.annotations(phrases if config.input.is_annotated else [])
+    annotations = source.tokenizer.annotations(phrases if config.input.is_annotated else [])
     start = config.input.max_text_tokens + 2  # RE's solid markers come on top of the text
     used = start + len(annotations.ids)
     if not config.input.is_annotated:

@@ -56,15 +56,13 @@ class NerModel(nn.Module):
         config: of the trial.
         labels: what is told apart, each with its phrase.
         streams: for the initialisation.
-        source: the encoder's weights and tokenizer; None loads those that the config names.
+        source: the encoder's weights and tokenizer.
 
     Raises:
-        InputError: the encoder cannot be read, or does not go with the config.
+        InputError: the encoder does not go with the config.
     """
 
-    def __init__(
-        self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource | None = None
-    ) -> None:
+    def __init__(self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource) -> None:
         super().__init__()
         self.config = config
         self.first_round = build_first_round(config, list(labels.entities.values()), streams, source)

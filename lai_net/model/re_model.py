@@ -45,15 +45,13 @@ class ReModel(nn.Module):
         config: of the trial.
         labels: what is told apart, each with its phrase.
         streams: for the initialisation.
-        source: the encoder's weights and tokenizer; None loads those that the config names.
+        source: the encoder's weights and tokenizer.
 
     Raises:
-        InputError: the encoder cannot be read, or does not go with the config.
+        InputError: the encoder does not go with the config.
     """
 
-    def __init__(
-        self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource | None = None
-    ) -> None:
+    def __init__(self, config: TrialConfig, labels: Labels, streams: Streams, source: EncoderSource) -> None:
         super().__init__()
         self.first_round = build_first_round(config, list(labels.relations.values()), streams, source)
         width, states = self.first_round.encoder.hidden_size, self.first_round.states_per_span

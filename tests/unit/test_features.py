@@ -139,11 +139,12 @@ def test_fixed_features_train_nothing_of_the_encoder_and_know_no_seed(
     tiny_encoder: str, corpus: Corpus
 ) -> None:
     settings = config("NER", tiny_encoder)
-    encoders = [task_of(settings, corpus, seed).model.first_round.encoder.train() for seed in (1, 2)]
+    tasks = [task_of(settings, corpus, seed) for seed in (1, 2)]
+    encoders = [task.model.first_round.encoder.train() for task in tasks]
     assert not any(parameter.requires_grad for parameter in encoders[0].parameters())
     assert torch.equal(encoders[0].markers.weight, encoders[1].markers.weight)
     assert not any(module.training for module in encoders[0].modules())
-    own = build_encoder(with_settings(settings, {"encoder.freeze": "all"}).encoder, mask_id=1, entity_id=2)
+    own = build_encoder(with_settings(settings, {"encoder.freeze": "all"}).encoder, tasks[0].source)
     assert own.train().training
     assert own.markers.weight.requires_grad
 

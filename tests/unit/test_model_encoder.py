@@ -6,18 +6,16 @@ import torch
 
 from lai_net.config import AttentionMask, EncoderConfig, InputConfig
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
-from lai_net.inputs.tokenization import word_tokenizer
 from lai_net.model.attention_mask import Kind, visible
-from lai_net.model.encoder import TwoPassEncoder, build_encoder
+from lai_net.model.encoder import TwoPassEncoder, build_encoder, encoder_source
 from lai_net.model.first_round import FirstRound, Interaction, Text
 from tests.unit.representing import without_dropout
 
 
 def encoder_of(name: str) -> TwoPassEncoder:
     torch.manual_seed(0)
-    tokenizer = word_tokenizer(name)
     config = EncoderConfig(name=name)
-    return build_encoder(config, mask_id=tokenizer.mask_id, entity_id=tokenizer.entity_id).eval()
+    return build_encoder(config, encoder_source(config)).eval()
 
 
 READINGS = {

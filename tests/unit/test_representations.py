@@ -11,6 +11,7 @@ from lai_net.config import PHASES, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_END, SUBJECT_START
 from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, re_examples
+from lai_net.model.encoder import encoder_source
 from lai_net.model.first_round import FirstRound, Text
 from lai_net.model.in_text import with_solid_markers
 from lai_net.model.layers import build_first_round
@@ -31,7 +32,11 @@ def task_of(config: TrialConfig, corpus: Corpus, training: list[Sentence] | None
 
 
 def first_round_of(family: Representation, phase: Phase, encoder: str) -> FirstRound:
-    return build_first_round(config_of(phase, family, encoder), [], Streams(1, CPU)).eval()
+    return built(config_of(phase, family, encoder)).eval()
+
+
+def built(config: TrialConfig) -> FirstRound:
+    return build_first_round(config, [], Streams(1, CPU), encoder_source(config.encoder))
 
 
 # --- what each computes ---------------------------------------------------------------------------------
@@ -258,8 +263,6 @@ def test_it_trains_with_the_other_options_and_loads(
 def test_a_text_may_not_grow_beyond_the_encoder(tiny_encoder: str) -> None:
     for phase, family, longest in (("NER", "vanilla", 512), ("NER", "marker", 510), ("RE", "marker", 508)):
         config = config_of(phase, family, tiny_encoder, input__max_text_tokens=longest)
-        build_first_round(config, [], Streams(1, CPU))
+        built(config)
         with pytest.raises(InputError, match=r"lower input\.max_text_tokens"):
-            build_first_round(
-                with_settings(config, {"input.max_text_tokens": longest + 1}), [], Streams(1, CPU)
-            )
+            built(with_settings(config, {"input.max_text_tokens": longest + 1}))
