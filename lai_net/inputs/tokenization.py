@@ -1,15 +1,15 @@
 """Words to word pieces, with each word's first and last piece."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lai_net.encoder_files import encoder_folder
-from lai_net.errors import InputError, first_line
+from lai_net.encoder_reading import reading_encoder
+from lai_net.errors import InputError
 from lai_net.schema import Sentence
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -130,33 +130,6 @@ def _first_pieces(words: Iterable[list[int]], count: int) -> list[int]:
             break
         found.extend(pieces)
     return found[:count]
-
-
-@contextmanager
-def reading_encoder(name: str, part: str) -> Iterator[None]:
-    """Inside, `transformers` reads a part of an encoder: it reports nothing, and its errors are told as ours.
-
-    Raises:
-        InputError: a file is damaged, or of something else. What the machine is at fault for stays as it is.
-    """
-    from transformers.utils import logging
-
-    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except Exception as error:  # of transformers, tokenizers, safetensors and json, of many kinds
-        of_machine = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
-        if of_machine:
-            raise
-        raise InputError(
-            f"encoder {name!r}: its {part} cannot be read ({first_line(error)}); give a whole BERT"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bar:
-            logging.enable_progress_bar()
 
 
 @lru_cache(maxsize=2)

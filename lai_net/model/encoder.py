@@ -18,8 +18,9 @@ from transformers import AutoConfig, AutoModel
 
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_folder
+from lai_net.encoder_reading import reading_encoder
 from lai_net.errors import InputError
-from lai_net.inputs.tokenization import WordTokenizer, reading_encoder, word_tokenizer
+from lai_net.inputs.tokenization import WordTokenizer, word_tokenizer
 from lai_net.model.backward_order import end_layer
 from lai_net.process_memory import hand_back
 
