@@ -16,7 +16,7 @@ import typer
 
 import analysis.cli
 import lai_net.cli
-import lai_net.model_commands
+import lai_net.command_options
 import tune.commands.cli
 from analysis.cli import IMPORTANCES
 from lai_net import __version__
@@ -54,7 +54,7 @@ def _decide(ledger: Path, study: Study) -> Sequence[Decision]:
 
 
 def _trained_model(trial_id: str, ledger: Path) -> Path:
-    """A `lai_net.model_commands.FindTrial`."""
+    """A `lai_net.command_options.FindTrial`."""
     from tune.planning.trained_model import trained_model_folder
 
     return trained_model_folder(trial_id, ledger)
@@ -75,7 +75,7 @@ def _root(
     ] = False,
 ) -> None:
     """Train LAI-Net, sweep over it, and turn the ledger into tables, figures and a report."""
-    context.meta[lai_net.model_commands.FIND_TRIAL] = _trained_model
+    context.meta[lai_net.command_options.FIND_TRIAL] = _trained_model
     context.meta[IMPORTANCES] = _importances
     context.meta[DECIDER] = _decide
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lai_net.config import TrialConfig
-from lai_net.corpora.loading import OverlappingRelations, load_corpus
-from lai_net.errors import DivergedError, InputError
-from lai_net.files import is_disk_full
-from lai_net.model_commands import (
+from lai_net.command_options import (
     DeviceOption,
     LedgerOption,
     model_folder,
     one_thread,
     progress_on_stderr,
 )
+from lai_net.config import TrialConfig
+from lai_net.corpora.loading import OverlappingRelations, load_corpus
+from lai_net.errors import DivergedError, InputError
+from lai_net.files import is_disk_full
 
 if TYPE_CHECKING:
     from lai_net.pipeline import EpochReport, Evaluation
