@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and the digest of a file.
+"""Files and folders that appear whole or not at all, and digests.
 
 What is being written lies beside its place, or in it, under a hidden name. Where it does not come to its end,
 it is removed, and of a killed process the next one removes it, but for files that several may write. An
@@ -7,12 +7,14 @@ it is removed, and of a killed process the next one removes it, but for files th
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from lai_net.errors import InputError
 
@@ -92,6 +94,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def json_digest(value: Any) -> str:
+    """SHA-256 (hex) of a value as JSON, whatever the order of keys; stored, so it must stay as it is."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def is_disk_full(error: OSError) -> bool:
     """Whether it says that there is no room for a file; making room is what helps."""
     return error.errno in _FULL
@@ -102,6 +109,11 @@ def unwritable(path: str | Path, error: OSError) -> InputError:
     if is_disk_full(error):
         return InputError(f"{path}: {error.strerror}; make space there, or name another folder")
     return InputError(f"{path}: cannot be written ({error.strerror}); name another folder")
+
+
+def unreadable(path: Path, error: OSError, remedy: str = "check the path") -> InputError:
+    """What to say of a file that cannot be read."""
+    return InputError(f"{path}: cannot be read ({error.strerror}); {remedy}")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.errors import InputError, first_line
-from lai_net.files import new_files, sha256_of, unwritable
+from lai_net.files import new_files, sha256_of, unreadable, unwritable
 from lai_net.inputs.tokenization import (
     SPECIAL_TOKENS,
     TOKENIZER,
@@ -135,7 +135,7 @@ def _check_digests(folder: Path, stored: ModelDescription) -> None:
         try:
             is_intact = stored.sha256.get(name) in (None, sha256_of(path))
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+            raise unreadable(path, error, _REMEDY) from error
         if not is_intact:
             raise InputError(f"{path}: is damaged, {CONFIG} beside it says; {_REMEDY}")
 

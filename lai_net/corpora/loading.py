@@ -13,6 +13,7 @@ from lai_net.corpora.embedded import generate_splits
 from lai_net.corpora.records import CorpusFile, Format
 from lai_net.corpora.spert import read_spert
 from lai_net.errors import InputError
+from lai_net.files import unreadable
 from lai_net.schema import Corpus, Document
 
 EMBEDDED = "embedded"
@@ -186,5 +187,5 @@ def detect_format(path: Path) -> Format:
         with path.open("rb") as file:
             head = file.read(1024)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise unreadable(path, error) from error
     return "spert" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[") else "dygie"

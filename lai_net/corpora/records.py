@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lai_net.errors import InputError, first_line
+from lai_net.files import unreadable
 from lai_net.schema import Document
 
 _SHOWN = 120
@@ -47,7 +48,7 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise unreadable(path, error) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,8 +13,8 @@ from typing import IO, Any
 from lai_net.corpora.loading import detect_format
 from lai_net.corpora.records import Location, field, list_at, object_at, parse_json, shown, words_at
 from lai_net.corpora.spert import read_spert
-from lai_net.errors import InputError
 from lai_net.extraction import Text, check_words
+from lai_net.files import unreadable
 
 _JSON_SUFFIXES = (".json", ".jsonl")
 _PLAIN_SUFFIX = ".txt"
@@ -71,7 +71,7 @@ def read_texts(path: Path) -> list[TextRecord]:
         with path.open("rb") as file:
             return list(iterate_texts(file, path))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise unreadable(path, error) from error
 
 
 def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:

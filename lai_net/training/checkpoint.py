@@ -4,7 +4,6 @@ Only trainable parameters are stored; frozen ones come from the encoder, whose c
 Random streams need no place here: they are functions of (seed, name, epoch), see `lai_net.streams`.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lai_net.errors import InputError
-from lai_net.files import new_file, new_folder, replace_folder, sha256_of, unwritable
+from lai_net.files import json_digest, new_file, new_folder, replace_folder, sha256_of, unwritable
 from lai_net.tensor_files import write_tensors
 
 BEST, _OWNER = "best", "training.json"
@@ -134,7 +133,7 @@ def save_checkpoint(
         write_tensors(_trainable(model), new / _MODEL)
         write_tensors(_optimizer_tensors(optimizer), new / _OPTIMIZER)
         stored = {"state": asdict(state), "sha256": {name: sha256_of(new / name) for name in names}}
-        (new / _STATE).write_text(json.dumps(stored | {"state_sha256": _digest_of(stored["state"])}))
+        (new / _STATE).write_text(json.dumps(stored | {"state_sha256": json_digest(stored["state"])}))
     kept = (folder, best_folder(work_dir, state.best_epoch))
     for older in [*work_dir.glob("epoch-*"), *work_dir.glob("best-*")]:
         if older not in kept:
@@ -216,7 +215,7 @@ def _read_state(path: Path) -> TrainingState | None:
     try:
         stored = json.loads((path / _STATE).read_text())
         state = stored["state"]
-        intact = stored.get("state_sha256") in (None, _digest_of(state))  # None: of an earlier version
+        intact = stored.get("state_sha256") in (None, json_digest(state))  # None: of an earlier version
         intact &= all(sha256_of(path / name) == digest for name, digest in stored["sha256"].items())
         return TrainingState(**(state | {"history": tuple(state["history"])})) if intact else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -242,7 +241,3 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for index, values in optimizer.state_dict()["state"].items()
         for name, tensor in values.items()
     }
-
-
-def _digest_of(state: Any) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

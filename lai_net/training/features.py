@@ -22,7 +22,7 @@ from torch import Tensor
 from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.files import new_folder
+from lai_net.files import json_digest, new_folder
 from lai_net.inputs.batching import inference_tokens, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.first_round import FirstRound, Text
@@ -77,7 +77,7 @@ class FeatureStore:
             InputError: what is kept is not of these texts.
         """
         described = _description(config, texts, first_round)
-        place = self.folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+        place = self.folder / json_digest(described)[:32]
         arrays = self._find(place)
         if arrays is None:
             with _sole_builder(place):

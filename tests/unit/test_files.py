@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lai_net.files import new_file, new_files, new_folder, sha256_of, unwritable
+from lai_net.files import json_digest, new_file, new_files, new_folder, sha256_of, unwritable
 from lai_net.tensor_files import write_tensors
 
 
@@ -124,3 +124,8 @@ def test_a_full_disk_names_the_place(mount_disk: Callable[..., Path]) -> None:
 def test_a_digest_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_of(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_digest_of_a_value_stays_and_knows_no_order_of_keys() -> None:
+    stored = "9830686b5fe6d9b8f0f0363efba19623df8333d7f4a7a57d86bd4c3fbebcaa4e"
+    assert json_digest({"b": 1, "a": ["é", None]}) == json_digest({"a": ["é", None], "b": 1}) == stored

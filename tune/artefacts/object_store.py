@@ -23,6 +23,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem
 
 from lai_net.errors import InputError, first_line
+from lai_net.files import json_digest
 from tune.artefacts.port import FEATURES, Attempt, attempt_name, is_inside
 from tune.fault_points import reach
 
@@ -121,8 +122,7 @@ class ObjectStore:
         except FileNotFoundError as error:
             raise InputError(f"{self.place(name)}: is no longer there; restore it") from error
         files = {file: digest for file, digest in published.items() if file.startswith(f"{below}/")}
-        content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        kept = _own_folder("models") / content[:32]
+        kept = _own_folder("models") / json_digest(files)[:32]
         if not kept.is_dir():
             with _temporary_folder(kept.parent) as temporary:
                 self._download(attempt, files, temporary)
