@@ -13,6 +13,8 @@ from lai_net.metrics.scoring import Averaging
 
 Phase = Literal["NER", "RE"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
+SEED_END = 2**32
+"""Seeds of trials are below it."""
 AttentionMask = Literal["inv", "vis", "full"]
 Precision = Literal["fp32", "bf16"]
 Representation = Literal["vanilla", "marker", "enumerate", "annotate"]

@@ -16,7 +16,7 @@ from lai_net.command_options import (
     one_thread,
     progress_on_stderr,
 )
-from lai_net.config import TrialConfig
+from lai_net.config import SEED_END, TrialConfig
 from lai_net.corpora.loading import OverlappingRelations, load_corpus
 from lai_net.errors import DivergedError, InputError
 from lai_net.files import is_disk_full
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from lai_net.pipeline import EpochReport, Evaluation
     from lai_net.schema import Corpus
 
-_SEED_END = 2**32
-
 
 def train(  # noqa: PLR0913 - an argument an option
     context: typer.Context,
     phase: Annotated[Literal["ner", "re"], typer.Argument(case_sensitive=False, help="Which phase.")],
     corpus: Annotated[str, typer.Option(help="A folder of splits, or 'embedded'.")],
     preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
-    seed: Annotated[int, typer.Option(min=0, max=_SEED_END - 1, help="Of every random stream.")],
+    seed: Annotated[int, typer.Option(min=0, max=SEED_END - 1, help="Of every random stream.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the best model.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in a preset.")] = None,
     annotations: Annotated[

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lai_net.config import SEED_END
 from lai_net.errors import InputError
 
 Parsers = Mapping[str, Callable[[str], Any]]
 """By column what its text means; they raise `ValueError` with what it must be. Others are text."""
-_MOST = 2**32 - 1
+_MOST = SEED_END - 1
 """Of a whole number: the largest seed."""
 
 

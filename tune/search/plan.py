@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lai_net.active_settings import active_settings
-from lai_net.config import TrialConfig
+from lai_net.config import SEED_END, TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import with_settings
 from tune.planning.plan import PlannedTrial
@@ -15,7 +15,7 @@ from tune.search.space import SELECTION_ENTITIES, Space, make_space
 from tune.spec.cells import base_config
 from tune.spec.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
 from tune.spec.search import SearchSpec
-from tune.spec.study import SEED_END, DatasetSpec, Study
+from tune.spec.study import DatasetSpec, Study
 
 DECISIONS = 2
 """Raised by hand when a change of code decides or suggests otherwise, so that old logs are left alone."""

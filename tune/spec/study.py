@@ -49,7 +49,7 @@ from pydantic import (
     model_validator,
 )
 
-from lai_net.config import EntitySource, Phase, Representation
+from lai_net.config import SEED_END, EntitySource, Phase, Representation
 from lai_net.corpora.loading import EMBEDDED, OverlappingRelations
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import Averaging, Protocol
@@ -101,7 +101,6 @@ def _name_or_file(value: str, info: ValidationInfo) -> str:
 
 
 NameOrFile = Annotated[str, AfterValidator(_name_or_file)]
-SEED_END = 2**32
 Seed = Annotated[int, Field(ge=0, lt=SEED_END)]
 Method = Literal["LAI-Net", "w/o 2nd", "w/o 1st"]
 Interval = Literal["t", "bca"]
