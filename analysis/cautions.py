@@ -1,10 +1,10 @@
 """What a reader of a report must know before trusting its numbers, one sentence each."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from analysis.frame import Results
+from analysis.frame import CellResults, Results
 from analysis.place import FACTOR_COLUMNS, VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
@@ -16,11 +16,12 @@ _ROUNDING = 0.01 + 1e-9
 
 
 def cautions(results: Results) -> list[str]:
-    """Changed corpora, failed trials, imported rows without a cell, mixed or changed code."""
+    """Changed corpora, failed trials, imported rows without a cell, mixed settings, mixed or changed code."""
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in results.changed]
     sentences += [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
     sentences += unmatched(results)
     sentences += _impossible(results.imported)
+    sentences += _of_several(results.matched)
     sentences += _added_seeds(results)
     sentences += [
         f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
@@ -134,6 +135,38 @@ def _impossible(imported: Sequence[ResultRow]) -> list[str]:
         f"{counted(len(rows), 'imported row')} with an F1 above the mean of precision and recall, which none "
         f"can have (the first: {where})."
     ]
+
+
+def _of_several(matched: Sequence[CellResults]) -> list[str]:
+    """How many cells have scores of more than one config, as far as their rows say, and the first of them."""
+    found: dict[tuple[Any, ...], str] = {}
+    for cell in matched:
+        differing = " and ".join(_differing(cell))
+        if differing:
+            place = cell.place
+            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
+            found.setdefault((place.cell.dataset, place.cell.config), f"{name}: {differing}")
+    if not found:
+        return []
+    verb = "has" if len(found) == 1 else "have"
+    return [
+        f"{counted(len(found), 'cell')} {verb} scores of trials that differ in more than their seeds "
+        f"(the first, {next(iter(found.values()))})."
+    ]
+
+
+def _differing(cell: CellResults) -> Iterator[str]:
+    """In what the rows of a cell differ: epochs, or within a fold, which has a corpus of its own, config_id."""
+    rows = [row for own in cell.scores.values() for row in own]
+    epochs = sorted({row["epochs"] for row in rows if row["epochs"]})
+    if len(epochs) > 1:
+        yield f"{' and '.join(map(str, epochs))} epochs"
+    ids: dict[int | None, set[str]] = defaultdict(set)
+    for row in rows:
+        ids[row["fold"]] |= {row["config_id"]} - {None}
+    most = max(map(len, ids.values()), default=0)
+    if most > 1:
+        yield f"{most} values of config_id"
 
 
 def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:

@@ -2,8 +2,9 @@
 
 What is shown is the study's `[report]`: split, entities, protocol, and each dataset's averaging. A run joins
 a cell by its `spec_id`, dataset and seed; an imported row, whatever its seed, by the `spec_id` of its trial
-where a run has planned that here, else by its factor columns, unless it names another encoder. Only
-completed, full-budget trials have a score here; a seed with folds counts when all its folds are there.
+where a run has planned that here, else by its factor columns, unless it names another encoder or other
+epochs. Only completed, full-budget trials have a score here; a seed with folds counts when all its folds are
+there.
 """
 
 from collections import defaultdict

@@ -21,9 +21,11 @@ FACTOR_COLUMNS = (
 """By these an imported row joins cells."""
 _ANY_MODEL = ("dataset", "phase")
 """The factor columns that PL-Marker has, too: it has no graph, filter, mask or annotations to compare."""
-VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
+VIEW_COLUMNS = (
+    "task", "encoder", "model", "epochs", "split", "entities", "protocol", "averaging", "selection",
+)  # fmt: skip
 """These must be as shown, or left open by an imported row."""
-_TRAINED = ("encoder", "model", "selection")
+_TRAINED = ("encoder", "model", "epochs", "selection")
 """Those of them that a config settles, under whatever path it had its encoder."""
 
 
@@ -54,7 +56,7 @@ class Place:
         }  # fmt: skip
         if config is None:
             return dict.fromkeys((*FACTOR_COLUMNS, *VIEW_COLUMNS)) | view
-        place = {"dataset": self.cell.dataset, "phase": self.cell.phase}
+        place = {"dataset": self.cell.dataset, "phase": self.cell.phase, "epochs": config.training.epochs}
         return config_values(active_settings(config)) | place | view
 
     @property
@@ -83,8 +85,11 @@ class Place:
         return all(self.agrees(row, name) for name in columns)
 
     def agrees(self, row: ResultRow, column: str) -> bool:
-        """Whether a column of a row is as here. A trial without scores stands for all tasks of its phase."""
-        if column == "task" and row["status"] != "completed":
+        """Whether a column of a row is as here.
+
+        A trial without scores stands for all tasks of its phase, and its epochs for no more than it had.
+        """
+        if column in ("task", "epochs") and row["status"] != "completed":
             return True
         if column in FACTOR_COLUMNS and column not in _ANY_MODEL and _are_pl_marker(row, self.values):
             return True

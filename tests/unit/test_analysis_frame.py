@@ -252,6 +252,39 @@ def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, r
         assert part in sentence
 
 
+def test_a_row_of_other_epochs_is_not_shown_and_counted(imported: Any, result_row: Any) -> None:
+    (epochs,) = {
+        cell.config.training.epochs
+        for cell in expand(load_study("demo"))
+        if cell.phase == "NER" and cell.config is not None
+    }
+    rows = [
+        result_row(0.6, epochs=epochs),
+        result_row(0.5, seed=2, epochs=epochs + 3),
+        result_row(0.7, seed=3, epochs=""),
+        result_row("", seed=4, epochs=1, status="failed"),
+    ]
+    paths = imported(STUDY.format(folds=1).replace("[1, 2]", "[1, 2, 4]"), rows)
+    assert seeds_of(paths.cells, "NER", "gcn_layers", "1") == {1: 0.6, 3: 0.7}
+    assert states_of(paths.cells, "NER", "gcn_layers", "1") == ["completed", "completed", "planned", "failed"]
+    (sentence,) = [text for text in cautions(read_results(paths.ledger, paths.study)) if "match" in text]
+    assert sentence == (
+        "1 of 4 imported rows matches no cell: 1 by epochs (the first, SciERC NER seed 2, has "
+        f"{epochs + 3}; cells have {epochs})."
+    )
+
+
+def test_a_cell_with_scores_of_several_configs_is_a_caution(imported: Any, result_row: Any) -> None:
+    same = [result_row(0.6, config_id="a"), result_row(0.6, seed=2, config_id="a")]
+    paths = imported(STUDY.format(folds=1), [*same, result_row(0.6, seed=3)])
+    assert cautions(read_results(paths.ledger, paths.study)) == []
+    paths = imported(STUDY.format(folds=1), [result_row(0.6, seed=4, config_id="b")])
+    assert cautions(read_results(paths.ledger, paths.study)) == [
+        "1 cell has scores of trials that differ in more than their seeds (the first, SciERC NER, gcn_layers "
+        "1: 2 values of config_id)."
+    ]
+
+
 def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_row: Any) -> None:
     rows = [result_row(0.5 + fold / 10, seed=seed, fold=fold) for seed in (1, 2) for fold in (0, 1)]
     rows += [result_row(0.9, seed=3, fold=1)]

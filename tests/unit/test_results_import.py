@@ -157,6 +157,12 @@ def test_second_result_for_a_cell_and_seed_is_refused_at_the_import(
     assert import_csv(write(tmp_path, f"{new},{ROW}", header=header), ledger) == 1
 
 
+def test_results_of_other_epochs_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
+    header = f"trial_id,epochs,{HEADER}"
+    path = write(tmp_path, f"a,3,{ROW}", f"b,6,{ROW.replace('0.65', '0.66')}", header=header)
+    assert import_csv(path, ledger) == 2
+
+
 def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
     rows = (f"bert,{ROW}", f"scibert,{ROW.replace('0.65', '0.66')}")
     assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger) == 2

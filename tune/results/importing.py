@@ -112,7 +112,8 @@ def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
     """
     for other in others:
         fits = representation_of(row) == representation_of(other) and all(
-            row[name] == other[name] or None in (row[name], other[name]) for name in ("encoder", "selection")
+            row[name] == other[name] or None in (row[name], other[name])
+            for name in ("encoder", "selection", "epochs")
         )
         names = [name for name in SCORES if row[name] != other[name]]
         if fits and names:
