@@ -156,7 +156,7 @@ def _of_several(matched: Sequence[CellResults]) -> list[str]:
 
 
 def _differing(cell: CellResults) -> Iterator[str]:
-    """In what the rows of a cell differ: epochs, or within a fold, which has a corpus of its own, config_id."""
+    """In what the rows of a cell differ: epochs, or config_id within a fold, each of which has its corpus."""
     rows = [row for own in cell.scores.values() for row in own]
     epochs = sorted({row["epochs"] for row in rows if row["epochs"]})
     if len(epochs) > 1:

@@ -4,8 +4,8 @@ All scores are F1 in percent as the tables show them; a study with `[decide]` in
 Random numbers come from one fixed generator a cell or family, so the same ledger gives the same numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ from analysis.statistics.components import Component, components
 from analysis.statistics.convergence import Step, converge
 from analysis.statistics.power import required_seeds
 from analysis.statistics.ranking import Ranking, rank
+from analysis.statistics.sequential import judge
 from analysis.statistics.summary import Summary, summarise
 from lai_net.errors import InputError
+from tune.forecast.significance import SIGNIFICANCE
 from tune.forecast.until_decided import Decision
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
@@ -101,8 +103,8 @@ class VarianceStudy:
 
     Attributes:
         interval: the kind of all intervals over seeds: the study's `[report]` says it.
-        decisions: of the study's `[decide]`; without one as if no seed were to be added, and then what the
-            seeds do not tell is open.
+        decisions: of the study's `[decide]`; without one each family is judged on the pairs of seeds that it
+            has, as the tables' marks are, and what these do not tell is open.
     """
 
     study: str
@@ -140,20 +142,29 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             for key, cells in groups.items()
         ),
         corpora=tuple(_corpora(groups)),
-        decisions=tuple(_decisions(results, study)),
+        decisions=tuple(_judged_once(groups.values(), min_effect))
+        if study.decide is None
+        else tuple(decide_results(results, study)),
     )
 
 
-def _decisions(results: Sequence[CellResults], study: Study) -> Iterator[Decision]:
-    """By the study's `[decide]`; without one by one look at all seeds that there are."""
-    if study.decide is not None:
-        yield from decide_results(results, study)
-        return
-    seeds = tuple(sorted({*study.seeds, *(seed for cell in results for seed in cell.scores)}))
-    once = study.model_copy(update={"seeds": seeds, "decide": Decide(max_seeds=max(2, len(seeds)))})
-    for item in decide_results(results, once):
-        # Nobody has said how many seeds there are to be, so none can be exhausted.
-        yield replace(item, state="open") if item.state == "exhausted" else item
+def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -> Iterator[Decision]:
+    """One look at the pairs that each family has; nobody has said how many there are to be, so none is last."""
+    for cells in families:
+        compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells])
+        base = next((str(cell.place.cell.level) for cell in cells if cell.place.cell.is_base), None)
+        for item, versus in zip(cells, compared, strict=True):
+            if versus is None or base is None:
+                continue
+            delta, cell = versus.delta, item.place.cell
+            low, high = (delta.ci_low, delta.ci_high) if delta.has_spread else (None, None)
+            yield Decision(
+                dataset=cell.dataset, phase=cell.phase, task=item.place.task, factor=cell.factor,
+                level=str(cell.level), base_level=base, looks=(delta.n,),
+                state=judge(versus.p_adjusted, low, high, min_effect=min_effect, alpha=SIGNIFICANCE),
+                look=int(delta.n > 0), n=delta.n, delta=delta.mean, ci_low=low, ci_high=high,
+                p_adjusted=versus.p_adjusted, missing=(), base_missing=(),
+            )  # fmt: skip
 
 
 def _family(

@@ -243,6 +243,31 @@ def test_without_a_plan_of_seeds_the_one_look_is_at_all_that_there_are(imported:
     assert versus.p_adjusted == found.decisions[0].p_adjusted
 
 
+def test_without_a_plan_of_seeds_each_family_is_judged_on_its_pairs_as_in_the_tables(
+    imported: Any, rows: Any
+) -> None:
+    """Seeds that a level or another dataset has alone keep no other from being judged."""
+    rows = [row for row in rows if row["gcn_layers"] != 0 or row["seed"] < 7]
+    other = [
+        rows[0] | {"dataset": "Other", "gcn_layers": 1, "gcn_heads": 4, "seed": seed} for seed in (77, 78)
+    ]
+    paths = imported(with_datasets("Other"), rows + other)
+    found = [
+        item
+        for item in study_variance(paths.ledger, load_study(paths.study)).decisions
+        if item.dataset == "SciERC"
+    ]
+    assert [(item.level, item.n, item.state) for item in found] == [
+        ("0", 7, "different"), ("2", 8, "equivalent"),
+    ]  # fmt: skip
+    (row,) = [
+        row
+        for row in compute_table(paths.cells, "2").rows
+        if (row.dataset, row.level, row.metric) == ("SciERC", "0", "f1")
+    ]
+    assert (row.mark, row.p_adjusted) == ("*", found[0].p_adjusted)
+
+
 @pytest.mark.parametrize(
     ("tied", "said"),
     [
