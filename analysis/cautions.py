@@ -11,6 +11,8 @@ from lai_net.wording import counted
 from tune.results.table import ResultRow
 
 _DIRTY = "-dirty"
+_NAMED = 4
+"""So many things of a kind are named."""
 _ROUNDING = 0.01 + 1e-9
 """By which an F1 may exceed what holds before scores are rounded to two decimals."""
 
@@ -22,6 +24,7 @@ def cautions(results: Results) -> list[str]:
     sentences += unmatched(results)
     sentences += _impossible(results.imported)
     sentences += _of_several(results.matched)
+    sentences += _without_all_folds(results.matched)
     sentences += _added_seeds(results)
     sentences += [
         f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
@@ -167,6 +170,25 @@ def _differing(cell: CellResults) -> Iterator[str]:
     most = max(map(len, ids.values()), default=0)
     if most > 1:
         yield f"{most} values of config_id"
+    if None in ids and len(ids) > 1:
+        yield "seeds by fold and seeds whose row names no fold"
+
+
+def _without_all_folds(matched: Sequence[CellResults]) -> list[str]:
+    """The seeds that lack folds, each once however many cells and tasks its trials fill."""
+    found: dict[tuple[Any, ...], str] = {}
+    for cell in matched:
+        place = cell.place
+        for seed, (have, of) in cell.partial.items():
+            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
+            text = f"{name}, seed {seed}: {have} of {of} folds"
+            found.setdefault((place.cell.dataset, place.cell.config, seed), text)
+    if not found:
+        return []
+    named = list(found.values())
+    more = f"; and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    verb = "lacks folds and does" if len(found) == 1 else "lack folds and do"
+    return [f"{counted(len(found), 'seed')} {verb} not count ({'; '.join(named[:_NAMED])}{more})."]
 
 
 def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:

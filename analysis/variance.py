@@ -149,7 +149,7 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
 
 
 def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -> Iterator[Decision]:
-    """One look at the pairs that each family has; nobody has said how many there are to be, so none is last."""
+    """One look at the pairs that each family has; none is the last, as nobody has said how many are to be."""
     for cells in families:
         compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells])
         base = next((str(cell.place.cell.level) for cell in cells if cell.place.cell.is_base), None)
