@@ -1,7 +1,7 @@
 """Figure A1: F1 against GCN layers and attention heads, with its spread over seeds.
 
 Rows are factors, columns tasks, a line a dataset; the band is ± 1 standard deviation, each dot a seed. A
-level that lacks some of its planned seeds has a hollow marker on a thin dotted line and no band, since it is
+level that has fewer seeds than planned has a hollow marker on a thin dotted line and no band, since it is
 not to be read as the mean of all. One without results is a gap: nothing is drawn across it.
 """
 
@@ -21,7 +21,7 @@ from analysis.statistics.summary import summarise
 from lai_net.metrics.scoring import TASKS
 
 FACTORS = {"gcn_layers": "GCN layers", "gcn_heads": "Attention heads"}
-FEWER = "fewer than the planned seeds"
+FEWER = "fewer seeds than planned"
 _ROW_INCHES = 1.95
 _ALONE = 0.12
 """Half the width of a level's band where neither neighbour has one."""

@@ -202,8 +202,8 @@ def beyond(rows: Iterable[Row]) -> str:
 
 def _signs(rows: Sequence[Row]) -> list[str]:
     signs = [
-        "Bold: best level per dataset and task within a factor, of those with all of their planned seeds; "
-        "the paper's values are not ranked with ours."
+        "Bold: best level per dataset and task within a factor, of those with as many seeds as planned, by "
+        "the mean over the seeds that these share; the paper's values are not ranked with ours."
     ] * any(row.best for row in rows)
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
     signs += ["missing (0/N): none of N seeds done."] * any(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -36,8 +36,11 @@ class Row:
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
         num_blocked: seeds whose relations have no entities, since the NER trial failed.
-        best: whether no other level's mean prints better, of the levels that are complete; False where fewer
-            than two are.
+        rank_mean: mean over the seeds that all complete levels share, by which they are ranked; None for the
+            other levels, and where there are no such seeds.
+        rank_n: how many these seeds are.
+        best: whether no other level's `rank_mean` (of a speed, `mean`) prints better; False where fewer than
+            two levels are ranked.
         encoder: behind the numbers, where the table prints it.
         note: printed beside the number.
     """
@@ -67,13 +70,18 @@ class Row:
     planned: int = 0
     num_failed: int = 0
     num_blocked: int = 0
+    rank_mean: float | None = None
+    rank_n: int = 0
     best: bool = False
     encoder: str = ""
     note: str = ""
 
     @property
     def is_complete(self) -> bool:
-        """Whether all planned seeds have a score: one seed's luck is not ranked beside a mean."""
+        """Whether as many seeds as planned have a score, planned ones or others.
+
+        One seed's luck is not ranked beside a mean.
+        """
         return self.mean is not None and (self.n or 0) >= self.planned
 
 
@@ -130,7 +138,23 @@ def _family_rows(levels: Sequence[_Cell], metric: str) -> list[Row]:
         [cell.shared["is_base"] for cell in levels],
         levels[0].shared["interval"],
     )
-    return with_best([_row(cell, metric, versus) for cell, versus in zip(levels, compared, strict=True)])
+    rows = [_row(cell, metric, versus) for cell, versus in zip(levels, compared, strict=True)]
+    return _ranked(rows, [cell.scores[metric] for cell in levels])
+
+
+def _ranked(rows: Sequence[Row], scores: Sequence[SeedScores]) -> list[Row]:
+    """The levels with their rank: what a seed does to a score must do it to all that are compared."""
+    complete = [set(own) for row, own in zip(rows, scores, strict=True) if row.is_complete]
+    shared = sorted(set.intersection(*complete)) if complete else []
+    if not shared:
+        return list(rows)
+    ranked = [
+        replace(row, rank_mean=summarise([own[seed] for seed in shared]).mean, rank_n=len(shared))
+        if row.is_complete
+        else row
+        for row, own in zip(rows, scores, strict=True)
+    ]
+    return _marked(ranked, {row.level: row.rank_mean for row in ranked if row.rank_mean is not None}, max)
 
 
 def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
@@ -173,7 +197,15 @@ def f1_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:
-    """The rows of one metric and place; of the complete ones the highest or lowest mean is marked as best."""
-    printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None and row.is_complete}
-    top = (min if lowest else max)(printed.values()) if len(printed) > 1 else None
+    """The rows of one measured metric and place, the highest or lowest mean marked as best."""
+    means = {row.level: row.mean for row in rows if row.mean is not None}
+    return _marked(rows, means, min if lowest else max)
+
+
+def _marked(
+    rows: Sequence[Row], values: Mapping[str, float], best: Callable[[Iterable[float]], float]
+) -> list[Row]:
+    """The rows with the levels marked whose value prints as the best of two or more."""
+    printed = {level: round(value, 2) for level, value in values.items()}
+    top = best(printed.values()) if len(printed) > 1 else None
     return [replace(row, best=top is not None and printed.get(row.level) == top) for row in rows]

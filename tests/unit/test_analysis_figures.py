@@ -84,7 +84,7 @@ def test_the_caption_says_n(imported: Any, result_row: Any) -> None:
     whole = caption(imported(STUDY, rows).cells)
     assert "each dot a seed; n = 2 to 3. A level without" in whole
     fewer = caption(imported(STUDY, [*rows, result_row(0.6, gcn_layers=0, gcn_heads="")]).cells)
-    assert "; hollow, on a dotted line without a band: fewer than the planned seeds, n = 1." in fewer
+    assert "; hollow, on a dotted line without a band: fewer seeds than planned, n = 1." in fewer
 
 
 def caption(cells: Any) -> str:

@@ -136,7 +136,7 @@ def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path)
 def test_the_page_says_in_words_what_is_there(paths: Any, tmp_path: Path) -> None:
     write_report(str(paths.study), paths.ledger, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "Of 4 cells 2 have all their seeds, 0 some, 2 none." in page
+    assert "Of 4 cells 2 have as many seeds as planned, 0 fewer, 2 none." in page
     assert "SciERC NER, Method: best is “LAI-Net”: F1 60.04 ± 1.01 (n = 3), the base; too few seeds" in page
 
 
