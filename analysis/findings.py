@@ -78,7 +78,8 @@ def _alone(base: Row) -> str:
     """A base that is compared with nothing."""
     text = f"{base.dataset} {base.task}, the base alone: F1 {score(base)}"
     if base.ci_low is None or base.ci_high is None:
-        return f"{text}; one seed says nothing about the spread over seeds."
+        seeds = "one seed says" if base.n == 1 else "equal scores say"
+        return f"{text}; {seeds} nothing about the spread over seeds."
     text += f"; 95 % interval of the mean {base.ci_low:.2f} to {base.ci_high:.2f}."
     return " ".join(filter(None, [text, beyond([base])]))
 

@@ -19,7 +19,7 @@ from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.components import Component, components
 from analysis.statistics.convergence import Step, converge
 from analysis.statistics.power import required_seeds
-from analysis.statistics.ranking import Ranking, rank
+from analysis.statistics.ranking import Ranking, is_rankable, rank
 from analysis.statistics.sequential import judge
 from analysis.statistics.summary import Summary, summarise
 from lai_net.errors import InputError
@@ -71,8 +71,9 @@ class FamilySpread:
     Attributes:
         ranked: levels that have all seeds of the base.
         shared: seeds that all of these have, on which ranking and components rest.
-        ranking: in the order of `ranked`; None for fewer than two shared seeds or levels.
-        components: of seed, level and seed:level (with whatever is left); empty like `ranking`.
+        ranking: in the order of `ranked`; None for fewer than two shared seeds or levels, and where two of
+            these differ by the same at every seed.
+        components: of seed, level and seed:level (with whatever is left); empty for fewer than two of either.
     """
 
     dataset: str
@@ -157,7 +158,7 @@ def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -
             if versus is None or base is None:
                 continue
             delta, cell = versus.delta, item.place.cell
-            low, high = (delta.ci_low, delta.ci_high) if delta.has_spread else (None, None)
+            low, high = delta.ci_low, delta.ci_high
             yield Decision(
                 dataset=cell.dataset, phase=cell.phase, task=item.place.task, factor=cell.factor,
                 level=str(cell.level), base_level=base, looks=(delta.n,),
@@ -202,7 +203,7 @@ def _family(
     return FamilySpread(
         dataset=dataset, task=task, factor=factor, cells=spreads, ranked=tuple(ranked),
         shared=matrix.shape[0],
-        ranking=rank(matrix, np.random.default_rng(0)) if is_enough else None,
+        ranking=rank(matrix, np.random.default_rng(0)) if is_enough and is_rankable(matrix) else None,
         components=components(matrix, ("seed", "level")) if is_enough else (),
     )  # fmt: skip
 

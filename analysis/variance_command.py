@@ -133,6 +133,8 @@ def _lines(*parts: str) -> str:
 
 def _ranking_sentence(family: "FamilySpread") -> str:
     ranking = family.ranking
+    if ranking is None and min(family.shared, len(family.ranked)) > 1:
+        return "no ranking: two levels differ by the same at every seed, which says nothing of their spread"
     if ranking is None:
         return "no ranking: it takes two seeds of the base, and a level that has them all"
     top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])

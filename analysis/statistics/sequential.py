@@ -112,10 +112,10 @@ def decide(
 def _look(deltas: Sequence[float], confidence: float, look: int) -> Verdict:
     found = summarise(deltas, confidence)
     p = sign_flip_p(deltas)
-    low, high = (found.ci_low, found.ci_high) if found.has_spread else (None, None)
     return Verdict(
-        look=look, n=found.n, delta=found.mean, ci_low=low, ci_high=high, p=1.0 if p is None else p
-    )
+        look=look, n=found.n, delta=found.mean, ci_low=found.ci_low, ci_high=found.ci_high,
+        p=1.0 if p is None else p,
+    )  # fmt: skip
 
 
 def _judged(found: Verdict, p_adjusted: float, design: Design) -> Verdict:

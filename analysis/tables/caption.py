@@ -131,9 +131,10 @@ def _spread(rows: Sequence[Row], cells: pd.DataFrame) -> str:
     kinds = sorted(set(cells["interval"]))
     named = " and ".join(INTERVALS[kind] for kind in kinds)
     warning = f" {BCA_WARNING}" if "bca" in kinds and min(counts) < BCA_NEEDS else ""
+    is_equal = any(row.n and row.n > 1 and row.ci_low is None for row in rows)
     return (
         "Mean ± standard deviation (ddof = 1) over seeds, none for one seed; a to b: 95 % "
-        f"{named} interval of the mean.{warning}"
+        f"{named} interval of the mean{', none where all scores are equal' * is_equal}.{warning}"
     )
 
 

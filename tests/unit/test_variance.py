@@ -47,13 +47,14 @@ def with_datasets(*names: str) -> str:
 
 @pytest.fixture
 def rows(result_row: Any) -> list[dict[str, Any]]:
-    """The base; no layers, 3 points below it; two layers, 0.1 points above or below."""
+    """The base; no layers, 3 points below it but for 0.01; two layers, 0.1 points above or below."""
     made = []
     for seed, f1 in enumerate(BASE):
+        about = 0.0001 if seed % 2 else -0.0001
         made += [
             result_row(round(score, 6), seed=seed, gcn_layers=layers, gcn_heads=heads)
             for layers, heads, score in (
-                (0, "", f1 - 0.03), (1, 4, f1), (2, 4, f1 + (0.001 if seed % 2 else -0.001)),
+                (0, "", f1 - 0.03 + about), (1, 4, f1), (2, 4, f1 + (0.001 if seed % 2 else -0.001)),
             )
         ]  # fmt: skip
     return made
@@ -70,8 +71,6 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert zero.comparison is not None
     assert zero.comparison.delta.mean == pytest.approx(-3)
     assert (zero.comparison.p, zero.comparison.p_adjusted) == (2 / 2**8, 4 / 2**8)
-    assert zero.comparison.effect is None, "equal differences have no spread"
-    assert zero.comparison.seeds_needed is None
     assert two.comparison is not None
     assert two.comparison.p == 1.0
     assert [len(cell.convergence) for cell in family.cells] == [8, 8, 8]
@@ -82,6 +81,25 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert sources["seed"] == pytest.approx(np.var(np.multiply(BASE, 100), ddof=1), rel=0.02)
     assert result.corpora == ()
     assert [item.state for item in result.decisions] == ["different", "equivalent"]
+
+
+def test_differences_that_are_all_equal_are_not_ranked(imported: Any, result_row: Any) -> None:
+    """Two seeds at which a level gains the same say nothing of how it gains at others."""
+    scores = {1: 0.60, 2: 0.61}
+    rows = [result_row(f1, seed=seed, gcn_layers=layers) for layers, f1 in scores.items() for seed in (0, 1)]
+    paths = imported(STUDY, rows)
+    (family,) = study_variance(paths.ledger, load_study(paths.study)).families
+    _, base, two = family.cells
+    assert (base.seeds.std, base.seeds.ci_low) == (0.0, None)
+    assert two.comparison is not None
+    assert two.comparison.delta.ci_low is two.comparison.effect is two.comparison.seeds_needed is None
+    assert family.ranking is None
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "no ranking: two levels differ by the same at every seed" in text
+    table = compute_table(paths.cells, "2")
+    assert "interval of the mean, none where all scores are equal." in " ".join(table.notes)
+    assert table.grid.lines[0].entries[1].remarks == ("[2/8]",)
 
 
 def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any) -> None:
