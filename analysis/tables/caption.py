@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.paper import VERSION, published_encoders
+from analysis.paper import VERSION, published_encoders, why_unpublished
 from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.reach import attainable_p
@@ -72,7 +72,7 @@ def common_notes(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tu
     scores = [row for row in ours if row.metric in SCORES]
     sentences = (
         _protocol(cells), _spread(scores, cells), _bracket(scores, layout), _test(scores), *_signs(ours),
-        _paper(ours),
+        _paper(ours), _unpublished(cells),
     )  # fmt: skip
     return tuple(filter(None, sentences))
 
@@ -234,3 +234,11 @@ def _paper(rows: Sequence[Row]) -> str:
         f"Paper: published values of the {VERSION}, encoder {encoders}, checkpoint selected on test; not "
         "comparable with ours where the encoders differ, and no result of this project."
     )
+
+
+def _unpublished(cells: pd.DataFrame) -> str:
+    """Why no published values stand beside a dataset that the paper has."""
+    places = cells[["dataset", "averaging", "only_folds"]].drop_duplicates("dataset").astype(str)
+    found = {place[0]: why for place in places.itertuples(index=False) if (why := why_unpublished(*place))}
+    said = "; ".join(f"{dataset} ({why})" for dataset, why in found.items())
+    return f"No published values beside {said}." if said else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.paper import published_values
+from analysis.paper import published_values, why_unpublished
 from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.summary import Summary, summarise
 from lai_net.metrics.scoring import SCORES
@@ -29,7 +29,8 @@ class Row:
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
         mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
             `failed` or `blocked`; `published` is what only the paper has.
-        paper: the published value, where the study shows what the paper does: the test split, end to end.
+        paper: the published value, where the study shows what the paper does: the test split, end to end, its
+            averaging, all folds.
         pairs: how many differences are behind `delta` and `p`.
         effect: Hedges' g of the differences behind `delta`; None below three of them, or if they are equal.
         is_base: whether the level is the base's.
@@ -164,7 +165,9 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
     difference = Summary(n=0) if versus is None else versus.delta
     p_adjusted = None if versus is None else versus.p_adjusted
     num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
-    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items())
+    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items()) and not why_unpublished(
+        dataset, str(shared["averaging"]), str(shared["only_folds"])
+    )
     return Row(
         table=str(shared["table"]), dataset=dataset, task=task, factor=factor, level=level,
         metric=metric, split=str(shared["split"]),

@@ -316,6 +316,30 @@ def test_the_papers_values_stand_beside_their_own_view_alone(
     assert (found.mean, found.paper) == (60.0, None)
 
 
+@pytest.mark.parametrize(
+    ("setting", "row", "why"),
+    [
+        ('averaging = "micro"', {}, "micro averages, the paper's are macro"),
+        (
+            'averaging = "macro"\nfolds = 10\nonly_folds = [0]', {"fold": 0},
+            "fold 0 of 10 alone, the paper's are means over all folds",
+        ),
+    ],
+)  # fmt: skip
+def test_the_papers_ten_folds_and_averages_stand_beside_their_like_alone(
+    imported: Any, result_row: Any, setting: str, row: dict[str, Any], why: str
+) -> None:
+    study = STUDY.replace('"SciERC"', f'"ADE"\n{setting}')
+    cells = imported(study, [result_row(0.6, dataset="ADE", seed=seed, **row) for seed in (1, 2, 3)]).cells
+    two = compute_table(cells, "2")
+    assert row_of(two.rows, "NER", "gcn_layers", "1").mean == pytest.approx(60.0)
+    assert all(item.paper is None for table in (two, compute_table(cells, "1")) for item in table.rows)
+    assert f"No published values beside ADE ({why})." in two.notes
+    whole = cells.assign(only_folds="", averaging="macro")
+    assert row_of(compute_rows(whole, "2"), "NER", "gcn_layers", "1").paper is not None
+    assert "No published" not in " ".join(compute_table(whole, "2").notes)
+
+
 def test_blocked_relations_are_told_from_failed_ones(imported: Any, result_row: Any) -> None:
     frame = imported(STUDY, [result_row(0.3, **RE)]).cells
     relation = (frame["task"] == "RE") & (frame["state"] == "planned")
