@@ -12,7 +12,7 @@ from analysis.paper import VERSION, published_encoders, why_unpublished
 from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.reach import attainable_p
-from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, SIGNIFICANT, Row
+from analysis.tables.rows import BLOCKED, FAILED, MISSING, NOT_GIVEN, PUBLISHED, SIGNIFICANT, Row
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import spanned
 from tune.forecast.significance import SIGNIFICANCE
@@ -216,8 +216,14 @@ def _signs(rows: Sequence[Row]) -> list[str]:
     signs += ["blocked (k/N): none done, for k of N seeds since the NER trial failed."] * any(
         row.mark == BLOCKED for row in rows
     )
-    signs += ["[k/N]: only k of N seeds done."] * any(0 < (row.n or 0) < row.planned for row in rows)
+    signs += ["not given: seeds are done, but rows from elsewhere do not say it."] * any(
+        row.mark == NOT_GIVEN for row in rows
+    )
+    signs += ["[k/N]: only k of N seeds done."] * any(row.n and row.num_done < row.planned for row in rows)
     started = [row for row in rows if row.n]
+    signs += ["[k not given]: of the seeds that are done k do not say it."] * any(
+        row.num_silent for row in started
+    )
     signs += ["[k failed]: of the seeds that lack k failed."] * any(row.num_failed for row in started)
     signs += ["[k blocked]: of the seeds that lack k wait in vain for an NER trial that failed."] * any(
         row.num_blocked for row in started

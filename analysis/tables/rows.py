@@ -15,7 +15,7 @@ from lai_net.metrics.scoring import SCORES
 from tune.forecast.significance import SIGNIFICANCE
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
-PUBLISHED = "published"
+PUBLISHED, NOT_GIVEN = "published", "not given"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 
@@ -24,11 +24,11 @@ class Row:
     """One metric of one cell; its first fields, to `paper`, are the columns of the table's CSV.
 
     Attributes:
-        n: seeds that completed; None where the cell does not exist.
+        n: seeds that completed and say the metric; None where the cell does not exist.
         delta: mean difference to the base over the seeds that both have; None for the base itself.
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
-        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
-            `failed` or `blocked`; `published` is what only the paper has.
+        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`, `failed` or
+            `blocked`, or `not given` where seeds completed; `published` is what only the paper has.
         paper: the published value, where the study shows what the paper does: the test split, end to end, its
             averaging, all folds.
         pairs: how many differences are behind `delta` and `p`.
@@ -37,6 +37,7 @@ class Row:
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
         num_blocked: seeds whose relations have no entities, since the NER trial failed.
+        num_silent: seeds that completed, but whose rows, from elsewhere, do not say the metric.
         rank_mean: mean over the seeds that all complete levels share, by which they are ranked; None for the
             other levels, and where there are no such seeds.
         rank_n: how many these seeds are.
@@ -71,11 +72,17 @@ class Row:
     planned: int = 0
     num_failed: int = 0
     num_blocked: int = 0
+    num_silent: int = 0
     rank_mean: float | None = None
     rank_n: int = 0
     best: bool = False
     encoder: str = ""
     note: str = ""
+
+    @property
+    def num_done(self) -> int:
+        """Seeds that completed."""
+        return (self.n or 0) + self.num_silent
 
     @property
     def is_complete(self) -> bool:
@@ -164,6 +171,7 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
     own = summarise(list(scores.values()), interval=shared["interval"])
     difference = Summary(n=0) if versus is None else versus.delta
     p_adjusted = None if versus is None else versus.p_adjusted
+    num_silent = cell.states.get("completed", 0) - own.n
     num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
     as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items()) and not why_unpublished(
         dataset, str(shared["averaging"]), str(shared["only_folds"])
@@ -181,8 +189,8 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
         pairs=difference.n,
         effect=None if versus is None else versus.effect,
         is_base=bool(shared["is_base"]),
-        planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
-        num_failed=num_failed, num_blocked=num_blocked,
+        planned=max(int(shared["planned_seeds"]), own.n + num_silent + num_failed + num_blocked),
+        num_failed=num_failed, num_blocked=num_blocked, num_silent=num_silent,
     )  # fmt: skip
 
 
@@ -191,6 +199,8 @@ def _mark(cell: _Cell, own: Summary) -> str:
         return DASH
     if own.n:
         return ""
+    if "completed" in cell.states:
+        return NOT_GIVEN
     return next((state for state in (FAILED, BLOCKED) if state in cell.states), MISSING)
 
 

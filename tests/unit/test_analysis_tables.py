@@ -354,6 +354,25 @@ def test_blocked_relations_are_told_from_failed_ones(imported: Any, result_row: 
     assert "[k blocked]: of the seeds that lack k wait in vain for an NER trial that failed." in table.notes
 
 
+def test_scores_that_rows_do_not_say_are_not_missing(imported: Any, result_row: Any) -> None:
+    silent = {"precision": "", "recall": ""}
+    rows = [result_row(0.6, seed=seed, **silent) for seed in (1, 2, 3)]
+    bare = {"annotations": "false", "gcn_layers": 0, "gcn_heads": ""}
+    rows += [result_row(0.5, seed=1, **bare), result_row(0.5, seed=2, **bare, **silent)]
+    table = compute_table(imported(STUDY, rows).cells, "4")
+    base, other = (line.entries[:3] for line in table.grid.lines[:2])
+    assert base == (Entry("not given"), Entry("not given"), Entry("60.00", "0.00"))
+    assert other[0].remarks[-2:] == ("[2/3]", "[1 not given]")
+    assert other[2].remarks[-1] == "[2/3]"
+    notes = " ".join(table.notes)
+    assert "not given: seeds are done, but rows from elsewhere do not say it." in notes
+    assert "[k not given]: of the seeds that are done k do not say it." in notes
+    assert row_of(table.rows, "NER", "method", "LAI-Net", "precision").mark == "not given"
+    assert "4,SciERC,NER,method,LAI-Net,precision,test,0,,,,,,,,,,not given," in to_csv(table)
+    assert "| not given | not given | 60.00 ± 0.00" in to_markdown(table)
+    assert "not given & not given & " in to_latex(table)
+
+
 @pytest.fixture
 def nasty(cells: Any) -> Table:
     return compute_table(cells(encoder="a_b & <c> 100%|x*[y]"), "2")

@@ -62,9 +62,8 @@ def lines_on_nameless(ledger: Ledger, study: Study | None = None) -> list[str]:
     if not count:
         return []
     has, them, trains = ("has", "it", "its cell") if count == 1 else ("have", "them", "their cells")
-    return [
-        f"{counted(count, 'imported row')} {has} no trial_id: tables show {them}, but `lai run` trains {trains}"
-    ]
+    rows = counted(count, "imported row")
+    return [f"{rows} {has} no trial_id: tables show {them}, but `lai run` trains {trains}"]
 
 
 def imported_ids(ledger: Ledger, study: Study | None = None) -> ImportedIds:
