@@ -224,7 +224,10 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
         own = _files_of_earlier_report(out)
         others = sorted((present & files.keys()) - own if own else present)
         if others:
-            raise InputError(f"{out}: has {others[0]}, which no report wrote; name an empty folder")
+            raise InputError(
+                f"{out}: has {others[0]}, which no report wrote to its end; name an empty folder, or empty "
+                "this one if a report was interrupted there"
+            )
         for name, content in files.items():
             temporary = out / f".{name}.tmp"
             temporary.write_bytes(content)
