@@ -14,6 +14,7 @@ import numpy.typing as npt
 from analysis.decisions import decide_results
 from analysis.documents import read_documents
 from analysis.frame import CellResults, match
+from analysis.place import Place
 from analysis.statistics.bootstrap import Counts, DocumentInterval, document_interval
 from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.components import Component, components
@@ -69,6 +70,8 @@ class FamilySpread:
     """A factor's levels in one dataset and task.
 
     Attributes:
+        entities: on which they are scored: predicted in NER.
+        averaging: micro or macro.
         ranked: levels that have all seeds of the base.
         shared: seeds that all of these have, on which ranking and components rest.
         ranking: in the order of `ranked`; None for fewer than two shared seeds or levels, and where two of
@@ -79,6 +82,8 @@ class FamilySpread:
     dataset: str
     task: str
     factor: str
+    entities: str
+    averaging: str
     cells: tuple[CellSpread, ...]
     ranked: tuple[str, ...]
     shared: int
@@ -88,11 +93,16 @@ class FamilySpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorporaSpread:
-    """A factor's levels over all datasets that have them: components of corpus, level and seed."""
+    """A factor's levels over all datasets that have them: components of corpus, level and seed.
+
+    `views` says of each dataset on which entities it is scored, and its averaging: where these differ, so do
+    the corpora.
+    """
 
     task: str
     factor: str
     datasets: tuple[str, ...]
+    views: tuple[tuple[str, str], ...]
     levels: tuple[str, ...]
     shared: int
     components: tuple[Component, ...]
@@ -109,6 +119,8 @@ class VarianceStudy:
     """
 
     study: str
+    split: str
+    protocol: str
     interval: Interval
     min_effect: float
     families: tuple[FamilySpread, ...]
@@ -136,6 +148,8 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
     min_effect = (study.decide or Decide(max_seeds=2)).min_effect
     return VarianceStudy(
         study=study.name,
+        split=study.report.split,
+        protocol=study.report.protocol,
         interval=study.report.interval,
         min_effect=min_effect,
         families=tuple(
@@ -201,7 +215,8 @@ def _family(
     is_enough = min(matrix.shape) > 1
     dataset, task, factor = key
     return FamilySpread(
-        dataset=dataset, task=task, factor=factor, cells=spreads, ranked=tuple(ranked),
+        dataset=dataset, task=task, factor=factor, entities=cells[0].place.entities,
+        averaging=cells[0].place.dataset.averaging, cells=spreads, ranked=tuple(ranked),
         shared=matrix.shape[0],
         ranking=rank(matrix, np.random.default_rng(0)) if is_enough and is_rankable(matrix) else None,
         components=components(matrix, ("seed", "level")) if is_enough else (),
@@ -247,9 +262,15 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
             continue
         cube = cells.reshape(len(cells), len(found), len(levels))
         yield CorporaSpread(
-            task=task, factor=factor, datasets=tuple(found), levels=tuple(levels), shared=len(cells),
+            task=task, factor=factor, datasets=tuple(found),
+            views=tuple(_view(groups[name, task, factor][0].place) for name in found),
+            levels=tuple(levels), shared=len(cells),
             components=components(cube, ("seed", "corpus", "level")),
         )  # fmt: skip
+
+
+def _view(place: Place) -> tuple[str, str]:
+    return place.entities, place.dataset.averaging
 
 
 def _ranked(cells: Sequence[CellResults]) -> dict[str, SeedScores]:

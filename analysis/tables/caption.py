@@ -24,7 +24,7 @@ _ABSENT = {
     "not measured, or imported rows do not say them.",
     "not planned": "not planned: this study trains no such model.",
 }
-_ENTITIES = {
+ENTITIES: Mapping[str, str] = {
     "predicted": "end to end (on predicted entities)",
     "gold": "on gold entities",
     "gold_typed_by_model": "on gold spans with the model's types",
@@ -43,7 +43,7 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
     if cells.empty:
         return (f"{scored}: this study has no cell of this table.",)
     scores = [row for row in _own(rows, layout) if row.metric in SCORES]
-    relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
+    relations = cells[cells["phase"] == "RE"].replace({"entities": ENTITIES})
     how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
     sentences = (
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
@@ -104,10 +104,10 @@ def _values(cells: pd.DataFrame, column: str) -> str:
         str(dataset): " and ".join(sorted(set(part[column].astype(str))))
         for dataset, part in known.groupby("dataset", sort=False)
     }
-    return _by_value(by_dataset)
+    return by_value(by_dataset)
 
 
-def _by_value(values: Mapping[str, str]) -> str:
+def by_value(values: Mapping[str, str]) -> str:
     """`micro`, or where datasets differ `micro (ACE05, SciERC), macro (ADE)`."""
     datasets: dict[str, list[str]] = {}
     for dataset, value in values.items():
@@ -235,7 +235,7 @@ def _paper(rows: Sequence[Row]) -> str:
     datasets = dict.fromkeys(row.dataset for row in rows if row.paper is not None)
     if not datasets:
         return ""
-    encoders = _by_value({name: " and ".join(published_encoders(name)) for name in datasets})
+    encoders = by_value({name: " and ".join(published_encoders(name)) for name in datasets})
     return (
         f"Paper: published values of the {VERSION}, encoder {encoders}, checkpoint selected on test; not "
         "comparable with ours where the encoders differ, and no result of this project."

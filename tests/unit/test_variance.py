@@ -113,6 +113,26 @@ def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any)
     assert sources["corpus:level"] == pytest.approx(0, abs=1e-9)
 
 
+def test_what_is_compared_is_said_and_corpora_that_are_scored_otherwise(
+    imported: Any, rows: Any, result_row: Any
+) -> None:
+    study = with_datasets("Other").replace('name = "Other"\n', 'name = "Other"\naveraging = "macro"\n')
+    study = study.replace("[factors]", '[datasets.re]\npreset = "demo-re"\n[factors]')
+    paths = imported(study, rows + [row | {"dataset": "Other", "averaging": "macro"} for row in rows])
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert text.startswith(
+        "F1 on the test split, protocol pure, averaging micro (SciERC), macro (Other), relations end to end "
+        "(on predicted entities)\n"
+    )
+    assert "; these corpora are not scored alike: micro (SciERC), macro (Other)\n" in text
+    (corpora,) = study_variance(paths.ledger, load_study(paths.study)).corpora
+    assert corpora.views == (("predicted", "micro"), ("predicted", "macro"))
+    alike = imported(with_datasets("Other"), [row | {"dataset": "Other"} for row in rows])
+    words = ["variance", str(alike.study), "--ledger", str(alike.ledger)]
+    assert "not scored alike" not in CliRunner().invoke(app, words, catch_exceptions=False).stdout
+
+
 def test_a_corpus_without_scores_does_not_hide_the_others(imported: Any, rows: Any) -> None:
     second = [row | {"dataset": "Other"} for row in rows if row["gcn_layers"] != 2]
     paths = imported(with_datasets("Other", "Later"), rows + second)
