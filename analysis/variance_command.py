@@ -86,9 +86,10 @@ def _mixed(corpora: "CorporaSpread") -> str:
     """What beside the corpus differs between corpora, so that it is in their component."""
     from analysis.tables.caption import ENTITIES, by_value
 
+    entities, averagings = zip(*corpora.views, strict=True)
     differing = [
-        by_value({name: named(value) for name, value in zip(corpora.datasets, values, strict=True)})
-        for values, named in zip(zip(*corpora.views, strict=True), (ENTITIES.__getitem__, str), strict=True)
+        by_value(dict(zip(corpora.datasets, values, strict=True)))
+        for values in ([ENTITIES[name] for name in entities], averagings)
         if len(set(values)) > 1
     ]
     return f"; these corpora are not scored alike: {'; '.join(differing)}" if differing else ""

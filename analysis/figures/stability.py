@@ -132,10 +132,9 @@ def _draw_panel(ax: Axes, panel: StabilityPanel, datasets: Sequence[str]) -> Non
 
 def _room(ax: Axes) -> float:
     """How far apart levels must be on the axis for their labels to stand side by side."""
-    canvas = ax.figure
     low, high = ax.get_xlim()
-    inches = ax.get_position().width * canvas.get_figure(root=True).get_size_inches()[0]
-    return (high - low) * _LABEL_INCHES / inches
+    inches = ax.get_position().width * ax.figure.get_figure(root=True).get_size_inches()[0]
+    return float((high - low) * _LABEL_INCHES / inches)
 
 
 def _apart(ticks: Sequence[int], room: float) -> list[int]:
