@@ -1,16 +1,18 @@
 """What a reader of a report must know before trusting its numbers, one sentence each."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from analysis.frame import Results
+from analysis.frame import CellResults, Results
 from analysis.place import VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
 from tune.results.table import FACTOR_COLUMNS, ResultRow
 
 _DIRTY = "-dirty"
+_NAMED = 4
+"""So many things of a kind are named."""
 _ROUNDING = 0.01 + 1e-9
 """By which an F1 may exceed what holds before scores are rounded to two decimals."""
 
@@ -18,13 +20,16 @@ _ROUNDING = 0.01 + 1e-9
 def cautions(results: Results) -> list[str]:
     """In the order in which they are shown.
 
-    Changed corpora, failed trials, imported rows without a cell and with impossible scores, seeds that were
-    added, folds that were left out, mixed or changed code.
+    Changed corpora, failed trials, imported rows without a cell and with impossible scores, cells of mixed
+    settings, seeds without all folds and those that were added, folds that were left out, mixed or changed
+    code.
     """
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in results.changed]
     sentences += [f"Trial {name} failed ({what})." for name, what in failures(results).items()]
     sentences += unmatched(results)
     sentences += _impossible(results.imported)
+    sentences += _of_several(results.matched)
+    sentences += _without_all_folds(results.matched)
     sentences += _added_seeds(results)
     sentences += [
         f"Of the {item.folds} folds of {item.name} only {' and '.join(map(str, item.only_folds))} "
@@ -129,6 +134,57 @@ def _impossible(imported: Sequence[ResultRow]) -> list[str]:
         f"{counted(len(rows), 'imported row')} with an F1 above the mean of precision and recall, which none "
         f"can have (the first: {where})."
     ]
+
+
+def _of_several(matched: Sequence[CellResults]) -> list[str]:
+    """How many cells have scores of more than one config, as far as their rows say, and the first of them."""
+    found: dict[tuple[Any, ...], str] = {}
+    for cell in matched:
+        differing = " and ".join(_differing(cell))
+        if differing:
+            place = cell.place
+            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
+            found.setdefault((place.cell.dataset, place.cell.config), f"{name}: {differing}")
+    if not found:
+        return []
+    verb = "has" if len(found) == 1 else "have"
+    return [
+        f"{counted(len(found), 'cell')} {verb} scores of trials that differ in more than their seeds "
+        f"(the first, {next(iter(found.values()))})."
+    ]
+
+
+def _differing(cell: CellResults) -> Iterator[str]:
+    """In what the rows of a cell differ: epochs, or config_id within a fold, each of which has its corpus."""
+    rows = [row for own in cell.scores.values() for row in own]
+    epochs = sorted({row["epochs"] for row in rows if row["epochs"]})
+    if len(epochs) > 1:
+        yield f"{' and '.join(map(str, epochs))} epochs"
+    ids: dict[int | None, set[str]] = defaultdict(set)
+    for row in rows:
+        ids[row["fold"]] |= {row["config_id"]} - {None}
+    most = max(map(len, ids.values()), default=0)
+    if most > 1:
+        yield f"{most} values of config_id"
+    if None in ids and len(ids) > 1:
+        yield "seeds by fold and seeds whose row names no fold"
+
+
+def _without_all_folds(matched: Sequence[CellResults]) -> list[str]:
+    """The seeds that lack folds, each once however many cells and tasks its trials fill."""
+    found: dict[tuple[Any, ...], str] = {}
+    for cell in matched:
+        place = cell.place
+        for seed, (have, of) in cell.partial.items():
+            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
+            text = f"{name}, seed {seed}: {have} of {of} folds"
+            found.setdefault((place.cell.dataset, place.cell.config, seed), text)
+    if not found:
+        return []
+    named = list(found.values())
+    more = f"; and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    verb = "lacks folds and does" if len(found) == 1 else "lack folds and do"
+    return [f"{counted(len(found), 'seed')} {verb} not count ({'; '.join(named[:_NAMED])}{more})."]
 
 
 def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:

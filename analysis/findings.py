@@ -15,7 +15,7 @@ _CELL = ["dataset", "phase", "factor", "level"]
 
 
 def progress(cells: pd.DataFrame) -> str:
-    """One sentence on how many of the existing cells have their seeds."""
+    """One sentence on how many of the existing cells have as many seeds as the study asks for."""
     cells = cells[cells["exists"] & (cells["task"] == cells["phase"])]
     done = cells["state"] == "completed"
     failed = _failed(cells)
@@ -25,8 +25,8 @@ def progress(cells: pd.DataFrame) -> str:
     num_full = int((counts >= cells["planned_seeds"].max()).sum())
     num_empty = int((counts == 0).sum())
     return (
-        f"Of {len(counts)} cells {num_full} have all their seeds, {len(counts) - num_full - num_empty} some, "
-        f"{num_empty} none.{failed}"
+        f"Of {len(counts)} cells {num_full} have as many seeds as planned, "
+        f"{len(counts) - num_full - num_empty} fewer, {num_empty} none.{failed}"
     )
 
 
@@ -78,36 +78,46 @@ def _alone(base: Row) -> str:
     """A base that is compared with nothing."""
     text = f"{base.dataset} {base.task}, the base alone: F1 {score(base)}"
     if base.ci_low is None or base.ci_high is None:
-        return f"{text}; one seed says nothing about the spread over seeds."
+        seeds = "one seed says" if base.n == 1 else "equal scores say"
+        return f"{text}; {seeds} nothing about the spread over seeds."
     text += f"; 95 % interval of the mean {base.ci_low:.2f} to {base.ci_high:.2f}."
     return " ".join(filter(None, [text, beyond([base])]))
 
 
 def _finding(levels: Sequence[Row]) -> str:
-    """The best of the levels that have all of their planned seeds, as in the tables; the others are named."""
+    """The best of the levels that have as many seeds as planned, as in the tables; the others are named."""
     ranked = [row for row in levels if row.is_complete]
     lacking = [row for row in levels if not row.is_complete]
     if not ranked:
-        return f"no level has all of its planned seeds, so none is called best ({_seeds(lacking)})."
+        return f"no level has as many seeds as planned, so none is called best ({_seeds(lacking)})."
     if len(ranked) == 1:
-        text = f"only {_names(ranked)} has all of its planned seeds: F1 {score(ranked[0])}"
+        text = f"only {_names(ranked)} has as many seeds as planned: F1 {score(ranked[0])}"
+    elif not ranked[0].rank_n:
+        text = f"{_names(ranked)} share no seed, so none is called best"
     else:
         text = _ranking(ranked, attainable_p(levels))
     return f"{text}; too few seeds to rank {_names(lacking)} ({_seeds(lacking)})." if lacking else f"{text}."
 
 
 def _ranking(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
-    """Which level has the highest mean, or which share it as printed, and what the seeds say of that."""
-    top = max(round(row.mean or 0.0, 2) for row in levels)
-    best = [row for row in levels if round(row.mean or 0.0, 2) == top]
+    """Which level has the highest mean, or which share it as printed, and what the seeds say of that.
+
+    The mean is that over the seeds that all of them share; a level that has others has another mean, too.
+    """
+    is_alike = all(row.n == row.rank_n for row in levels)
+    where = "" if is_alike else f" on {counted(levels[0].rank_n, 'shared seed')}"
+    best = [row for row in levels if row.best]
     best.sort(key=lambda row: not row.is_base)
     first, others = best[0], [row for row in levels if row in reach]
+    scores = " and ".join(
+        score(row) if is_alike else f"{row.rank_mean:.2f} there, in all {score(row)}" for row in best
+    )
     if len(best) == 1:
-        text = f"best is “{first.level}”: F1 {score(first)}"
+        text = f"best{where} is “{first.level}”: F1 {scores}"
         if first.is_base:
             return f"{text}, the base; {_told_apart(others, reach, 'it')}"
         return f"{text}{', ' if first in reach else '; '}{_to_base(first, levels, reach)}"
-    text = f"{_names(best)} tie for best: F1 {' and '.join(map(score, best))}"
+    text = f"{_names(best)} tie for best{where}: F1 {scores}"
     if first.is_base:
         return f"{text}; {_told_apart(others, reach, 'the base')}"
     return "; ".join([text, *(f"{_names([row])}: {_to_base(row, levels, reach)}" for row in best)])

@@ -2,12 +2,13 @@
 
 What is shown is the study's `[report]`: split, entities, protocol, and each dataset's averaging. A run joins
 a cell by its `spec_id`, dataset and seed; an imported row, whatever its seed, by the `spec_id` of its trial
-where a run has planned that here, else by its factor columns, unless it names another encoder. Only
-completed, full-budget trials have a score here; a seed with folds counts when all its folds are there.
+where a run has planned that here, else by its factor columns, unless it names another encoder or other
+epochs. Only completed, full-budget trials have a score here; a seed with folds counts when all its folds are
+there: those that the study takes or, where it says nothing of folds, those that any row of the dataset has.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -44,11 +45,13 @@ class CellResults:
         place: the cell and task.
         scores: the rows behind each complete seed's score, by seed.
         unfinished: of each other planned seed its state (see `Results`) and the trials behind that.
+        partial: of each seed that lacks folds how many it has, and of how many.
     """
 
     place: Place
     scores: Mapping[int, SeedRows]
     unfinished: Mapping[int, tuple[str, Sequence[str | None]]]
+    partial: Mapping[int, tuple[int, int]]
 
     @property
     def f1(self) -> dict[int, float]:
@@ -125,7 +128,9 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
     by_factors: dict[Any, list[ResultRow]] = defaultdict(list)
     known_seeds = frozenset(study.all_seeds)
     rows = tuple(rows)
+    folds: dict[str, set[int]] = defaultdict(set)
     for row in rows:
+        folds[row["dataset"]] |= {row["fold"]} - {None}
         if row.spec_id is None:
             by_factors[joined_by(row)].append(row)
         elif row["seed"] in known_seeds or row["origin"] == "imported":
@@ -137,10 +142,11 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
             found += by_factors[joined_by(place.values)]
         shown = [row for row in found if place.shows(row)]
         upstream = [row for row in by_spec[place.cell.dataset, place.upstream] if row["split"] is None]
-        scores = _by_seed(place, shown)
+        taken = place.dataset.fold_numbers if place.dataset.folds > 1 else folds[place.cell.dataset]
+        scores, partial = _by_seed(place, shown, {fold for fold in taken if fold is not None})
         missing = sorted(set(study.seeds) - scores.keys()) if place.cell.config is not None else []
         unfinished = {seed: _unfinished(seed, shown, upstream) for seed in missing}
-        yield CellResults(place, dict(sorted(scores.items())), unfinished)
+        yield CellResults(place, dict(sorted(scores.items())), unfinished, partial)
 
 
 def to_frame(cells: Iterable[CellResults]) -> pd.DataFrame:
@@ -186,8 +192,13 @@ def _only_folds(dataset: DatasetSpec) -> str:
     return f"{', '.join(map(str, dataset.only_folds))} of {dataset.folds}"
 
 
-def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, SeedRows]:
-    """The rows of each seed that is complete; a run outdoes an imported row."""
+def _by_seed(
+    place: Place, shown: Iterable[ResultRow], taken: Set[int]
+) -> tuple[dict[int, SeedRows], dict[int, tuple[int, int]]]:
+    """The rows of each seed that is complete, and how many folds of those taken the others have.
+
+    A run outdoes an imported row.
+    """
     folds: dict[int, dict[int | None, ResultRow]] = defaultdict(dict)
     for row in shown:
         if row["status"] != "completed" or row["f1"] is None:
@@ -199,17 +210,15 @@ def _by_seed(place: Place, shown: Iterable[ResultRow]) -> dict[int, SeedRows]:
                 f"{place.cell.level} seed {row['seed']} (trials {known['trial_id'] or 'imported'} and "
                 f"{row['trial_id'] or 'imported'}), with different scores; keep them in two ledgers"
             )
-    complete = {seed: _complete(by_fold, place.dataset) for seed, by_fold in folds.items()}
-    return {seed: rows for seed, rows in complete.items() if rows}
+    complete = {seed: rows for seed, by_fold in folds.items() if (rows := _complete(by_fold, taken))}
+    partial = {seed: (len(folds[seed]), len(taken)) for seed in sorted(folds.keys() - complete.keys())}
+    return complete, partial
 
 
-def _complete(by_fold: Mapping[int | None, ResultRow], dataset: DatasetSpec) -> SeedRows:
-    """The rows of all folds that the study takes, or the one row that says no fold, or nothing."""
-    taken = dataset.fold_numbers
-    is_any = dataset.folds == 1
-    numbered = tuple(row for fold, row in by_fold.items() if fold is not None and (is_any or fold in taken))
-    if len(numbered) >= len(taken):
-        return numbered
+def _complete(by_fold: Mapping[int | None, ResultRow], taken: Set[int]) -> SeedRows:
+    """The rows of all folds that are taken, or the one row that says no fold, or nothing."""
+    if taken and by_fold.keys() >= taken:
+        return tuple(row for fold, row in by_fold.items() if fold is not None)
     return (by_fold[None],) if None in by_fold else ()
 
 

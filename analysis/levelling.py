@@ -62,6 +62,8 @@ class Levelling:
     def verdict(self) -> str:
         """By the rule of this module; too few seeds decide nothing."""
         low, high, spread = self.gain.ci_low, self.gain.ci_high, self.spread
+        if self.gain.n > 1 and not self.gain.has_spread:
+            return "equal gains at every seed cannot tell whether training had levelled off"
         if low is None or high is None or spread is None:
             return "one seed cannot tell whether training had levelled off"
         if -spread <= low and high <= spread:

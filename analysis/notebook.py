@@ -29,6 +29,9 @@ _NUMBERS = (
 )  # fmt: skip
 
 
+_TEXTS = ("table", "dataset", "level", "only_folds", "trial_ids")
+
+
 def load(ledger: str | Path, study: str | Path | None = None) -> pd.DataFrame:
     """A ledger as a frame.
 
@@ -146,8 +149,12 @@ def _table(cells: pd.DataFrame, number: str, speeds: Sequence[Speed] = ()) -> pd
 
 
 def _parsed(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells as `analysis.frame` makes them."""
+    """The cells as `analysis.frame` makes them, also where they went through a CSV file.
+
+    From there numbers of tables and levels come as numbers, and what is empty as NaN.
+    """
     if not set(CELL_COLUMNS) <= set(cells.columns):
         raise InputError("the frame has no cells; load(ledger, study) gives a study's")
     configs = [_config(text) if isinstance(text, str) else None for text in cells["config"]]
-    return cells.assign(config=pd.Series(configs, cells.index, dtype=object))
+    texts = {name: cells[name].astype(object).where(cells[name].notna(), "").astype(str) for name in _TEXTS}
+    return cells.assign(**texts, config=pd.Series(configs, cells.index, dtype=object))

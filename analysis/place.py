@@ -16,9 +16,11 @@ from tune.spec.study import DatasetSpec, Factors, Study
 
 _ANY_MODEL = ("dataset", "phase")
 """The factor columns that PL-Marker has, too: it has no graph, filter, mask or annotations to compare."""
-VIEW_COLUMNS = ("task", "encoder", "model", "split", "entities", "protocol", "averaging", "selection")
+VIEW_COLUMNS = (
+    "task", "encoder", "model", "epochs", "split", "entities", "protocol", "averaging", "selection", "fold",
+)  # fmt: skip
 """These must be as shown, or left open by an imported row."""
-_TRAINED = ("encoder", "model", "selection")
+_TRAINED = ("encoder", "model", "epochs", "selection")
 """Those of them that a config settles, under whatever path it had its encoder."""
 
 
@@ -45,11 +47,11 @@ class Place:
         report, config = self.study.report, self.cell.config
         view = {
             "task": self.task, "split": report.split, "entities": self.entities,
-            "protocol": report.protocol, "averaging": self.dataset.averaging,
+            "protocol": report.protocol, "averaging": self.dataset.averaging, "fold": _folds(self.dataset),
         }  # fmt: skip
         if config is None:
             return dict.fromkeys((*FACTOR_COLUMNS, *VIEW_COLUMNS)) | view
-        place = {"dataset": self.cell.dataset, "phase": self.cell.phase}
+        place = {"dataset": self.cell.dataset, "phase": self.cell.phase, "epochs": config.training.epochs}
         return config_values(active_settings(config)) | place | view
 
     @property
@@ -78,8 +80,13 @@ class Place:
         return all(self.agrees(row, name) for name in columns)
 
     def agrees(self, row: ResultRow, column: str) -> bool:
-        """Whether a column of a row is as here. A trial without scores stands for all tasks of its phase."""
-        if column == "task" and row["status"] != "completed":
+        """Whether a column of a row is as here.
+
+        A trial without scores stands for all tasks of its phase, and its epochs for no more than it had.
+        """
+        if column == "fold":
+            return self._takes_fold(row["fold"])
+        if column in ("task", "epochs") and row["status"] != "completed":
             return True
         if column in FACTOR_COLUMNS and column not in _ANY_MODEL and _are_pl_marker(row, self.values):
             return True
@@ -87,6 +94,19 @@ class Place:
             return bool(representation_of(row) == representation_of(self.values))
         is_open = row[column] is None and column in VIEW_COLUMNS
         return is_open or bool(row[column] == self.values[column])
+
+    def _takes_fold(self, fold: int | None) -> bool:
+        """Whether a row of a fold counts; one that names none stands for the mean over all of them."""
+        if fold is None:
+            return self.dataset.only_folds is None
+        return self.dataset.folds == 1 or fold in self.dataset.fold_numbers
+
+
+def _folds(dataset: DatasetSpec) -> str | None:
+    """The folds that are taken, in words; None where the study says nothing of any."""
+    if dataset.folds == 1:
+        return None
+    return f"0-{dataset.folds - 1}" if dataset.only_folds is None else ", ".join(map(str, dataset.only_folds))
 
 
 def joined_by(values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -123,7 +123,10 @@ def write_report(report: Report, out: Path) -> None:
             present = {path.name for path in out.iterdir()} - {new.name}
             others = sorted((present & report.files.keys()) - own if own else present)
             if others:
-                raise InputError(f"{out}: has {others[0]}, which no report wrote; name an empty folder")
+                raise InputError(
+                    f"{out}: has {others[0]}, which no report wrote to its end; name an empty folder, or "
+                    "empty this one if a report was interrupted there"
+                )
             for name, content in report.files.items():
                 (new / name).write_bytes(content)
         for name in own - report.files.keys():

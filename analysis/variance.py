@@ -4,8 +4,8 @@ All scores are F1 in percent as the tables show them; a study with `[decide]` in
 Random numbers come from one fixed generator a cell or family, so the same ledger gives the same numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,17 @@ import numpy.typing as npt
 from analysis.decisions import decide_results
 from analysis.documents import read_documents
 from analysis.frame import CellResults, match
+from analysis.place import Place
 from analysis.statistics.bootstrap import Counts, DocumentInterval, document_interval
 from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.components import Component, components
 from analysis.statistics.convergence import Step, converge
 from analysis.statistics.power import required_seeds
-from analysis.statistics.ranking import Ranking, rank
+from analysis.statistics.ranking import Ranking, is_rankable, rank
+from analysis.statistics.sequential import judge
 from analysis.statistics.summary import Summary, summarise
 from lai_net.errors import InputError
+from tune.forecast.significance import SIGNIFICANCE
 from tune.forecast.until_decided import Decision
 from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
@@ -67,15 +70,20 @@ class FamilySpread:
     """A factor's levels in one dataset and task.
 
     Attributes:
+        entities: on which they are scored: predicted in NER.
+        averaging: micro or macro.
         ranked: levels that have all seeds of the base.
         shared: seeds that all of these have, on which ranking and components rest.
-        ranking: in the order of `ranked`; None for fewer than two shared seeds or levels.
-        components: of seed, level and seed:level (with whatever is left); empty like `ranking`.
+        ranking: in the order of `ranked`; None for fewer than two shared seeds or levels, and where two of
+            these differ by the same at every seed.
+        components: of seed, level and seed:level (with whatever is left); empty for fewer than two of either.
     """
 
     dataset: str
     task: str
     factor: str
+    entities: str
+    averaging: str
     cells: tuple[CellSpread, ...]
     ranked: tuple[str, ...]
     shared: int
@@ -85,11 +93,16 @@ class FamilySpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorporaSpread:
-    """A factor's levels over all datasets that have them: components of corpus, level and seed."""
+    """A factor's levels over all datasets that have them: components of corpus, level and seed.
+
+    `views` says of each dataset on which entities it is scored, and its averaging: where these differ, so do
+    the corpora.
+    """
 
     task: str
     factor: str
     datasets: tuple[str, ...]
+    views: tuple[tuple[str, str], ...]
     levels: tuple[str, ...]
     shared: int
     components: tuple[Component, ...]
@@ -101,11 +114,13 @@ class VarianceStudy:
 
     Attributes:
         interval: the kind of all intervals over seeds: the study's `[report]` says it.
-        decisions: of the study's `[decide]`; without one as if no seed were to be added, and then what the
-            seeds do not tell is open.
+        decisions: of the study's `[decide]`; without one each family is judged on the pairs of seeds that it
+            has, as the tables' marks are, and what these do not tell is open.
     """
 
     study: str
+    split: str
+    protocol: str
     interval: Interval
     min_effect: float
     families: tuple[FamilySpread, ...]
@@ -133,6 +148,8 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
     min_effect = (study.decide or Decide(max_seeds=2)).min_effect
     return VarianceStudy(
         study=study.name,
+        split=study.report.split,
+        protocol=study.report.protocol,
         interval=study.report.interval,
         min_effect=min_effect,
         families=tuple(
@@ -140,20 +157,29 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             for key, cells in groups.items()
         ),
         corpora=tuple(_corpora(groups)),
-        decisions=tuple(_decisions(results, study)),
+        decisions=tuple(_judged_once(groups.values(), min_effect))
+        if study.decide is None
+        else tuple(decide_results(results, study)),
     )
 
 
-def _decisions(results: Sequence[CellResults], study: Study) -> Iterator[Decision]:
-    """By the study's `[decide]`; without one by one look at all seeds that there are."""
-    if study.decide is not None:
-        yield from decide_results(results, study)
-        return
-    seeds = tuple(sorted({*study.seeds, *(seed for cell in results for seed in cell.scores)}))
-    once = study.model_copy(update={"seeds": seeds, "decide": Decide(max_seeds=max(2, len(seeds)))})
-    for item in decide_results(results, once):
-        # Nobody has said how many seeds there are to be, so none can be exhausted.
-        yield replace(item, state="open") if item.state == "exhausted" else item
+def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -> Iterator[Decision]:
+    """One look at the pairs that each family has; none is the last, as nobody has said how many are to be."""
+    for cells in families:
+        compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells])
+        base = next((str(cell.place.cell.level) for cell in cells if cell.place.cell.is_base), None)
+        for item, versus in zip(cells, compared, strict=True):
+            if versus is None or base is None:
+                continue
+            delta, cell = versus.delta, item.place.cell
+            low, high = delta.ci_low, delta.ci_high
+            yield Decision(
+                dataset=cell.dataset, phase=cell.phase, task=item.place.task, factor=cell.factor,
+                level=str(cell.level), base_level=base, looks=(delta.n,),
+                state=judge(versus.p_adjusted, low, high, min_effect=min_effect, alpha=SIGNIFICANCE),
+                look=int(delta.n > 0), n=delta.n, delta=delta.mean, ci_low=low, ci_high=high,
+                p_adjusted=versus.p_adjusted, missing=(), base_missing=(),
+            )  # fmt: skip
 
 
 def _family(
@@ -189,9 +215,10 @@ def _family(
     is_enough = min(matrix.shape) > 1
     dataset, task, factor = key
     return FamilySpread(
-        dataset=dataset, task=task, factor=factor, cells=spreads, ranked=tuple(ranked),
+        dataset=dataset, task=task, factor=factor, entities=cells[0].place.entities,
+        averaging=cells[0].place.dataset.averaging, cells=spreads, ranked=tuple(ranked),
         shared=matrix.shape[0],
-        ranking=rank(matrix, np.random.default_rng(0)) if is_enough else None,
+        ranking=rank(matrix, np.random.default_rng(0)) if is_enough and is_rankable(matrix) else None,
         components=components(matrix, ("seed", "level")) if is_enough else (),
     )  # fmt: skip
 
@@ -235,9 +262,15 @@ def _corpora(groups: Mapping[tuple[str, str, str], Sequence[CellResults]]) -> It
             continue
         cube = cells.reshape(len(cells), len(found), len(levels))
         yield CorporaSpread(
-            task=task, factor=factor, datasets=tuple(found), levels=tuple(levels), shared=len(cells),
+            task=task, factor=factor, datasets=tuple(found),
+            views=tuple(_view(groups[name, task, factor][0].place) for name in found),
+            levels=tuple(levels), shared=len(cells),
             components=components(cube, ("seed", "corpus", "level")),
         )  # fmt: skip
+
+
+def _view(place: Place) -> tuple[str, str]:
+    return place.entities, place.dataset.averaging
 
 
 def _ranked(cells: Sequence[CellResults]) -> dict[str, SeedScores]:

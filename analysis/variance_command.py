@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analysis.statistics.components import Component
     from analysis.statistics.summary import Summary
-    from analysis.variance import CellSpread, Contrast, FamilySpread, VarianceStudy
+    from analysis.variance import CellSpread, Contrast, CorporaSpread, FamilySpread, VarianceStudy
 
 IntervalOption = Annotated[
     Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
@@ -44,6 +44,7 @@ def _print(result: "VarianceStudy") -> None:
     from tune.commands.console import table_console
 
     console = table_console()
+    console.print(_view_sentence(result), soft_wrap=True)
     for family in result.families:
         if not any(cell.seeds.n for cell in family.cells):
             continue
@@ -54,7 +55,7 @@ def _print(result: "VarianceStudy") -> None:
     for corpora in result.corpora:
         console.print(
             f"{corpora.task}, {corpora.factor} over {', '.join(corpora.datasets)} ({corpora.shared} seeds): "
-            f"{_components_sentence(corpora.components)}",
+            f"{_components_sentence(corpora.components)}{_mixed(corpora)}",
             soft_wrap=True,
         )
     cells = [cell for family in result.families for cell in family.cells if cell.seeds.n]
@@ -70,6 +71,29 @@ def _print(result: "VarianceStudy") -> None:
         console.print("one document: no error over documents", soft_wrap=True)
     if result.interval == "bca" and min(cell.seeds.n for cell in cells) < BCA_NEEDS:
         console.print(BCA_WARNING, soft_wrap=True)
+
+
+def _view_sentence(result: "VarianceStudy") -> str:
+    """What all the numbers are: as in the captions of the tables."""
+    from analysis.tables.caption import ENTITIES, by_value
+
+    averaging = by_value({family.dataset: family.averaging for family in result.families})
+    entities = {item.dataset: ENTITIES[item.entities] for item in result.families if item.task != "NER"}
+    relations = f", relations {by_value(entities)}" if entities else ""
+    return f"F1 on the {result.split} split, protocol {result.protocol}, averaging {averaging}{relations}"
+
+
+def _mixed(corpora: "CorporaSpread") -> str:
+    """What beside the corpus differs between corpora, so that it is in their component."""
+    from analysis.tables.caption import ENTITIES, by_value
+
+    entities, averagings = zip(*corpora.views, strict=True)
+    differing = [
+        by_value(dict(zip(corpora.datasets, values, strict=True)))
+        for values in ([ENTITIES[name] for name in entities], averagings)
+        if len(set(values)) > 1
+    ]
+    return f"; these corpora are not scored alike: {'; '.join(differing)}" if differing else ""
 
 
 def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
@@ -134,6 +158,8 @@ def _lines(*parts: str) -> str:
 
 def _ranking_sentence(family: "FamilySpread") -> str:
     ranking = family.ranking
+    if ranking is None and min(family.shared, len(family.ranked)) > 1:
+        return "no ranking: two levels differ by the same at every seed, which says nothing of their spread"
     if ranking is None:
         return "no ranking: it takes two seeds of the base, and a level that has them all"
     top = max(range(len(family.ranked)), key=lambda index: ranking.best[index])

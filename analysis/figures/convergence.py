@@ -97,7 +97,7 @@ def _limits(line: Settling) -> tuple[float, float]:
     ends = [
         end
         for step in line.steps
-        for end in ((step.ci_low, step.ci_high) if step.n >= _IN_VIEW else (step.mean,))
+        for end in (step.mean, *((step.ci_low, step.ci_high) if step.n >= _IN_VIEW else ()))
         if end is not None
     ]
     room = 0.06 * (max(ends) - min(ends)) or 0.5

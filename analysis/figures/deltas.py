@@ -27,7 +27,8 @@ _SLACK = 2.0
 """All is shown where that takes at most so many times that axis."""
 _ROOM = 1.08
 _LINE_INCHES = 0.175
-_MOST_INCHES = 8.6  # of a page
+_MOST_INCHES = 8.6  # of a page, where lines need no more
+_LEAST_LINE_INCHES = 0.125  # below that labels overlap
 _VALUE_POINTS = 30  # width of a value; those of several datasets stand side by side
 _SPREAD = 0.5  # of a line's height, over the datasets
 _CAP_POINTS = 7.5  # taller than a marker, so that an interval shows however narrow it is
@@ -104,7 +105,9 @@ def draw_deltas(figure: Deltas, width: float = TWO_COLUMNS) -> Figure:
     stacked = shown if is_narrow else shown[:1]
     inches = _LINE_INCHES * (1 + 0.35 * (len(figure.datasets) - 1)) * sum(map(len, stacked))
     with style():
-        canvas = Figure(figsize=(width, min(_MOST_INCHES, 0.5 + 0.45 * len(stacked) + inches)))
+        around = 0.5 + 0.45 * len(stacked)
+        least = around + _LEAST_LINE_INCHES * sum(map(len, stacked))
+        canvas = Figure(figsize=(width, max(least, min(_MOST_INCHES, around + inches))))
         shape = (
             {"nrows": len(shown), "height_ratios": list(map(len, shown))}
             if is_narrow
@@ -153,7 +156,7 @@ def _draw_interval(ax: Axes, delta: Delta, y: float, reach: float, color: Any) -
     if caps:
         ax.plot(
             caps, [y] * len(caps), marker="|", markersize=_CAP_POINTS, markeredgewidth=1.1,
-            markeredgecolor=color, linestyle="none",
+            markeredgecolor=color, linestyle="none", clip_on=False,
         )  # fmt: skip
     for side, is_beyond, marker in ((-1, low < -reach, "<"), (1, high > reach, ">")):
         if is_beyond:
@@ -168,14 +171,16 @@ def _draw_mean(ax: Axes, delta: Delta, y: float, reach: float, number: int) -> N
     color = own["color"]
     face = color if delta.is_significant else "white"
     own |= {"linestyle": "none", "markerfacecolor": face, "markeredgecolor": color}
-    ax.plot(delta.delta, y, label=delta.dataset, **own)
-    if abs(delta.delta) > reach:
+    is_beyond = abs(delta.delta) > reach
+    x = [] if is_beyond else [delta.delta]
+    ax.plot(x, [y] * len(x), label=delta.dataset, clip_on=False, **own)
+    if is_beyond:
         side = 1 if delta.delta > 0 else -1
         text = f"{signed(delta.delta)}{SIGNIFICANT if delta.is_significant else ''}"
         ax.annotate(
             text, (side * reach, y), xytext=(-side * (5 + _VALUE_POINTS * number), 0),
             textcoords="offset points", va="center", ha="right" if side > 0 else "left", fontsize=6.5,
-            color=color,
+            color=color, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def panels(
         width: of the figure, in inches.
         row_inches: height of a line of panels.
         shown: the places, (row, column), that have something to show, None for all; the others stay empty.
-        labels: of the outer panels, below and at the left.
+        labels: of the outer panels that are shown, below and at the left.
 
     Returns:
         The figure; the axes of the places that are shown, row by row.
@@ -61,17 +61,22 @@ def panels(
     lines, places = (len(columns), len(rows)) if is_turned else (len(rows), len(columns))
     canvas = Figure(figsize=(width, 0.3 + row_inches * lines))
     seen = canvas.subplots(lines, places, squeeze=False)
-    for ax in seen[-1]:
-        ax.set_xlabel(labels[0])
-    for ax in seen[:, 0]:
-        ax.set_ylabel(labels[1])
     axes = {}
     for place, ax in zip(product(rows, columns), (seen.T if is_turned else seen).flat, strict=True):
         if shown is None or place in shown:
             axes[place] = ax
         else:
             ax.set_visible(False)
+    for column in seen[::-1].T:
+        _first_shown(column).set_xlabel(labels[0])
+    for line in seen:
+        _first_shown(line).set_ylabel(labels[1])
     return canvas, axes
+
+
+def _first_shown(axes: Iterable[Axes]) -> Axes:
+    """The first of a row or column of panels; one has something to show."""
+    return next(ax for ax in axes if ax.get_visible())
 
 
 def draw_legend(canvas: Figure, axes: Iterable[Axes], names: Sequence[str]) -> None:

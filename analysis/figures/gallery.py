@@ -107,9 +107,9 @@ def _caption_of_a1(figure: FigureA1) -> str:
         [len(level.by_seed) for level in levels if level.by_seed and level.is_complete == is_complete]
         for is_complete in (True, False)
     )
-    counts = f"n = {spanned(whole)}" if whole else "no level has all of its planned seeds"
+    counts = f"n = {spanned(whole)}" if whole else "no level has as many seeds as planned"
     if fewer:
-        counts += "; hollow, on a dotted line without a band: fewer than the planned seeds, "
+        counts += "; hollow, on a dotted line without a band: fewer seeds than planned, "
         counts += f"n = {spanned(fewer)}"
     return (
         f"Mean F1 in percent against {factors}; the band is ± 1 standard deviation over seeds (ddof = 1), "

@@ -1,7 +1,7 @@
 """Figure A1: F1 against GCN layers and attention heads, with its spread over seeds.
 
 Rows are factors, columns tasks, a line a dataset; the band is ± 1 standard deviation, each dot a seed. A
-level that lacks some of its planned seeds has a hollow marker on a thin dotted line and no band, since it is
+level that has fewer seeds than planned has a hollow marker on a thin dotted line and no band, since it is
 not to be read as the mean of all. One without results is a gap: nothing is drawn across it.
 """
 
@@ -21,8 +21,9 @@ from analysis.statistics.summary import summarise
 from lai_net.metrics.scoring import TASKS
 
 FACTORS = {"gcn_layers": "GCN layers", "gcn_heads": "Attention heads"}
-FEWER = "fewer than the planned seeds"
+FEWER = "fewer seeds than planned"
 _ROW_INCHES = 1.95
+_LABEL_INCHES = 0.16  # of a level with two digits and its room
 _ALONE = 0.12
 """Half the width of a level's band where neither neighbour has one."""
 
@@ -118,13 +119,31 @@ def _draw_panel(ax: Axes, panel: StabilityPanel, datasets: Sequence[str]) -> Non
     for line in panel.lines:
         _draw_line(ax, line, look(datasets.index(line.dataset)))
     ticks = sorted({level.level for line in panel.lines for level in line.levels})
-    ax.set_xticks(ticks)
     ax.set_xlim(min(ticks, default=0) - 0.3, max(ticks, default=1) + 0.3)
+    named = _apart(ticks, _room(ax))
+    ax.set_xticks(named)
+    ax.set_xticks([tick for tick in ticks if tick not in named], minor=True)
     ax.yaxis.set_major_locator(MaxNLocator(5))
     if not any(level.by_seed for line in panel.lines for level in line.levels):
         ax.text(0.5, 0.5, "no results yet", transform=ax.transAxes, ha="center", color="0.4")
         ax.set_yticks([])
     ax.set_xlabel(FACTORS[panel.factor])
+
+
+def _room(ax: Axes) -> float:
+    """How far apart levels must be on the axis for their labels to stand side by side."""
+    low, high = ax.get_xlim()
+    inches = ax.get_position().width * ax.figure.get_figure(root=True).get_size_inches()[0]
+    return float((high - low) * _LABEL_INCHES / inches)
+
+
+def _apart(ticks: Sequence[int], room: float) -> list[int]:
+    """Those of ascending levels, from the first on, that are so far apart."""
+    named: list[int] = []
+    for tick in ticks:
+        if not named or tick - named[-1] >= room:
+            named.append(tick)
+    return named
 
 
 def _draw_line(ax: Axes, line: StabilityLine, own: dict[str, Any]) -> None:

@@ -58,3 +58,22 @@ def published_encoders(dataset: str) -> list[str]:
     """The encoders behind the paper's numbers on a dataset; empty for a dataset that it does not have."""
     rows = read_rows(FOLDER / "settings.csv", ("dataset", "encoder"))
     return sorted({row["encoder"] for _, row in rows if row["dataset"] == dataset})
+
+
+@cache
+def why_unpublished(dataset: str, averaging: str, only_folds: str) -> str:
+    """Why scores on a dataset that the paper has do not compare with its values; empty where they may.
+
+    Args:
+        dataset: its name.
+        averaging: of the scores.
+        only_folds: the folds that are taken, in words; empty where all are.
+    """
+    rows = read_rows(FOLDER / "settings.csv", ("dataset", "averaging"))
+    averagings = sorted({row["averaging"] for _, row in rows if row["dataset"] == dataset})
+    reasons = []
+    if averagings and only_folds:
+        reasons.append(f"fold {only_folds} alone, the paper's are means over all folds")
+    if averagings and averaging not in averagings:
+        reasons.append(f"{averaging} averages, the paper's are {' and '.join(averagings)}")
+    return "; ".join(reasons)

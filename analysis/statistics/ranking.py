@@ -34,11 +34,22 @@ class Ranking:
     ties: tuple[tuple[int, ...], ...]
 
 
+def is_rankable(scores: npt.NDArray[np.float64]) -> bool:
+    """Whether no two levels differ by the same at every seed: without a spread nothing is known of chance.
+
+    Args:
+        scores: [seeds, levels].
+    """
+    differences = (scores[:, :, None] - scores[:, None, :]).round(DIGITS)
+    is_constant = np.ptp(differences, axis=0) == 0
+    return not (is_constant & (differences[0] != 0)).any()
+
+
 def rank(scores: npt.NDArray[np.float64], rng: np.random.Generator) -> Ranking:
     """Rank levels by their scores.
 
     Args:
-        scores: [seeds, levels], at least two of each; a row is one seed.
+        scores: [seeds, levels], at least two of each, and rankable; a row is one seed.
         rng: draws from the posterior.
     """
     n, levels = scores.shape

@@ -112,17 +112,22 @@ def decide(
 def _look(deltas: Sequence[float], confidence: float, look: int) -> Verdict:
     found = summarise(deltas, confidence)
     p = sign_flip_p(deltas)
-    low, high = (found.ci_low, found.ci_high) if found.has_spread else (None, None)
     return Verdict(
-        look=look, n=found.n, delta=found.mean, ci_low=low, ci_high=high, p=1.0 if p is None else p
-    )
+        look=look, n=found.n, delta=found.mean, ci_low=found.ci_low, ci_high=found.ci_high,
+        p=1.0 if p is None else p,
+    )  # fmt: skip
 
 
-def _judged(verdict: Verdict, p_adjusted: float, design: Design) -> Verdict:
-    state: State = "open"
-    if p_adjusted < design.alpha:
-        state = "different"
-    elif verdict.ci_low is not None and verdict.ci_high is not None:
-        inside = -design.min_effect <= verdict.ci_low and verdict.ci_high <= design.min_effect
-        state = "equivalent" if inside else "open"
-    return replace(verdict, state=state, p_adjusted=p_adjusted)
+def _judged(found: Verdict, p_adjusted: float, design: Design) -> Verdict:
+    state = judge(p_adjusted, found.ci_low, found.ci_high, min_effect=design.min_effect, alpha=design.alpha)
+    return replace(found, state=state, p_adjusted=p_adjusted)
+
+
+def judge(
+    p_adjusted: float | None, low: float | None, high: float | None, *, min_effect: float, alpha: float
+) -> State:
+    """Different, equivalent or open, by a look's adjusted p and the ends of its interval (see `Verdict`)."""
+    if p_adjusted is not None and p_adjusted < alpha:
+        return "different"
+    is_inside = low is not None and high is not None and -min_effect <= low and high <= min_effect
+    return "equivalent" if is_inside else "open"

@@ -7,7 +7,7 @@ every kind of scores that was simulated, skewed ones among them; from 20 on the 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,13 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What n scores say; `None` where n is too small to say it.
+    """What n scores say; `None` where they are too few to say it, or all equal.
 
     Attributes:
         n: number of scores.
         mean: their mean; None for n = 0.
         std: sample standard deviation (ddof = 1); None for n < 2.
-        ci_low: lower end of the interval of the mean; None for n < 2.
+        ci_low: lower end of the interval of the mean; None for n < 2 and without a spread.
         ci_high: its upper end.
     """
 
@@ -63,11 +63,11 @@ def summarise(scores: Sequence[float], confidence: float = 0.95, interval: Inter
     if n == 1:
         return Summary(n=1, mean=mean)
     std = float(np.std(scores, ddof=1))
-    values = np.asarray(scores, dtype=float)
-    # Equal scores have no spread to resample; both intervals are then the point itself.
-    is_bca = interval == "bca" and np.ptp(values) > 0
-    low, high = (bca_interval if is_bca else t_interval)(values, confidence)
-    return Summary(n=n, mean=mean, std=std, ci_low=float(low), ci_high=float(high))
+    alone = Summary(n=n, mean=mean, std=std)
+    if not alone.has_spread:
+        return alone
+    low, high = (bca_interval if interval == "bca" else t_interval)(np.asarray(scores, float), confidence)
+    return replace(alone, ci_low=float(low), ci_high=float(high))
 
 
 def t_interval(

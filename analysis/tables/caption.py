@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.paper import VERSION, published_encoders
+from analysis.paper import VERSION, published_encoders, why_unpublished
 from analysis.statistics.summary import BCA_NEEDS, BCA_WARNING, INTERVALS
 from analysis.tables.layout import NAMES, Layout, unplanned
 from analysis.tables.reach import attainable_p
-from analysis.tables.rows import BLOCKED, FAILED, MISSING, PUBLISHED, SIGNIFICANT, Row
+from analysis.tables.rows import BLOCKED, FAILED, MISSING, NOT_GIVEN, PUBLISHED, SIGNIFICANT, Row
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import spanned
 from tune.forecast.significance import SIGNIFICANCE
@@ -24,7 +24,7 @@ _ABSENT = {
     "not measured, or imported rows do not say them.",
     "not planned": "not planned: this study trains no such model.",
 }
-_ENTITIES = {
+ENTITIES: Mapping[str, str] = {
     "predicted": "end to end (on predicted entities)",
     "gold": "on gold entities",
     "gold_typed_by_model": "on gold spans with the model's types",
@@ -43,7 +43,7 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
     if cells.empty:
         return (f"{scored}: this study has no cell of this table.",)
     scores = [row for row in _own(rows, layout) if row.metric in SCORES]
-    relations = cells[cells["phase"] == "RE"].replace({"entities": _ENTITIES})
+    relations = cells[cells["phase"] == "RE"].replace({"entities": ENTITIES})
     how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
     sentences = (
         f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
@@ -72,7 +72,7 @@ def common_notes(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tu
     scores = [row for row in ours if row.metric in SCORES]
     sentences = (
         _protocol(cells), _spread(scores, cells), _bracket(scores, layout), _test(scores), *_signs(ours),
-        _paper(ours),
+        _paper(ours), _unpublished(cells),
     )  # fmt: skip
     return tuple(filter(None, sentences))
 
@@ -104,10 +104,10 @@ def _values(cells: pd.DataFrame, column: str) -> str:
         str(dataset): " and ".join(sorted(set(part[column].astype(str))))
         for dataset, part in known.groupby("dataset", sort=False)
     }
-    return _by_value(by_dataset)
+    return by_value(by_dataset)
 
 
-def _by_value(values: Mapping[str, str]) -> str:
+def by_value(values: Mapping[str, str]) -> str:
     """`micro`, or where datasets differ `micro (ACE05, SciERC), macro (ADE)`."""
     datasets: dict[str, list[str]] = {}
     for dataset, value in values.items():
@@ -131,9 +131,10 @@ def _spread(rows: Sequence[Row], cells: pd.DataFrame) -> str:
     kinds = sorted(set(cells["interval"]))
     named = " and ".join(INTERVALS[kind] for kind in kinds)
     warning = f" {BCA_WARNING}" if "bca" in kinds and min(counts) < BCA_NEEDS else ""
+    is_equal = any(row.n and row.n > 1 and row.ci_low is None for row in rows)
     return (
         "Mean ± standard deviation (ddof = 1) over seeds, none for one seed; a to b: 95 % "
-        f"{named} interval of the mean.{warning}"
+        f"{named} interval of the mean{', none where all scores are equal' * is_equal}.{warning}"
     )
 
 
@@ -202,8 +203,8 @@ def beyond(rows: Iterable[Row]) -> str:
 
 def _signs(rows: Sequence[Row]) -> list[str]:
     signs = [
-        "Bold: best level per dataset and task within a factor, of those with all of their planned seeds; "
-        "the paper's values are not ranked with ours."
+        "Bold: best level per dataset and task within a factor, of those with as many seeds as planned, by "
+        "the mean over the seeds that these share; the paper's values are not ranked with ours."
     ] * any(row.best for row in rows)
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
     signs += ["missing (0/N): none of N seeds done."] * any(
@@ -215,8 +216,14 @@ def _signs(rows: Sequence[Row]) -> list[str]:
     signs += ["blocked (k/N): none done, for k of N seeds since the NER trial failed."] * any(
         row.mark == BLOCKED for row in rows
     )
-    signs += ["[k/N]: only k of N seeds done."] * any(0 < (row.n or 0) < row.planned for row in rows)
+    signs += ["not given: seeds are done, but rows from elsewhere do not say it."] * any(
+        row.mark == NOT_GIVEN for row in rows
+    )
+    signs += ["[k/N]: only k of N seeds done."] * any(row.n and row.num_done < row.planned for row in rows)
     started = [row for row in rows if row.n]
+    signs += ["[k not given]: of the seeds that are done k do not say it."] * any(
+        row.num_silent for row in started
+    )
     signs += ["[k failed]: of the seeds that lack k failed."] * any(row.num_failed for row in started)
     signs += ["[k blocked]: of the seeds that lack k wait in vain for an NER trial that failed."] * any(
         row.num_blocked for row in started
@@ -228,8 +235,16 @@ def _paper(rows: Sequence[Row]) -> str:
     datasets = dict.fromkeys(row.dataset for row in rows if row.paper is not None)
     if not datasets:
         return ""
-    encoders = _by_value({name: " and ".join(published_encoders(name)) for name in datasets})
+    encoders = by_value({name: " and ".join(published_encoders(name)) for name in datasets})
     return (
         f"Paper: published values of the {VERSION}, encoder {encoders}, checkpoint selected on test; not "
         "comparable with ours where the encoders differ, and no result of this project."
     )
+
+
+def _unpublished(cells: pd.DataFrame) -> str:
+    """Why no published values stand beside a dataset that the paper has."""
+    places = cells[["dataset", "averaging", "only_folds"]].drop_duplicates("dataset").astype(str)
+    found = {place[0]: why for place in places.itertuples(index=False) if (why := why_unpublished(*place))}
+    said = "; ".join(f"{dataset} ({why})" for dataset, why in found.items())
+    return f"No published values beside {said}." if said else ""

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
-from analysis.tables.rows import BLOCKED, DASH, FAILED, MISSING, SIGNIFICANT, Row
+from analysis.tables.rows import BLOCKED, DASH, FAILED, NOT_GIVEN, SIGNIFICANT, Row
 from lai_net.metrics.scoring import SCORES
 
 PAPER_LABEL = f"paper, {VERSION.split(' (')[0]}"
@@ -76,7 +76,8 @@ class Entry:
     """What is printed of one row, in pieces that each format joins in its own way.
 
     Attributes:
-        value: the mean, or what stands in its place (a dash, `missing (0/5)`, `failed (5/5)`, `not planned`).
+        value: the mean, or what stands in its place (a dash, `missing (0/5)`, `failed (5/5)`, `not given`,
+            `not planned`).
         spread: the standard deviation; empty for n < 2.
         mark: `*` where the difference to the base is significant.
         remarks: the difference to the base in brackets; `[2/5]` where seeds are lacking.
@@ -167,31 +168,38 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
     if row is None or row.mark == DASH:
         return Entry("–")
     cell = (row.dataset, row.task, row.factor, row.level) if row.metric in SCORES else None
-    if row.mark == FAILED:
-        return Entry(f"failed ({row.num_failed}/{row.planned})", cell=cell)
-    if row.mark == BLOCKED:
-        return Entry(f"blocked ({row.num_blocked}/{row.planned})", cell=cell)
-    if row.mark == MISSING or row.mean is None or row.n is None:
-        return Entry(f"missing (0/{row.planned})", cell=cell) if row.planned else Entry(unplanned(row.metric))
+    if row.mean is None:
+        return Entry(_in_place_of_a_mean(row), cell=cell if row.planned else None)
     remarks = [row.note] if row.note else []
     if row.ci_low is not None and row.ci_high is not None:
         remarks.append(f"{row.ci_low:.2f} to {row.ci_high:.2f}".replace("-", "−"))
     if shows_delta and row.delta is not None:
         remarks.append(_change(row))
-    if row.n < row.planned:
-        remarks.append(f"[{row.n}/{row.planned}]")
-    if row.num_failed:
-        remarks.append(f"[{row.num_failed} failed]")
-    if row.num_blocked:
-        remarks.append(f"[{row.num_blocked} blocked]")
     return Entry(
         value=f"{row.mean:.2f}",
         spread="" if row.std is None else f"{row.std:.2f}",
         mark="*" if row.mark == SIGNIFICANT else "",
-        remarks=tuple(remarks),
+        remarks=(*remarks, *_lacking(row)),
         best=row.best,
         cell=cell,
     )
+
+
+def _in_place_of_a_mean(row: Row) -> str:
+    counts = {FAILED: row.num_failed, BLOCKED: row.num_blocked}
+    if row.mark in counts:
+        return f"{row.mark} ({counts[row.mark]}/{row.planned})"
+    if row.mark == NOT_GIVEN:
+        return NOT_GIVEN
+    return f"missing (0/{row.planned})" if row.planned else unplanned(row.metric)
+
+
+def _lacking(row: Row) -> Iterator[str]:
+    """Which seeds are not behind a mean, in brackets."""
+    if row.num_done < row.planned:
+        yield f"[{row.num_done}/{row.planned}]"
+    counts = {"not given": row.num_silent, "failed": row.num_failed, "blocked": row.num_blocked}
+    yield from (f"[{count} {name}]" for name, count in counts.items() if count)
 
 
 def published_entry(row: Row | None) -> Entry:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.paper import VERSION, baselines, published_values
+from analysis.paper import VERSION, baselines, published_values, why_unpublished
 from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
 from lai_net.metrics.scoring import SCORES, TASKS
@@ -38,9 +38,16 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
     ]
     rows: list[Row] = []
     for dataset in dict.fromkeys(row.dataset for row in ours):
-        rows += _baseline_rows(dataset)
+        if not why_unpublished(*_shown_as(cells, dataset)):
+            rows += _baseline_rows(dataset)
         rows += [row for row in ours if row.dataset == dataset]
     return tuple(rows)
+
+
+def _shown_as(cells: pd.DataFrame, dataset: str) -> tuple[str, str, str]:
+    """A dataset with its averaging and the folds that are taken."""
+    first = cells[cells["dataset"] == dataset].iloc[0]
+    return dataset, str(first["averaging"]), str(first["only_folds"])
 
 
 def model_cells(cells: pd.DataFrame) -> pd.DataFrame:

@@ -2,20 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pandas as pd
 
-from analysis.paper import published_values
+from analysis.paper import published_values, why_unpublished
 from analysis.statistics.comparison import Comparison, SeedScores, compare
 from analysis.statistics.summary import Summary, summarise
 from lai_net.metrics.scoring import SCORES
 from tune.forecast.significance import SIGNIFICANCE
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
-PUBLISHED = "published"
+PUBLISHED, NOT_GIVEN = "published", "not given"
 _PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 
@@ -24,20 +24,25 @@ class Row:
     """One metric of one cell; its first fields, to `paper`, are the columns of the table's CSV.
 
     Attributes:
-        n: seeds that completed; None where the cell does not exist.
+        n: seeds that completed and say the metric; None where the cell does not exist.
         delta: mean difference to the base over the seeds that both have; None for the base itself.
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
-        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`,
-            `failed` or `blocked`; `published` is what only the paper has.
-        paper: the published value, where the study shows what the paper does: the test split, end to end.
+        mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`, `failed` or
+            `blocked`, or `not given` where seeds completed; `published` is what only the paper has.
+        paper: the published value, where the study shows what the paper does: the test split, end to end, its
+            averaging, all folds.
         pairs: how many differences are behind `delta` and `p`.
         effect: Hedges' g of the differences behind `delta`; None below three of them, or if they are equal.
         is_base: whether the level is the base's.
         planned: seeds that the study asks for, or more where more are known.
         num_failed: seeds whose newest attempt failed.
         num_blocked: seeds whose relations have no entities, since the NER trial failed.
-        best: whether no other level's mean prints better, of the levels that are complete; False where fewer
-            than two are.
+        num_silent: seeds that completed, but whose rows, from elsewhere, do not say the metric.
+        rank_mean: mean over the seeds that all complete levels share, by which they are ranked; None for the
+            other levels, and where there are no such seeds.
+        rank_n: how many these seeds are.
+        best: whether no other level's `rank_mean` (of a speed, `mean`) prints better; False where fewer than
+            two levels are ranked.
         encoder: behind the numbers, where the table prints it.
         note: printed beside the number.
     """
@@ -67,13 +72,24 @@ class Row:
     planned: int = 0
     num_failed: int = 0
     num_blocked: int = 0
+    num_silent: int = 0
+    rank_mean: float | None = None
+    rank_n: int = 0
     best: bool = False
     encoder: str = ""
     note: str = ""
 
     @property
+    def num_done(self) -> int:
+        """Seeds that completed."""
+        return (self.n or 0) + self.num_silent
+
+    @property
     def is_complete(self) -> bool:
-        """Whether all planned seeds have a score: one seed's luck is not ranked beside a mean."""
+        """Whether as many seeds as planned have a score, planned ones or others.
+
+        One seed's luck is not ranked beside a mean.
+        """
         return self.mean is not None and (self.n or 0) >= self.planned
 
 
@@ -130,7 +146,23 @@ def _family_rows(levels: Sequence[_Cell], metric: str) -> list[Row]:
         [cell.shared["is_base"] for cell in levels],
         levels[0].shared["interval"],
     )
-    return with_best([_row(cell, metric, versus) for cell, versus in zip(levels, compared, strict=True)])
+    rows = [_row(cell, metric, versus) for cell, versus in zip(levels, compared, strict=True)]
+    return _ranked(rows, [cell.scores[metric] for cell in levels])
+
+
+def _ranked(rows: Sequence[Row], scores: Sequence[SeedScores]) -> list[Row]:
+    """The levels with their rank: what a seed does to a score must do it to all that are compared."""
+    complete = [set(own) for row, own in zip(rows, scores, strict=True) if row.is_complete]
+    shared = sorted(set.intersection(*complete)) if complete else []
+    if not shared:
+        return list(rows)
+    ranked = [
+        replace(row, rank_mean=summarise([own[seed] for seed in shared]).mean, rank_n=len(shared))
+        if row.is_complete
+        else row
+        for row, own in zip(rows, scores, strict=True)
+    ]
+    return _marked(ranked, {row.level: row.rank_mean for row in ranked if row.rank_mean is not None}, max)
 
 
 def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
@@ -139,8 +171,11 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
     own = summarise(list(scores.values()), interval=shared["interval"])
     difference = Summary(n=0) if versus is None else versus.delta
     p_adjusted = None if versus is None else versus.p_adjusted
+    num_silent = cell.states.get("completed", 0) - own.n
     num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
-    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items())
+    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items()) and not why_unpublished(
+        dataset, str(shared["averaging"]), str(shared["only_folds"])
+    )
     return Row(
         table=str(shared["table"]), dataset=dataset, task=task, factor=factor, level=level,
         metric=metric, split=str(shared["split"]),
@@ -154,8 +189,8 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
         pairs=difference.n,
         effect=None if versus is None else versus.effect,
         is_base=bool(shared["is_base"]),
-        planned=max(int(shared["planned_seeds"]), own.n + num_failed + num_blocked),
-        num_failed=num_failed, num_blocked=num_blocked,
+        planned=max(int(shared["planned_seeds"]), own.n + num_silent + num_failed + num_blocked),
+        num_failed=num_failed, num_blocked=num_blocked, num_silent=num_silent,
     )  # fmt: skip
 
 
@@ -164,6 +199,8 @@ def _mark(cell: _Cell, own: Summary) -> str:
         return DASH
     if own.n:
         return ""
+    if "completed" in cell.states:
+        return NOT_GIVEN
     return next((state for state in (FAILED, BLOCKED) if state in cell.states), MISSING)
 
 
@@ -173,7 +210,15 @@ def f1_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def with_best(rows: Sequence[Row], *, lowest: bool = False) -> list[Row]:
-    """The rows of one metric and place; of the complete ones the highest or lowest mean is marked as best."""
-    printed = {row.level: round(row.mean, 2) for row in rows if row.mean is not None and row.is_complete}
-    top = (min if lowest else max)(printed.values()) if len(printed) > 1 else None
+    """The rows of one measured metric and place, the highest or lowest mean marked as best."""
+    means = {row.level: row.mean for row in rows if row.mean is not None}
+    return _marked(rows, means, min if lowest else max)
+
+
+def _marked(
+    rows: Sequence[Row], values: Mapping[str, float], best: Callable[[Iterable[float]], float]
+) -> list[Row]:
+    """The rows with the levels marked whose value prints as the best of two or more."""
+    printed = {level: round(value, 2) for level, value in values.items()}
+    top = best(printed.values()) if len(printed) > 1 else None
     return [replace(row, best=top is not None and printed.get(row.level) == top) for row in rows]

@@ -1,6 +1,7 @@
 """Figure A1: the numbers behind it, gaps, and bytes that repeat."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_caption_says_n(imported: Any, result_row: Any) -> None:
     whole = caption(imported(STUDY, rows).cells)
     assert "each dot a seed; n = 2 to 3. A level without" in whole
     fewer = caption(imported(STUDY, [*rows, result_row(0.6, gcn_layers=0, gcn_heads="")]).cells)
-    assert "; hollow, on a dotted line without a band: fewer than the planned seeds, n = 1." in fewer
+    assert "; hollow, on a dotted line without a band: fewer seeds than planned, n = 1." in fewer
 
 
 def caption(cells: Any) -> str:
@@ -96,6 +97,21 @@ def test_panels_are_arranged_as_in_the_paper(figure: Any) -> None:
     axes = draw_figure_a1(figure).axes
     assert [ax.get_title() for ax in axes] == ["NER", ""]
     assert [ax.get_xlabel() for ax in axes] == ["GCN layers", "Attention heads"]
+
+
+def test_labels_of_many_or_uneven_levels_stay_apart(imported: Any, result_row: Any) -> None:
+    heads = [1, 2, 3, 4, 6, 12, 24, 48]
+    study = STUDY.replace("[2, 0, 1, 3]", str(list(range(30)))).replace("[4, 6]", str(heads))
+    computed = compute_figure_a1(imported(study, [result_row(0.6)]).cells)
+    for width in (ONE_COLUMN, TWO_COLUMNS):
+        canvas = draw_figure_a1(computed, width)
+        canvas.draw_without_rendering()
+        for ax, levels in zip(canvas.axes, (list(range(30)), heads), strict=True):
+            labels = [label for label in ax.get_xticklabels() if label.get_text()]
+            ends = [label.get_window_extent() for label in labels]
+            assert all(left.x1 < right.x0 for left, right in pairwise(ends))
+            assert len(labels) > 3
+            assert sorted([*ax.get_xticks(), *ax.get_xticks(minor=True)]) == levels
 
 
 def test_a_legend_has_no_dataset_without_results(figure: Any) -> None:

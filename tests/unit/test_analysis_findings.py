@@ -1,12 +1,13 @@
 """The plain words claim no more than the seeds allow."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from analysis.findings import findings, progress
-from analysis.tables.rows import PUBLISHED, Row
+from analysis.tables.rows import PUBLISHED, Row, compute_rows
 
 
 def level(name: str, n: int, mean: float | None, **values: Any) -> Row:
@@ -22,6 +23,21 @@ def level(name: str, n: int, mean: float | None, **values: Any) -> Row:
         mean=mean,
         **values,
     )
+
+
+def told(rows: Sequence[Row]) -> list[str]:
+    """The findings of rows whose shared seeds are all that the one with the fewest has."""
+    ranked = [row for row in rows if row.is_complete and row.mark != PUBLISHED]
+    top = max((row.mean or 0 for row in ranked), default=0)
+    return findings([
+        replace(
+            row, rank_mean=row.mean, rank_n=min(item.n or 0 for item in ranked),
+            best=round(row.mean or 0, 2) == round(top, 2),
+        )
+        if row in ranked
+        else row
+        for row in rows
+    ])  # fmt: skip
 
 
 def compared(n: int, mean: float, mark: str, pairs: int | None = None) -> Row:
@@ -61,7 +77,7 @@ def compared(n: int, mean: float, mark: str, pairs: int | None = None) -> Row:
     ],
 )
 def test_a_finding_says_what_the_seeds_can_tell(other: Row, said: str) -> None:
-    (sentence,) = findings([level("LAI-Net", other.n or 0, 60.0, is_base=True), other])
+    (sentence,) = told([level("LAI-Net", other.n or 0, 60.0, is_base=True), other])
     assert sentence.startswith("d NER, Method: best is “")
     assert sentence.endswith(said)
 
@@ -69,38 +85,74 @@ def test_a_finding_says_what_the_seeds_can_tell(other: Row, said: str) -> None:
 def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
     base = level("LAI-Net", 8, 60.0, std=0.5, planned=3, is_base=True)
     whole, lucky = compared(8, 59.0, "*"), level("w/o 1st", 1, 70.0, planned=3, delta=10.0, pairs=1)
-    assert findings([base, replace(whole, planned=3), lucky]) == [
+    assert told([base, replace(whole, planned=3), lucky]) == [
         "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd” can be told apart "
         "from it; too few seeds to rank “w/o 1st” (n = 1)."
     ]
-    assert findings([base, replace(whole, n=2, planned=3), lucky]) == [
-        "d NER, Method: only “LAI-Net” (the base) has all of its planned seeds: F1 60.00 ± 0.50 (n = 8); too "
+    assert told([base, replace(whole, n=2, planned=3), lucky]) == [
+        "d NER, Method: only “LAI-Net” (the base) has as many seeds as planned: F1 60.00 ± 0.50 (n = 8); too "
         "few seeds to rank “w/o 2nd” and “w/o 1st” (n = 1 to 2)."
     ]
-    assert findings([replace(base, n=2), lucky])[0].endswith(
-        ": no level has all of its planned seeds, so none is called best (n = 1 to 2)."
+    assert told([replace(base, n=2), lucky])[0].endswith(
+        ": no level has as many seeds as planned, so none is called best (n = 1 to 2)."
     )
+
+
+STUDY = """
+name = "s"
+seeds = [0, 1, 2]
+[[datasets]]
+name = "SciERC"
+[datasets.ner]
+preset = "demo-ner"
+[factors]
+gcn_layers = [1, 2]
+"""
+
+
+def test_the_best_is_the_best_on_the_seeds_that_all_share(imported: Any, result_row: Any) -> None:
+    """Seeds that one level has alone make its mean no better, as they do not its difference to the base."""
+    rows = [result_row(0.600 + seed / 1000, seed=seed, gcn_layers=2) for seed in range(3)]
+    rows += [result_row(0.610 + seed / 500, seed=seed) for seed in range(3)]
+    rows += [result_row(0.900, seed=seed, gcn_layers=2) for seed in (8, 9)]
+    table = compute_rows(imported(STUDY, rows).cells, "2")
+    assert [row.level for row in table if row.best and row.metric == "f1"] == ["1"]
+    assert findings(table) == [
+        "SciERC NER, GCN layers: best on 3 shared seeds is “1”: F1 61.20 there, in all 61.20 ± 0.20 (n = 3), "
+        "the base; too few seeds to tell another level apart."
+    ]
+
+
+def test_levels_that_share_no_seed_are_not_ranked(imported: Any, result_row: Any) -> None:
+    rows = [
+        result_row(0.6, seed=seed + 10 * layers, gcn_layers=layers) for layers in (1, 2) for seed in (1, 2, 3)
+    ]
+    table = compute_rows(imported(STUDY, rows).cells, "2")
+    assert not any(row.best for row in table)
+    assert findings(table) == [
+        "SciERC NER, GCN layers: “1” (the base) and “2” share no seed, so none is called best."
+    ]
 
 
 def test_few_shared_seeds_are_said_of_the_level_that_has_them() -> None:
     base = level("LAI-Net", 8, 60.0, is_base=True)
     few = replace(compared(3, 61.0, ""), level="w/o 1st")
-    (sentence,) = findings([base, compared(8, 59.0, ""), few])
+    (sentence,) = told([base, compared(8, 59.0, ""), few])
     assert sentence.endswith("(95 % interval +0.50 to +1.50); too few seeds to tell it from noise.")
-    (sentence,) = findings([base, compared(8, 59.0, ""), replace(few, mean=58.0)])
+    (sentence,) = told([base, compared(8, 59.0, ""), replace(few, mean=58.0)])
     assert sentence.endswith("no other level can be told apart from it, too few seeds to tell “w/o 1st”.")
 
 
 def test_a_tie_is_said_as_a_tie_the_base_first() -> None:
     base = level("LAI-Net", 8, 60.0, std=0.5, is_base=True)
     tied = replace(compared(8, 60.004, ""), delta=0.004)
-    assert findings([tied, base]) == [
+    assert told([tied, base]) == [
         "d NER, Method: “LAI-Net” (the base) and “w/o 2nd” tie for best: F1 60.00 ± 0.50 (n = 8) and "
         "60.00 ± 0.50 (n = 8); no other level can be told apart from the base."
     ]
     both = [compared(8, 61.0, ""), replace(compared(8, 61.0, "*"), level="w/o 1st")]
     change = "+1.00 to the base on 8 shared seeds (95 % interval +0.50 to +1.50)"
-    assert findings([base, *both]) == [
+    assert told([base, *both]) == [
         "d NER, Method: “w/o 2nd” and “w/o 1st” tie for best: F1 61.00 ± 0.50 (n = 8) and 61.00 ± 0.50 "
         f"(n = 8); “w/o 2nd”: {change}; not told apart from noise; “w/o 1st”: {change}; more than noise."
     ]
@@ -114,7 +166,7 @@ def test_a_tie_is_said_as_a_tie_the_base_first() -> None:
     ],
 )
 def test_no_other_level_is_called_the_base(base: Row, said: str) -> None:
-    (sentence,) = findings([base, level("w/o 2nd", 1, 61.0), level("w/o 1st", 1, 60.0)])
+    (sentence,) = told([base, level("w/o 2nd", 1, 61.0), level("w/o 1st", 1, 60.0)])
     assert sentence == f"d NER, Method: best is “w/o 2nd”: F1 61.00 (n = 1); {said}"
 
 
@@ -141,13 +193,13 @@ def test_a_base_that_is_compared_with_nothing_is_told_once(base: Row, said: str)
     as_model = replace(base, table="1", factor="model")
     theirs = replace(as_model, level="PL-Marker (2022)", mean=None, is_base=False, mark=PUBLISHED)
     rows = [theirs, as_model, base, level("w/o 2nd", 0, None)]
-    assert findings(rows) == [f"d NER, the base alone: {said}"]
+    assert told(rows) == [f"d NER, the base alone: {said}"]
 
 
 def test_other_scores_shown_again_and_empty_studies_are_no_finding() -> None:
     again = [level("annotate", 3, 60.0), level("enumerate", 3, 59.0)]  # no base: another table compares
-    assert findings(again) == []
-    assert findings([level("LAI-Net", 0, None, is_base=True)]) == []
+    assert told(again) == []
+    assert told([level("LAI-Net", 0, None, is_base=True)]) == []
 
 
 def test_failed_seeds_without_a_trial_id_are_counted(imported: Any, result_row: Any) -> None:

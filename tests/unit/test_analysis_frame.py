@@ -45,6 +45,10 @@ def seeds_of(cells: pd.DataFrame, task: str, factor: str, level: str) -> dict[in
     return dict(zip(done["seed"], done["f1"], strict=True))
 
 
+def _paths(made: Any) -> tuple[Path, Path]:
+    return made.ledger, made.study
+
+
 def states_of(cells: pd.DataFrame, task: str, factor: str, level: str) -> list[str]:
     cell = cells[(cells["task"] == task) & (cells["factor"] == factor) & (cells["level"] == level)]
     return cell["state"].tolist()
@@ -120,6 +124,54 @@ def test_folds_are_averaged_within_a_seed_and_all_must_be_there(imported: Any, r
     cells = imported(STUDY.format(folds=3), rows).cells
     assert seeds_of(cells, "NER", "gcn_layers", "1") == {1: pytest.approx(0.5)}
     assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "planned"]
+
+
+def test_a_seed_that_lacks_folds_is_said(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6, fold=fold) for fold in range(3)] + [result_row(0.8, fold=0, seed=2)]
+    paths = imported(STUDY.format(folds=3), rows)
+    assert cautions(read_results(paths.ledger, paths.study)) == [
+        "1 seed lacks folds and does not count (SciERC NER, gcn_layers 1, seed 2: 1 of 3 folds)."
+    ]
+
+
+def test_a_row_of_a_fold_that_there_is_not_is_counted(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6, fold=fold) for fold in range(1, 4)]
+    results = read_results(*_paths(imported(STUDY.format(folds=3), rows)))
+    assert seeds_of(results.cells, "NER", "gcn_layers", "1") == {}
+    assert cautions(results) == [
+        "1 of 3 imported rows matches no cell: 1 by fold (the first, SciERC NER seed 1, has 3; cells have "
+        "0-2).",
+        "1 seed lacks folds and does not count (SciERC NER, gcn_layers 1, seed 1: 2 of 3 folds).",
+    ]
+
+
+def test_folds_that_the_study_does_not_name_must_all_be_there(imported: Any, result_row: Any) -> None:
+    rows = [result_row(f1, fold=fold) for fold, f1 in enumerate([0.2, 0.4, 0.9])]
+    rows += [result_row(0.9, fold=fold, seed=2) for fold in (0, 1)]
+    results = read_results(*_paths(imported(STUDY.format(folds=1), rows)))
+    assert seeds_of(results.cells, "NER", "gcn_layers", "1") == {1: pytest.approx(0.5)}
+    assert cautions(results) == [
+        "1 seed lacks folds and does not count (SciERC NER, gcn_layers 1, seed 2: 2 of 3 folds)."
+    ]
+
+
+def test_a_row_without_fold_is_a_mean_over_all_of_them(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.6), *(result_row(0.5, fold=fold, seed=2) for fold in range(3))]
+    results = read_results(*_paths(imported(STUDY.format(folds=3), rows)))
+    assert seeds_of(results.cells, "NER", "gcn_layers", "1") == {1: 0.6, 2: 0.5}
+    assert cautions(results) == [
+        "1 cell has scores of trials that differ in more than their seeds (the first, SciERC NER, gcn_layers "
+        "1: seeds by fold and seeds whose row names no fold)."
+    ]
+
+
+def test_a_row_without_fold_is_no_single_fold(imported: Any, result_row: Any) -> None:
+    results = read_results(*_paths(imported(STUDY.format(folds="3\nonly_folds = [0]"), [result_row(0.6)])))
+    assert seeds_of(results.cells, "NER", "gcn_layers", "1") == {}
+    assert cautions(results)[0] == (
+        "1 of 1 imported row matches no cell: 1 by fold (the first, SciERC NER seed 1, has nothing; cells "
+        "have 0)."
+    )
 
 
 def test_states_tell_apart_missing_failed_and_inapplicable(imported: Any, result_row: Any) -> None:
@@ -250,6 +302,39 @@ def test_imported_rows_that_match_no_cell_are_counted_and_named(imported: Any, r
         "1 by split (the first, SciERC NER seed 1, has dev; cells have test)",
     ):
         assert part in sentence
+
+
+def test_a_row_of_other_epochs_is_not_shown_and_counted(imported: Any, result_row: Any) -> None:
+    (epochs,) = {
+        cell.config.training.epochs
+        for cell in expand(load_study("demo"))
+        if cell.phase == "NER" and cell.config is not None
+    }
+    rows = [
+        result_row(0.6, epochs=epochs),
+        result_row(0.5, seed=2, epochs=epochs + 3),
+        result_row(0.7, seed=3, epochs=""),
+        result_row("", seed=4, epochs=1, status="failed"),
+    ]
+    paths = imported(STUDY.format(folds=1).replace("[1, 2]", "[1, 2, 4]"), rows)
+    assert seeds_of(paths.cells, "NER", "gcn_layers", "1") == {1: 0.6, 3: 0.7}
+    assert states_of(paths.cells, "NER", "gcn_layers", "1") == ["completed", "completed", "planned", "failed"]
+    (sentence,) = [text for text in cautions(read_results(paths.ledger, paths.study)) if "match" in text]
+    assert sentence == (
+        "1 of 4 imported rows matches no cell: 1 by epochs (the first, SciERC NER seed 2, has "
+        f"{epochs + 3}; cells have {epochs})."
+    )
+
+
+def test_a_cell_with_scores_of_several_configs_is_a_caution(imported: Any, result_row: Any) -> None:
+    same = [result_row(0.6, config_id="a"), result_row(0.6, seed=2, config_id="a")]
+    paths = imported(STUDY.format(folds=1), [*same, result_row(0.6, seed=3)])
+    assert cautions(read_results(paths.ledger, paths.study)) == []
+    paths = imported(STUDY.format(folds=1), [result_row(0.6, seed=4, config_id="b")])
+    assert cautions(read_results(paths.ledger, paths.study)) == [
+        "1 cell has scores of trials that differ in more than their seeds (the first, SciERC NER, gcn_layers "
+        "1: 2 values of config_id)."
+    ]
 
 
 def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_row: Any) -> None:

@@ -11,7 +11,7 @@ from analysis.__main__ import app
 from analysis.figures import gallery
 from analysis.figures.convergence import compute_convergence
 from analysis.figures.deltas import compute_deltas, draw_deltas
-from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
+from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, panels, render
 from analysis.figures.filter_recall import compute_filter_recall
 from analysis.figures.search import (
     COMPLETE,
@@ -124,6 +124,37 @@ def test_another_model_does_not_set_the_axis_either() -> None:
         assert ax.get_xlim() == (-figure.reach, figure.reach)
 
 
+def test_a_value_beyond_the_axis_is_not_struck_through_and_no_mark_is_cut() -> None:
+    changes = {"table": "2", "task": "NER"}
+    rows = [
+        row("f1", level, 60.0, delta=delta, delta_ci_low=-1.0, delta_ci_high=delta + 1, **changes)
+        for level, delta in (("a", 0.5), ("b", 0.8), ("c", 0.9), ("far", 20.0))
+    ]
+    figure = compute_deltas(rows)
+    assert figure is not None
+    (ax,) = draw_deltas(figure).axes
+    (text,) = ax.texts
+    patch = text.get_bbox_patch()
+    assert patch is not None
+    assert patch.get_facecolor() == (1, 1, 1, 1), "over the interval's line"
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in marks] == [1, 1, 1, 0]
+    assert not any(line.get_clip_on() for line in marks)
+
+
+def test_many_lines_in_a_column_stay_apart() -> None:
+    rows = [
+        row("f1", str(level), 60.0, table="2", task=task, delta=0.5)
+        for task in ("NER", "RE", "RE+")
+        for level in range(40)
+    ]
+    figure = compute_deltas(rows)
+    assert figure is not None
+    inches = [draw_deltas(figure, width).get_size_inches()[1] for width in (ONE_COLUMN, TWO_COLUMNS)]
+    assert inches[0] / 120 > 0.125
+    assert inches[1] < 8.6
+
+
 def test_a_narrow_interval_has_caps_that_its_mark_does_not_hide() -> None:
     changes = {"table": "2", "task": "NER", "delta": 0.5}
     narrow = row("f1", "a", 60.0, delta_ci_low=0.49, delta_ci_high=0.51, **changes)
@@ -134,6 +165,14 @@ def test_a_narrow_interval_has_caps_that_its_mark_does_not_hide() -> None:
     assert [tuple(map(float, line.get_xdata())) for line in caps] == [(0.49, 0.51)]
     marks = [line for line in ax.lines if line.get_marker() == "o"]
     assert all(mark.get_markersize() < caps[0].get_markersize() for mark in marks)
+
+
+def test_the_outer_panels_that_are_shown_have_the_labels() -> None:
+    shown = {("A", "NER"), ("A", "RE"), ("B", "RE")}
+    _, axes = panels(("A", "B"), ("NER", "RE"), TWO_COLUMNS, 1.0, shown, labels=("x", "y"))
+    assert {place: (ax.get_xlabel(), ax.get_ylabel()) for place, ax in axes.items()} == {
+        ("A", "NER"): ("x", "y"), ("A", "RE"): ("", ""), ("B", "RE"): ("x", "y"),
+    }  # fmt: skip
 
 
 def test_convergence_is_the_summary_of_the_first_seeds(imported: Any, result_row: Any) -> None:

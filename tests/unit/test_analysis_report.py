@@ -136,7 +136,7 @@ def test_the_page_escapes_names_and_needs_no_network(paths: Any, tmp_path: Path)
 def test_the_page_says_in_words_what_is_there(paths: Any, tmp_path: Path) -> None:
     write_report(str(paths.study), paths.ledger, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "Of 4 cells 2 have all their seeds, 0 some, 2 none." in page
+    assert "Of 4 cells 2 have as many seeds as planned, 0 fewer, 2 none." in page
     assert "SciERC NER, Method: best is “LAI-Net”: F1 60.04 ± 1.01 (n = 3), the base; too few seeds" in page
 
 
@@ -183,7 +183,9 @@ def test_files_that_no_report_wrote_are_neither_overwritten_nor_removed(
     (out / "table4.csv").write_text("mine", encoding="utf-8")
     if manifest is not None:
         (out / "manifest.json").write_text(manifest, encoding="utf-8")
-    with pytest.raises(InputError, match=r"out: has (table4\.csv|manifest\.json), which no report wrote"):
+    with pytest.raises(
+        InputError, match=r"out: has (table4\.csv|manifest\.json), which no report wrote to its end"
+    ):
         write_report(str(paths.study), paths.ledger, out)
     assert (out / "table4.csv").read_text(encoding="utf-8") == "mine"
 
@@ -283,6 +285,19 @@ def test_frames_have_plain_columns(make_paths: Any, tmp_path: Path) -> None:
         assert table.equals(make(again))
         assert set(table.loc[:, "mean":"p_adjusted"].dtypes) == {np.dtype(float)}
         assert table["paper"].dtype == float
+
+
+def test_a_frame_may_go_through_a_csv_file(make_paths: Any, tmp_path: Path) -> None:
+    """Pandas reads numbers of tables and levels as numbers then, and what is empty as NaN."""
+    paths = make_paths(LAYERS)
+    cells = analysis.load(paths.ledger, paths.study)
+    cells.to_csv(tmp_path / "cells.csv", index=False)
+    again = pd.read_csv(tmp_path / "cells.csv")
+    assert again["table"].dtype == again["level"].dtype == int
+    for make in (analysis.table1, analysis.table2):
+        assert make(cells).equals(make(again))
+    titles = [[ax.get_title() for ax in analysis.figure_a1(frame).figure.axes] for frame in (cells, again)]
+    assert titles[0] == titles[1] == ["NER", "RE", "RE+"]
 
 
 def test_tab_completes_the_names() -> None:

@@ -229,6 +229,12 @@ def test_import_then_results(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text(f"{header}\ndemo,NER,NER,test,7,1,4,true,inv,true,0.5,0.5,0.5\n")
     result = lai("import", tmp_path / "runs.csv", "--ledger", tmp_path / "new" / "ledger")
     assert "1 new row from" in result.stderr
+    said = "1 imported row has no trial_id: tables show it, but `lai run` trains its cell"
+    assert said in result.stderr
+    plan = json.loads(lai("plan", "demo", "--ledger", tmp_path / "new" / "ledger", "--json").stdout)
+    assert said in plan["warnings"]
+    elsewhere = lai("plan", "scierc-first", "--ledger", tmp_path / "new" / "ledger", "--json").stdout
+    assert "trial_id" not in elsewhere
     text = lai("results", "demo", "--ledger", tmp_path / "new" / "ledger").stdout
     assert ",imported" in text.splitlines()[1]
 

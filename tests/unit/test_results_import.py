@@ -12,6 +12,7 @@ from tests.unit.rows import trial_row
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
+from tune.results.csv_files import number, whole
 from tune.results.importing import import_csv
 from tune.results.table import LONG_COLUMNS, long_table, to_csv
 from tune.spec.identity import evaluation_id
@@ -157,6 +158,12 @@ def test_second_result_for_a_cell_and_seed_is_refused_at_the_import(
     assert import_csv(write(tmp_path, f"{new},{ROW}", header=header), ledger) == 1
 
 
+def test_results_of_other_epochs_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
+    header = f"trial_id,epochs,{HEADER}"
+    path = write(tmp_path, f"a,3,{ROW}", f"b,6,{ROW.replace('0.65', '0.66')}", header=header)
+    assert import_csv(path, ledger) == 2
+
+
 def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
     rows = (f"bert,{ROW}", f"scibert,{ROW.replace('0.65', '0.66')}")
     assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger) == 2
@@ -195,6 +202,61 @@ def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
     assert str(caught.value).startswith(f"{path}:3: ")
     assert message in str(caught.value)
     assert long_table(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second", "message"),
+    [
+        (
+            "trial_id",
+            "run 1",
+            "",
+            "2: trial_id must be a name without white space; replace it, for instance by -, ",
+        ),
+        (
+            "trial_id,upstream_trial_id",
+            "a,b\u00a0c",
+            "",
+            "2: upstream_trial_id must be a name without white space",
+        ),
+        (
+            "trial_id,config_id",
+            "run1,c",
+            "run1,d",
+            "3: trial run1 is known with config_id c, but here has d; give",
+        ),
+    ],
+)
+def test_ids_that_no_table_could_tell_apart_are_refused(
+    tmp_path: Path, ledger: Ledger, columns: str, first: str, second: str, message: str
+) -> None:
+    rows = [f"{first},{ROW}", f"{second},{ROW}"][: 2 if second else 1]
+    with pytest.raises(InputError, match=f"runs.csv:{message}"):
+        import_csv(write(tmp_path, *rows, header=f"{columns},{HEADER}"), ledger)
+    assert not ledger.imported()
+
+
+def test_a_trial_has_one_seed_in_whichever_file(tmp_path: Path, ledger: Ledger) -> None:
+    first = ROW.split(",")
+    seed = HEADER.split(",").index("seed")
+    other = ",".join([*first[:seed], "77", *first[seed + 1 :]])
+    assert import_csv(write(tmp_path, f"run1,{ROW}", header=f"trial_id,{HEADER}"), ledger) == 1
+    with pytest.raises(
+        InputError, match=f"trial run1 is known with seed {first[seed]}, but here has 77; give"
+    ):
+        import_csv(write(tmp_path, f"run1,{other}", header=f"trial_id,{HEADER}"), ledger)
+
+
+@pytest.mark.parametrize("text", ["0_1", "1_0e-2", "\u0661", "nan", "1e400", "0x1", "."])
+def test_a_number_is_written_plainly(text: str) -> None:
+    for parse in (number(1), whole(0)):
+        with pytest.raises(ValueError, match="number from"):
+            parse(text)
+
+
+def test_decimal_and_scientific_numbers_are_taken() -> None:
+    assert [number(1)(text) for text in ("0.5", ".5", "5e-1", "1.", "+1")] == [0.5, 0.5, 0.5, 1, 1]
+    assert [whole(0)(text) for text in ("4", "4.0", "4e0")] == [4, 4, 4]
 
 
 def test_unknown_representation_is_refused(tmp_path: Path, ledger: Ledger) -> None:

@@ -47,13 +47,14 @@ def with_datasets(*names: str) -> str:
 
 @pytest.fixture
 def rows(result_row: Any) -> list[dict[str, Any]]:
-    """The base; no layers, 3 points below it; two layers, 0.1 points above or below."""
+    """The base; no layers, 3 points below it but for 0.01; two layers, 0.1 points above or below."""
     made = []
     for seed, f1 in enumerate(BASE):
+        about = 0.0001 if seed % 2 else -0.0001
         made += [
             result_row(round(score, 6), seed=seed, gcn_layers=layers, gcn_heads=heads)
             for layers, heads, score in (
-                (0, "", f1 - 0.03), (1, 4, f1), (2, 4, f1 + (0.001 if seed % 2 else -0.001)),
+                (0, "", f1 - 0.03 + about), (1, 4, f1), (2, 4, f1 + (0.001 if seed % 2 else -0.001)),
             )
         ]  # fmt: skip
     return made
@@ -70,8 +71,6 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert zero.comparison is not None
     assert zero.comparison.delta.mean == pytest.approx(-3)
     assert (zero.comparison.p, zero.comparison.p_adjusted) == (2 / 2**8, 4 / 2**8)
-    assert zero.comparison.effect is None, "equal differences have no spread"
-    assert zero.comparison.seeds_needed is None
     assert two.comparison is not None
     assert two.comparison.p == 1.0
     assert [len(cell.convergence) for cell in family.cells] == [8, 8, 8]
@@ -84,6 +83,25 @@ def test_a_family_is_summarised_ranked_and_split_into_components(imported: Any, 
     assert [item.state for item in result.decisions] == ["different", "equivalent"]
 
 
+def test_differences_that_are_all_equal_are_not_ranked(imported: Any, result_row: Any) -> None:
+    """Two seeds at which a level gains the same say nothing of how it gains at others."""
+    scores = {1: 0.60, 2: 0.61}
+    rows = [result_row(f1, seed=seed, gcn_layers=layers) for layers, f1 in scores.items() for seed in (0, 1)]
+    paths = imported(STUDY, rows)
+    (family,) = study_variance(paths.ledger, load_study(paths.study)).families
+    _, base, two = family.cells
+    assert (base.seeds.std, base.seeds.ci_low) == (0.0, None)
+    assert two.comparison is not None
+    assert two.comparison.delta.ci_low is two.comparison.effect is two.comparison.seeds_needed is None
+    assert family.ranking is None
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "no ranking: two levels differ by the same at every seed" in text
+    table = compute_table(paths.cells, "2")
+    assert "interval of the mean, none where all scores are equal." in " ".join(table.notes)
+    assert table.grid.lines[0].entries[1].remarks == ("[2/8]",)
+
+
 def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any) -> None:
     second = [row | {"dataset": "Other", "f1": row["f1"] + 0.1} for row in rows if row["seed"] < 5]
     paths = imported(with_datasets("Other"), rows + second)
@@ -93,6 +111,26 @@ def test_two_corpora_are_crossed_with_levels_and_seeds(imported: Any, rows: Any)
     assert len(sources) == 7
     assert sources["corpus"] == pytest.approx(10**2 / 2)  # ± 5 points around the mean
     assert sources["corpus:level"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_is_compared_is_said_and_corpora_that_are_scored_otherwise(
+    imported: Any, rows: Any, result_row: Any
+) -> None:
+    study = with_datasets("Other").replace('name = "Other"\n', 'name = "Other"\naveraging = "macro"\n')
+    study = study.replace("[factors]", '[datasets.re]\npreset = "demo-re"\n[factors]')
+    paths = imported(study, rows + [row | {"dataset": "Other", "averaging": "macro"} for row in rows])
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert text.startswith(
+        "F1 on the test split, protocol pure, averaging micro (SciERC), macro (Other), relations end to end "
+        "(on predicted entities)\n"
+    )
+    assert "; these corpora are not scored alike: micro (SciERC), macro (Other)\n" in text
+    (corpora,) = study_variance(paths.ledger, load_study(paths.study)).corpora
+    assert corpora.views == (("predicted", "micro"), ("predicted", "macro"))
+    alike = imported(with_datasets("Other"), [row | {"dataset": "Other"} for row in rows])
+    words = ["variance", str(alike.study), "--ledger", str(alike.ledger)]
+    assert "not scored alike" not in CliRunner().invoke(app, words, catch_exceptions=False).stdout
 
 
 def test_a_corpus_without_scores_does_not_hide_the_others(imported: Any, rows: Any) -> None:
@@ -241,6 +279,31 @@ def test_without_a_plan_of_seeds_the_one_look_is_at_all_that_there_are(imported:
     versus = found.families[0].cells[0].comparison
     assert versus is not None
     assert versus.p_adjusted == found.decisions[0].p_adjusted
+
+
+def test_without_a_plan_of_seeds_each_family_is_judged_on_its_pairs_as_in_the_tables(
+    imported: Any, rows: Any
+) -> None:
+    """Seeds that a level or another dataset has alone keep no other from being judged."""
+    rows = [row for row in rows if row["gcn_layers"] != 0 or row["seed"] < 7]
+    other = [
+        rows[0] | {"dataset": "Other", "gcn_layers": 1, "gcn_heads": 4, "seed": seed} for seed in (77, 78)
+    ]
+    paths = imported(with_datasets("Other"), rows + other)
+    found = [
+        item
+        for item in study_variance(paths.ledger, load_study(paths.study)).decisions
+        if item.dataset == "SciERC"
+    ]
+    assert [(item.level, item.n, item.state) for item in found] == [
+        ("0", 7, "different"), ("2", 8, "equivalent"),
+    ]  # fmt: skip
+    (row,) = [
+        row
+        for row in compute_table(paths.cells, "2").rows
+        if (row.dataset, row.level, row.metric) == ("SciERC", "0", "f1")
+    ]
+    assert (row.mark, row.p_adjusted) == ("*", found[0].p_adjusted)
 
 
 @pytest.mark.parametrize(

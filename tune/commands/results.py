@@ -9,6 +9,7 @@ from lai_net.errors import InputError
 from lai_net.wording import counted
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.ledger.ledger import Ledger
+from tune.planning.imported import lines_on_nameless
 from tune.results.curves import read_curves
 from tune.results.importing import import_csv
 from tune.results.table import long_table, to_csv, to_json, write_parquet
@@ -52,6 +53,7 @@ def import_(
     with Ledger.open(ledger) as opened:
         count = import_csv(file, opened, curves)
         num_curves = len(read_curves(opened))
+        nameless = lines_on_nameless(opened)
     hint = "`lai report STUDY` says which of them fit no cell"
     also = "" if curves is None else f"; the ledger has the learning curves of {counted(num_curves, 'trial')}"
-    typer.echo(f"{counted(count, 'new row')} from {file}; {hint}{also}", err=True)
+    typer.echo("\n".join([f"{counted(count, 'new row')} from {file}; {hint}{also}", *nameless]), err=True)

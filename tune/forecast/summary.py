@@ -12,6 +12,7 @@ from tune.forecast.estimate import Estimate, estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, TrialRow
+from tune.planning.imported import lines_on_nameless
 from tune.planning.plan import Plan, PlannedTrial
 from tune.results.spared import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER
@@ -62,7 +63,10 @@ def summarize(
         done=len(plan.trials) - len(remaining),
         to_run=len(remaining),
         estimate=cost,
-        warnings=tuple(_warnings(plan, unmeasured, len(imported - known), len(found.unlike - done))),
+        warnings=(
+            *_warnings(plan, unmeasured, len(imported - known), len(found.unlike - done)),
+            *lines_on_nameless(ledger, plan.study),
+        ),
     )
 
 

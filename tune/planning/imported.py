@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lai_net.metrics.scoring import TASKS_OF_PHASE
+from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
 from tune.spec.identity import evaluation_id, semantics_of
 from tune.spec.study import Study
@@ -47,6 +48,22 @@ def imported_evaluations(ledger: Ledger, study: Study | None = None) -> list[Imp
         for row, tasks, shown in found.values()
         if tasks.issuperset(TASKS_OF_PHASE[row["phase"]])
     ]
+
+
+def lines_on_nameless(ledger: Ledger, study: Study | None = None) -> list[str]:
+    """How many completed rows, of a study's datasets or of any, have no trial_id and so spare no training."""
+    names = None if study is None else {dataset.name for dataset in study.datasets}
+    count = sum(
+        row.get("trial_id") is None
+        and row["status"] == "completed"
+        and (names is None or row["dataset"] in names)
+        for row in ledger.each_imported()
+    )
+    if not count:
+        return []
+    has, them, trains = ("has", "it", "its cell") if count == 1 else ("have", "them", "their cells")
+    rows = counted(count, "imported row")
+    return [f"{rows} {has} no trial_id: tables show {them}, but `lai run` trains {trains}"]
 
 
 def imported_ids(ledger: Ledger, study: Study | None = None) -> ImportedIds:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ Parsers = Mapping[str, Callable[[str], Any]]
 """By column what its text means; they raise `ValueError` with what it must be. Others are text."""
 _MOST = SEED_END - 1
 """Of a whole number: the largest seed."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
@@ -130,11 +132,16 @@ def positive(text: str) -> float:
 
 
 def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+    """A number as tables have it: `float` would take 0_1 for 1 as well."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
+
+
+def word(text: str) -> str:
+    """Parses a name without white space in it."""
+    if text.split() != [text]:
+        raise ValueError("a name without white space; replace it, for instance by -")
+    return text
 
 
 def truth(text: str) -> bool:

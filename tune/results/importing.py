@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +12,7 @@ from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE, Averaging, Protocol, Task
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
-from tune.results.csv_files import Parsers, number, one_of, parse_fields, read_csv, truth, whole
+from tune.results.csv_files import Parsers, number, one_of, parse_fields, read_csv, truth, whole, word
 from tune.results.curves import curve_reports
 from tune.results.table import LONG_COLUMNS, representation_of
 from tune.spec.baseline import LAI_NET, Model
@@ -29,6 +29,11 @@ _NOT_THE_CELL = (
     "origin",
 )  # fmt: skip
 """What tells rows of one cell and seed apart."""
+
+
+_NOT_THE_TRIAL = (*_OUTCOME, *_EVALUATED, "trial_id", "encoder", "origin")
+_TRIAL = tuple(name for name in LONG_COLUMNS if name not in _NOT_THE_TRIAL)
+"""What is the same in all rows of one trial; its encoder may have lain elsewhere."""
 
 
 def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
@@ -51,9 +56,11 @@ def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     for row in rows.values():
         if row["status"] == "completed":
             completed[_values_but(row, _NOT_THE_CELL)].append(row)
+    trials = _Trials(rows.values())
     for line, cells in read_csv(path, _REQUIRED, LONG_COLUMNS):
         try:
             row = _normalized(_checked(cells))
+            trials.add(row)
             key = _values_but(row, _OUTCOME)
             if _is_outdone(row, own.get(row["trial_id"])) or (key in rows and not _is_newer(row, rows[key])):
                 continue
@@ -66,6 +73,41 @@ def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
     rows = {key: row for key, row in rows.items() if key not in outdated}
     reports = [] if curves is None else curve_reports(curves, ledger, rows.values())
     return ledger.record_imported(rows, outdated, reports)
+
+
+class _Trials:
+    """What the rows of each trial_id say of their trial; an id has one trial."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            self._known.setdefault(row.get("trial_id") or "", {}).update(_said_of_trial(row))
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Note a row.
+
+        Raises:
+            InputError: others say another seed, config or factor of its trial.
+        """
+        if row["trial_id"] is None:
+            return
+        known, said = self._known.setdefault(row["trial_id"], {}), _said_of_trial(row)
+        name = next((name for name, value in said.items() if known.get(name, value) != value), None)
+        if name is not None:
+            raise InputError(
+                f"trial {row['trial_id']} is known with {name} {_spelled(known[name])}, but here has "
+                f"{_spelled(said[name])}; give each trial a trial_id of its own"
+            )
+        known.update(said)
+
+
+def _said_of_trial(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of its trial; a value that it leaves open is not said."""
+    return {name: value for name in _TRIAL if (value := row.get(name)) is not None}
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _outdated(rows: Mapping[str, dict[str, Any]]) -> set[str]:
@@ -112,7 +154,8 @@ def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
     """
     for other in others:
         fits = representation_of(row) == representation_of(other) and all(
-            row[name] == other[name] or None in (row[name], other[name]) for name in ("encoder", "selection")
+            row[name] == other[name] or None in (row[name], other[name])
+            for name in ("encoder", "selection", "epochs")
         )
         names = [name for name in SCORES if row[name] != other[name]]
         if fits and names:
@@ -164,6 +207,7 @@ def _dataset(text: str) -> str:
 
 
 _PARSERS: Parsers = {
+    "trial_id": word,
     "dataset": _dataset,
     "phase": one_of(*PHASES),
     "task": one_of(*get_args(Task)),
@@ -187,5 +231,6 @@ _PARSERS: Parsers = {
     "selection": one_of("dev", "test"),
     "model": one_of(*get_args(Model)),
     "representation": one_of(*get_args(Representation)),
+    "upstream_trial_id": word,
     "origin": one_of("run", "imported"),
 }
