@@ -65,7 +65,7 @@ def lost_models(attempts: Iterable[AttemptRow], storage: Storage | None) -> list
                 lost.append(
                     f"trial {attempt.trial_id}: its model is no longer at {place}; restore that folder, or "
                     "train it again by the command beside it on the report's page and copy the `best` that "
-                    "comes of it there, or name another --ledger"
+                    "comes of it there, or name a --ledger in another folder"
                 )
     return lost
 
