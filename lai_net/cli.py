@@ -83,9 +83,10 @@ def _print_fold(title: str, fold: "FoldReport") -> None:
 
 
 def _remarks(fold: "FoldReport") -> Iterator[str]:
-    """What labels may be slips, and the first place of every oddity."""
+    """What cannot be trained with, what labels may be slips, and the first place of every oddity."""
     from lai_net.corpora.check import ODDITIES
 
+    yield from fold.obstacles
     for kind, labels in fold.unseen_labels.items():
         if labels:
             yield f"labels of {kind} that train lacks: {', '.join(labels)}"

@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
+
+_INTEGER_END = 2**63
 
 
 def with_settings(config: TrialConfig, settings: Mapping[str, Any]) -> TrialConfig:
@@ -40,14 +43,25 @@ def config_from_dict(values: Mapping[str, Any]) -> TrialConfig:
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings by dotted name."""
+    """Nested settings by dotted name.
+
+    Raises:
+        InputError: one is there twice, nested and dotted.
+    """
     fields: dict[str, Any] = {}
+    for name, value in _dotted(settings):
+        if name in fields:
+            raise InputError(f"{name} is given twice; keep one")
+        fields[name] = value
+    return fields
+
+
+def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for section, value in settings.items():
         if isinstance(value, Mapping):
-            fields.update({f"{section}.{name}": item for name, item in value.items()})
+            yield from ((f"{section}.{name}", item) for name, item in value.items())
         else:
-            fields[section] = value
-    return fields
+            yield section, value
 
 
 def section_names() -> list[str]:
@@ -81,6 +95,8 @@ def _checked(key: str, value: Any, expected: Any) -> Any:
         if value not in options:
             raise InputError(f"{key} must be one of {', '.join(map(str, options))}, but got {value!r}")
         return value
+    if type(value) is int and abs(value) >= _INTEGER_END:
+        raise InputError(f"{key} must have at most 64 bits, but got {reprlib.repr(value)}")
     if float in options and type(value) is int:
         return float(value)
     if not any(type(value) is option for option in options):

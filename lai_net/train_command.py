@@ -17,7 +17,7 @@ from lai_net.command_options import (
     progress_on_stderr,
 )
 from lai_net.config import SEED_END, TrialConfig
-from lai_net.corpora.loading import OverlappingRelations, load_corpus
+from lai_net.corpora.loading import OverlappingRelations, check_splits, load_corpus
 from lai_net.errors import DivergedError, InputError
 from lai_net.files import is_disk_full
 
@@ -72,6 +72,7 @@ def train(  # noqa: PLR0913 - an argument an option
         fold=fold,
         overlapping_relations=overlapping_relations,
     )
+    check_splits(loaded, corpus)
     done: list[EpochReport] = []
     with _ends_told(done):
         for found in _run(config, seed, loaded, out, upstream, features, device, done):

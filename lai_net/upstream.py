@@ -5,7 +5,7 @@ Kept as files beside its model, so that it is computed once for all RE trials th
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,19 +30,33 @@ def with_entities(
 ) -> list[Sentence]:
     """A split's sentences with the entities that an NER trial gives: stored before, else those of `find`.
 
-    Those of `find` are stored, unless the model's folder cannot be written: it may be another's, to read.
+    Those of `find` are stored, also in place of a file that is damaged, unless the model's folder cannot be
+    written: it may be another's, to read.
     """
     path = _path(model_dir, corpus, split, source)
-    if path.is_file():
-        rows = json.loads(path.read_text())
-    else:
-        rows = _rows(find())
-        with contextlib.suppress(OSError):
-            _write(path, rows)
-    return [
-        replace(sentence, entities=tuple(Entity(Span(start, end), name) for start, end, name in row))
-        for sentence, row in zip(corpus.sentences(split), rows, strict=True)
-    ]
+    sentences = corpus.sentences(split)
+    with contextlib.suppress(OSError, ValueError, TypeError):  # not there; cut, or not what is written here
+        return _joined(sentences, json.loads(path.read_text()))
+    rows = _rows(find())
+    with contextlib.suppress(OSError):
+        _write(path, rows)
+    return _joined(sentences, rows)
+
+
+def _joined(sentences: Sequence[Sentence], rows: Sequence[Sequence[_Row]]) -> list[Sentence]:
+    """The sentences with a row of entities each.
+
+    Raises:
+        ValueError, TypeError: the rows are not of these sentences.
+    """
+    found = []
+    for sentence, row in zip(sentences, rows, strict=True):
+        entities = tuple(Entity(Span(start, end), name) for start, end, name in row)
+        for entity in entities:
+            if not 0 <= entity.span.start < entity.span.end <= len(sentence.words):
+                raise ValueError(f"{entity} is not in a sentence of {len(sentence.words)} words")
+        found.append(replace(sentence, entities=entities))
+    return found
 
 
 def _rows(sentences: Iterable[Sentence]) -> list[list[_Row]]:

@@ -16,6 +16,8 @@ from tune.search.plan import SearchPlan
 
 _BERT_LAYERS = 12
 """What transformers takes where a configuration does not say."""
+_MOST_VALUES = 1000
+"""Of one setting; among so many integers in a row there is one that does not fit, if there is one at all."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _placed(plan: Plan | SearchPlan) -> Iterator[tuple[str, str, str, Any]]:
         return
     searched = {item.name: item.values or () for item in plan.space.dimensions}
     for name, values in searched.items():
-        for encoder, value in product(plan.space.encoder_names, values):
+        for encoder, value in product(plan.space.encoder_names, values[:_MOST_VALUES]):
             yield "search.space.", encoder, name, value
     for place, _, name, value in _of_trial(plan.trial(plan.space.base, 0)):
         if name not in searched:

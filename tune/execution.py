@@ -16,12 +16,12 @@ from tune.artefacts.storage import storage_of
 from tune.engine import Message, Placement, Task, is_out_of_memory
 from tune.fault_points import reach
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EvaluationRow, ProbeRow
+from tune.ledger.rows import AttemptRow, EvaluationRow, ProbeRow
 from tune.packing.shape import shape_id
 from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import SPLITS, IdentifiedPlan, IdentifiedTrial
 from tune.planning.retention import NOT_KEPT, STUDY, Retention
-from tune.planning.trained_model import model_place
+from tune.planning.trained_model import lost_models, model_place, told_once
 from tune.spec.identity import evaluation_id
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, TrainSpec, spec_to_json
 
@@ -58,10 +58,10 @@ class Execution:
         return storage_of(self.folder)
 
     def check(self, jobs: Collection[Training | Evaluating]) -> None:
-        """Refuse now what would be refused later: a model is selected on a trial that is not there.
+        """Refuse now what would be refused later: a job needs the model of a trial that is not there.
 
         Raises:
-            InputError: a trial whose model is needed is neither done nor among the jobs, or was not kept.
+            InputError: a trial whose model is needed is neither done nor among the jobs, or it is gone.
         """
         needed: dict[str, None] = {}
         for job in jobs:
@@ -71,8 +71,17 @@ class Execution:
             else:
                 needed |= dict.fromkeys(job.trial_ids)
         trained = {job.key for job in jobs if isinstance(job, Training)}
-        for trial_id in needed.keys() - trained:
-            self.best(trial_id)
+        self.check_models(trial_id for trial_id in needed if trial_id not in trained)
+
+    def check_models(self, trial_ids: Iterable[str]) -> None:
+        """Refuse trials that are not done, or whose models are gone: not kept, or from their folder.
+
+        Raises:
+            InputError: one is.
+        """
+        lost = lost_models(map(self._completed, trial_ids), self._model_storage)
+        if lost:
+            raise InputError(told_once(lost))
 
     def make_task(self, job: Training | Evaluating) -> Task:
         """The next try at a job."""
@@ -177,10 +186,17 @@ class Execution:
         Raises:
             InputError: the trial is not finished, or its model was not kept.
         """
+        return model_place(self._completed(trial_id), self._model_storage)
+
+    def _completed(self, trial_id: str) -> AttemptRow:
+        """The attempt that completed a trial."""
         if self.ledger.status(trial_id) != "completed":
             raise InputError(f"trial {trial_id} is needed, but not completed in the ledger; run it first")
-        models = self.storage if self.models is None else storage_of(self.models)
-        return model_place(self.ledger.attempts(trial_id)[-1], models)
+        return self.ledger.attempts(trial_id)[-1]
+
+    @property
+    def _model_storage(self) -> Storage:
+        return self.storage if self.models is None else storage_of(self.models)
 
     def _finish(self, task: Task, message: Message) -> None:
         if self.ledger.next_attempt(task.key) == task.attempt:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lai_net.corpora.loading import EMBEDDED, num_folds
+from lai_net.corpora.loading import EMBEDDED, check_splits, num_folds
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
 from lai_net.schema import Corpus
@@ -79,6 +79,7 @@ def changed_contents(study: Study, trials: Iterable[PlannedTrial], ledger: Ledge
         fold = pairs[0][0].fold
         try:
             corpus = _source_of(dataset, dataset.corpus, fold).load()
+            check_splits(corpus, dataset.corpus)
             encoders = {trial.config.encoder.name: row.encoder_id for trial, row in pairs}
             contents = Contents({(dataset.name, fold): corpus}, encoders)
         except InputError as error:
@@ -139,6 +140,7 @@ def _load_corpora(
         for fold in dataset.fold_numbers:
             planned = _source_of(dataset, source, fold)
             corpus = planned.load()
+            check_splits(corpus, source)
             yield (dataset.name, fold), (corpus, replace(planned, content_id=corpus.content_id))
 
 

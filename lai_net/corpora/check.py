@@ -8,7 +8,7 @@ from typing import Any
 
 from lai_net.config import InputConfig
 from lai_net.corpora.embedded import generate_splits
-from lai_net.corpora.loading import EMBEDDED, locate_folds, read_corpus_file
+from lai_net.corpora.loading import EMBEDDED, locate_folds, num_dev, read_corpus_file
 from lai_net.corpora.records import CorpusFile
 from lai_net.schema import Document, Sentence
 
@@ -78,6 +78,16 @@ class FoldReport:
     shared_documents: Mapping[str, int]
     unseen_labels: Mapping[str, Sequence[str]]
     label_spellings: Mapping[str, Sequence[Sequence[str]]]
+
+    @property
+    def obstacles(self) -> list[str]:
+        """Why `lai_net.corpora.loading.check_splits` refuses it."""
+        empty = [split for split, report in self.splits.items() if not report.sentences]
+        lines = [f"{split} has no sentences, without which nothing is trained" for split in empty]
+        train = self.splits["train"].documents
+        if self.splits.keys() == {"train", "test"} and num_dev(train) == 0:
+            lines.append(f"train has too few documents to cut dev from: {train}; nothing is trained on it")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from lai_net.corpora.records import (
     Location,
     field,
     integer_at,
+    key_at,
     label_at,
     list_at,
     object_at,
@@ -95,9 +96,7 @@ def _read(path: Path, *, prefix: str) -> CorpusFile:
 
 
 def _document(record: Mapping[str, Any], place: Location, prefix: str) -> Document:
-    key = field(record, "doc_key", place, "the document")
-    if not isinstance(key, str):
-        raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
+    key = key_at(field(record, "doc_key", place, "the document"), place, "doc_key")
     words = _words(record, place)
     entities = _rows(record, f"{prefix}ner", place, len(words))
     if prefix and f"{prefix}relations" not in record:

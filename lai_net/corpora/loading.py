@@ -15,6 +15,7 @@ from lai_net.corpora.spert import read_spert
 from lai_net.errors import InputError
 from lai_net.files import unreadable
 from lai_net.schema import Corpus, Document
+from lai_net.wording import counted
 
 EMBEDDED = "embedded"
 SPLITS = ("train", "dev", "test")
@@ -72,6 +73,30 @@ def load_corpus(
     return Corpus(name=name, splits={split: tuple(splits[split]) for split in splits}, labels=labels)
 
 
+def check_splits(corpus: Corpus, source: str) -> None:
+    """Refuse a corpus that cannot be trained, selected and tested on, before that takes its time.
+
+    Args:
+        corpus: all of its splits are looked at; one that is not there is its user's to miss.
+        source: that it was loaded from.
+
+    Raises:
+        InputError: a split has no sentences.
+    """
+    for split in corpus.splits:
+        if not any(document.sentences for document in corpus.splits[split]):
+            what = f"{split} has no sentences"
+            if split == "dev" and dev_is_cut(source):
+                count = counted(len(corpus.splits["train"]), "document")
+                what = f"dev, cut from a fold's train part, has no sentences (train is left with {count})"
+            raise InputError(f"{source}: {what}; training needs sentences in train, dev and test: add some")
+
+
+def dev_is_cut(source: str) -> bool:
+    """Whether the source has no dev split of its own beside a test split (`cut_dev`)."""
+    return source != EMBEDDED and locate_folds(source)[0].keys() == set(_FOLD_PARTS)
+
+
 def without_overlapping_relations(document: Document) -> Document:
     """The document without relations between two spans that share a word."""
     sentences = (
@@ -102,11 +127,16 @@ def cut_dev(train: Sequence[Document], fold: int) -> tuple[tuple[Document, ...],
     alone decide. In ADE a document is one sentence. Both parts keep the file's order.
     """
     digests = {doc.key: hashlib.sha256(f"{fold}:{doc.key}".encode()).digest() for doc in train}
-    dev_keys = set(sorted(digests, key=digests.__getitem__)[: round(DEV_SHARE * len(train))])
+    dev_keys = set(sorted(digests, key=digests.__getitem__)[: num_dev(len(train))])
     return (
         tuple(document for document in train if document.key not in dev_keys),
         tuple(document for document in train if document.key in dev_keys),
     )
+
+
+def num_dev(num_train: int) -> int:
+    """How many of a fold's documents `cut_dev` takes."""
+    return round(DEV_SHARE * num_train)
 
 
 def locate_folds(source: str) -> list[dict[str, Path]]:

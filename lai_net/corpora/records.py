@@ -60,11 +60,16 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str, place: Location) -> Any:
-    """The value of one line of JSON."""
+    """The value of one line of JSON; Python alone would take NaN and Infinity for some."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise bad_json(error, place) from error
+
+
+def refuse_constant(name: str) -> Any:
+    """What a JSON decoder is to do with NaN, Infinity and -Infinity."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def bad_json(error: Exception, place: Location) -> InputError:
@@ -80,9 +85,10 @@ def shown(value: object) -> str:
 
 
 def object_at(value: Any, place: Location, what: str) -> dict[str, Any]:
-    """`value` if it is a JSON object."""
+    """`value` if it is a JSON object with keys that Unicode can encode."""
     if not isinstance(value, dict):
         raise place.error(f"{what} must be an object, but is {shown(value)}", "write it as {...}")
+    _check_encodable("".join(value), place, f"a key of {what}")
     return value
 
 
@@ -104,19 +110,35 @@ def label_at(value: Any, place: Location, what: str) -> str:
     """`value` if it is a label: text that is not empty."""
     if not isinstance(value, str) or not value:
         raise place.error(f"{what} must be a label, but is {shown(value)}", "give a text that is not empty")
+    _check_encodable(value, place, what)
+    return value
+
+
+def key_at(value: Any, place: Location, what: str) -> str:
+    """`value` if it is text that can name a document."""
+    if not isinstance(value, str):
+        raise place.error(f"{what} must be text, but is {shown(value)}", "give the key as text")
+    _check_encodable(value, place, what)
+    return value
+
+
+def id_at(value: Any, place: Location, what: str) -> Any:
+    """`value`, of whatever kind, if it can be written again."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError) as error:  # a number that is too large for a float; nested too deep
+        raise place.error(f"{what} is no JSON ({first_line(error)})", "mend or remove it") from error
+    _check_encodable(text, place, what)
     return value
 
 
 def words_at(value: Any, place: Location, what: str) -> tuple[str, ...]:
-    """`value` if it is a list of words that Unicode can encode (a lone surrogate cannot be)."""
+    """`value` if it is a list of words that Unicode can encode."""
     words = list_at(value, place, what)
     for word in words:
         if not isinstance(word, str):
             raise place.error(f"{what} must hold words, but holds {shown(word)}", "give every word as text")
-    try:
-        "".join(words).encode()
-    except UnicodeEncodeError as error:
-        raise place.error(f"{what} holds half a surrogate pair", "save the text as UTF-8") from error
+    _check_encodable("".join(words), place, what)
     return tuple(words)
 
 
@@ -125,3 +147,11 @@ def field(record: Mapping[str, Any], name: str, place: Location, what: str) -> A
     if name not in record:
         raise place.error(f"{what} has no {name!r}", f"add the field {name!r}")
     return record[name]
+
+
+def _check_encodable(text: str, place: Location, what: str) -> None:
+    """Refuse half a surrogate pair, which JSON can escape and no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise place.error(f"{what} holds half a surrogate pair", "save the text as UTF-8") from error

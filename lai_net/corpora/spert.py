@@ -12,10 +12,12 @@ from lai_net.corpora.records import (
     bad_json,
     field,
     integer_at,
+    key_at,
     label_at,
     list_at,
     object_at,
     read_text,
+    refuse_constant,
     shown,
     words_at,
 )
@@ -53,7 +55,7 @@ def read_spert(path: Path) -> CorpusFile:
 def _records(path: Path) -> Iterator[tuple[Location, Any]]:
     """The list's values one after the other, each with the line on which it begins."""
     text = read_text(path)
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=refuse_constant)
     cursor = _Cursor(path, text)
     cursor.take("[")
     if cursor.peek() == "]":
@@ -114,7 +116,7 @@ def _key(record: dict[str, Any], index: int, place: Location) -> str:
         raise place.error(
             f"record {index}: orig_id must be a number or text, but is {shown(key)}", "mend or remove it"
         )
-    return str(key)
+    return key_at(str(key), place, f"record {index}: orig_id")
 
 
 def _sentence(record: dict[str, Any], place: Location, name: str) -> Sentence:

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from lai_net.corpora.loading import detect_format
-from lai_net.corpora.records import Location, field, list_at, object_at, parse_json, shown, words_at
+from lai_net.corpora.records import (
+    Location,
+    field,
+    id_at,
+    key_at,
+    list_at,
+    object_at,
+    parse_json,
+    shown,
+    words_at,
+)
 from lai_net.corpora.spert import read_spert
 from lai_net.extraction import Text, check_words
 from lai_net.files import unreadable
@@ -115,11 +125,9 @@ def _record(line: str, place: Location) -> TextRecord:
             f"a line must have one of {', '.join(_KINDS)}, but has {' and '.join(given) or 'none'}",
             "give one of them",
         )
-    key = record.get("doc_key")
-    if "doc_key" in record and not isinstance(key, str):
-        raise place.error(f"doc_key must be text, but is {shown(key)}", "give the key as text")
+    key = key_at(record["doc_key"], place, "doc_key") if "doc_key" in record else None
     text = _text(field(record, given[0], place, "a line"), given[0], place)
-    return TextRecord(text, key, place.line, record.get("id"))
+    return TextRecord(text, key, place.line, id_at(record.get("id"), place, "id"))
 
 
 def _text(value: Any, kind: str, place: Location) -> Text:

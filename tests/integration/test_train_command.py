@@ -57,6 +57,14 @@ def test_a_trained_pair_is_evaluated_end_to_end_and_predicts(
     assert (code, [line["tokens"] for line in lines], message) == (0, [["CRFs"]], "")
 
 
+def test_an_empty_split_is_refused_before_training(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    (corpus / "test.json").write_text(json.dumps(DOCUMENT | {"sentences": [], "ner": [], "relations": []}))
+    code, evaluations, message = lai(*words("ner", corpus, tiny_encoder))
+    assert (code, evaluations) == (2, [])
+    assert message.startswith(f"{corpus}: test has no sentences; ")
+    assert not (corpus / "ner").exists()
+
+
 def test_re_that_types_its_objects_is_evaluated_with_its_types(
     lai: Run, tiny_encoder: str, corpus: Path
 ) -> None:

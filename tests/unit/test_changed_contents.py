@@ -8,9 +8,11 @@ import pytest
 from analysis.cautions import cautions
 from analysis.frame import read_results
 from lai_net.corpora.loading import load_corpus
+from lai_net.errors import InputError
 from tests.unit.test_cli_plan import lai
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Contents, make_plan
+from tune.preparation import prepare
 from tune.spec.study import load_study
 
 STUDY = """
@@ -78,3 +80,12 @@ def test_annotations_with_another_phrase_are_said_everywhere(folder: Path) -> No
     plan, *rest = said(folder)
     assert "words.toml changed since the ledger's trials" in plan
     assert len(rest) == 2
+
+
+def test_a_split_that_became_empty_is_told_by_plan_and_refused_by_run(folder: Path) -> None:
+    empty = {"doc_key": "dev", "sentences": [], "ner": [], "relations": []}
+    (folder / "corpus" / "dev.json").write_text(json.dumps(empty), encoding="utf-8")
+    told = f"{folder / 'corpus'}: dev has no sentences"
+    assert all(told in line for line in said(folder))
+    with pytest.raises(InputError, match=told):
+        prepare(str(folder / "study.toml"), [])

@@ -66,6 +66,19 @@ def test_folds_have_a_table_each(tmp_path, monkeypatch):
     assert "documents in both splits of train+test: 1" in result.stdout
 
 
+def test_what_cannot_be_trained_with_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    empty = {"doc_key": "e", "sentences": [], "ner": [], "relations": []}
+    for split in ("train", "dev", "test"):
+        record = empty if split == "dev" else {**RECORD, "doc_key": split}
+        (tmp_path / f"{split}.json").write_text(json.dumps(record))
+    assert "\ndev has no sentences, without which nothing is trained\n" in run(tmp_path).stdout
+    for part in ("train", "test"):
+        record = {"tokens": ["a"], "entities": [], "relations": []}
+        (tmp_path / f"ade_split_0_{part}.json").write_text(json.dumps([record] * 5))
+    assert "train has too few documents to cut dev from: 5; " in run(tmp_path).stdout
+
+
 def test_embedded_is_a_corpus():
     result = run("embedded", "--json")
     assert json.loads(result.stdout)["splits"]["train"]["sentences"] == 160

@@ -15,6 +15,7 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import Contents, make_plan
 from tune.results.table import LONG_COLUMNS
+from tune.search.plan import plan_search
 from tune.spec.identity import SEMANTICS, evaluation_id
 from tune.spec.study import load_study
 
@@ -322,3 +323,48 @@ def test_settings_may_be_nested_tables(tmp_path: Path) -> None:
         configs.append(make_plan(load_study(tmp_path / "s.toml")).trials[0].config)
     assert configs[0].training.epochs == 4
     assert configs[1:] == configs[:1] * 2
+
+
+SEARCH = """
+name = "s"
+seeds = 1
+[[datasets]]
+name = "demo"
+[datasets.ner]
+preset = "demo-ner"
+[datasets.re]
+preset = "demo-re"
+[search]
+phase = "RE"
+[search.space]
+"training.head_lr" = { log = [1e-4, 1e-2] }
+[search.scheduler]
+name = "none"
+[search.budget]
+trials = 2
+"""
+
+
+def test_plan_says_that_the_model_is_gone_whose_entities_a_search_goes_by(tmp_path: Path) -> None:
+    study, path = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
+    study.write_text(SEARCH)
+    upstream = plan_search(load_study(study)).upstream
+    assert upstream is not None
+    corpus = Corpus(
+        name="demo",
+        splits=dict.fromkeys(("train", "dev", "test"), ()),
+        labels=Labels(entities={}, relations={}),
+    )
+    contents = Contents({("demo", None): corpus}, {upstream.config.encoder.name: "encoder"})
+    row = contents.identify(upstream).row
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([row])
+        ledger.start_attempt(row.trial_id, 1, {})
+        best = {"best": f"artifacts/{row.trial_id}/attempt-1/best"}
+        ledger.finish_attempt(row.trial_id, 1, "completed", artefacts=best)
+    said = (
+        f"`lai run` will refuse: a model is gone that is needed: trial {row.trial_id}: its model is no longer"
+    )
+    assert said in lai("plan", study, "--ledger", path).stderr
+    (tmp_path / best["best"]).mkdir(parents=True)
+    assert "refuse" not in lai("plan", study, "--ledger", path).stderr

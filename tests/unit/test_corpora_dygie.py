@@ -52,6 +52,14 @@ MALFORMED = {
     "sentence is text": (document(sentences=["A b", "D"]), 2, "sentences[0] must be a list"),
     "word is a number": (document(sentences=[["A", 1, "c"], ["D", "e", "f"]]), 2, "must hold words"),
     "half a surrogate pair": (document(sentences=[["A", "\ud800", "c"], ["D", "e", "f"]]), 2, "surrogate"),
+    "half a surrogate pair in a key": (document(doc_key="\ud800"), 2, "doc_key holds half a surrogate pair"),
+    "half a surrogate pair in a label": (
+        document(ner=[[[0, 0, "X\udfff"]], []]), 2, "an entity's type holds half a surrogate pair",
+    ),
+    "half a surrogate pair in an unknown key": (
+        json.dumps(document())[:-1] + ', "\\ud800": 1}', 2, "a key of a document holds half a surrogate pair",
+    ),
+    "NaN": (json.dumps(document())[:-1] + ', "x": NaN}', 2, "bad JSON (NaN is no JSON)"),
     "ner is an object": (document(ner={}), 2, "ner must be a list"),
     "ner of one sentence is null": (document(ner=[None, []]), 2, "ner[0] must be a list"),
     "ner too short": (document(ner=[[]]), 2, "'ner' has 1 lists for 2 sentences"),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.corpora.loading import cut_dev, load_corpus, num_folds
+from lai_net.corpora.loading import check_splits, cut_dev, load_corpus, num_folds
 from lai_net.errors import InputError
 from lai_net.schema import Document, Sentence
 
@@ -71,6 +71,30 @@ def test_dev_depends_on_the_fold_and_not_on_the_order():
     assert dev == {"15", "20", "36", "44", "46"}
     assert {document.key for document in cut_dev(documents[::-1], 0)[1]} == dev
     assert {document.key for document in cut_dev(documents, 1)[1]} != dev
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_split_without_sentences_is_refused_before_training(tmp_path, split):
+    for name in ("train", "dev", "test"):
+        document = {"doc_key": name, "sentences": [["w"]], "ner": [[[0, 0, "Drug"]]], "relations": [[]]}
+        empty = {"doc_key": name, "sentences": [], "ner": [], "relations": []}
+        (tmp_path / f"{name}.json").write_text(json.dumps(empty if name == split else document))
+    corpus = load_corpus(str(tmp_path), name="mine")
+    with pytest.raises(InputError, match=rf"^{tmp_path}: {split} has no sentences; training needs"):
+        check_splits(corpus, str(tmp_path))
+
+
+def test_a_fold_of_few_documents_is_refused_before_training(tmp_path):
+    write_folds(tmp_path, size=10)
+    corpus = load_corpus(str(tmp_path), name="mine", fold=0)
+    with pytest.raises(InputError, match=r"dev, cut from .*, has no sentences .*5 documents"):
+        check_splits(corpus, str(tmp_path))
+    write_folds(tmp_path, size=12)
+    check_splits(load_corpus(str(tmp_path), name="mine", fold=0), str(tmp_path))
+
+
+def test_what_may_be_trained_on_passes():
+    check_splits(load_corpus("embedded", name="mine"), "embedded")
 
 
 def missing_dev(folder):

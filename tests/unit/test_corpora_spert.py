@@ -62,6 +62,9 @@ MALFORMED = {
     "tail is a bool": (relation(tail=True), "must be an integer"),
     "orig_id is a list": (record(orig_id=[]), "orig_id must be a number or text"),
     "orig_id is a bool": (record(orig_id=True), "orig_id must be a number or text"),
+    "half a surrogate pair in an orig_id": (record(orig_id="\ud800"), "orig_id holds half a surrogate pair"),
+    "half a surrogate pair in a label": (relation(type="\ud800"), "type holds half a surrogate pair"),
+    "infinity": (record(weight=float("-inf")), "bad JSON (-Infinity is no JSON)"),
     "orig_id twice": (record(orig_id="0"), "orig_id '0' was there before"),
 }
 

@@ -87,13 +87,19 @@ def test_run_goes_from_trainings_to_their_evaluation_to_nothing(execution, ledge
     assert len(ledger.evaluations()) == 6
 
 
-def test_a_selection_on_a_trial_that_is_not_there_is_refused_before_the_run(execution, ledger):
+def test_a_selection_on_a_trial_that_is_not_there_is_refused_before_the_run(execution, ledger, tmp_path):
     training = replace(RE.config.training, selection_entities="ner")
     selected = Training(replace(RE, config=replace(RE.config, training=training)))
     execution.check([selected, Training(NER)])  # it is trained in this run
     with pytest.raises(InputError, match="trial ner is needed, but not completed in the ledger"):
         execution.check([selected])
     train(execution, NER, "predicted")
+    place = tmp_path / "artifacts" / "ner" / "attempt-1" / "best"
+    with pytest.raises(
+        InputError, match=rf"trial ner: its model is no longer at {place}; restore that folder"
+    ):
+        execution.check([selected])
+    place.mkdir(parents=True)
     execution.check([selected])
 
 

@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import fcntl
+import resource
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,53 @@ def test_a_full_disk_is_one_line_and_loses_nothing(path: Path) -> None:
     with Ledger.open(path, read_only=True) as ledger:
         assert ledger.imported() == {"k": {}}
         assert ledger.status("t1") == "completed"
+
+
+LIMIT = r"ledger\.sqlite: no room for more by a quota .*see df and quota, then the same call resumes"
+
+
+@contextlib.contextmanager
+def largest_file(num_bytes: int) -> Iterator[None]:
+    """No file may grow beyond."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_limit_to_a_files_size_is_one_line_and_loses_nothing(path: Path) -> None:
+    with Ledger.open(path) as ledger:
+        with (
+            largest_file(path.stat().st_size),
+            pytest.raises(InputError, match=LIMIT),
+        ):
+            ledger.record_imported({str(number): {"text": "y" * 4000} for number in range(40)})
+        assert ledger.imported() == {}
+        ledger.record_imported({"k": {}})
+    with Ledger.open(path, read_only=True) as ledger:
+        assert ledger.imported() == {"k": {}}
+        assert ledger.status("t1") == "completed"
+
+
+def test_a_new_ledger_beyond_a_limit_to_a_files_size_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with largest_file(16384), pytest.raises(InputError, match=LIMIT):
+        Ledger.open(path)
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([TRIAL])
+
+
+def test_a_quota_that_the_system_tells_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(ledger_file.os, "ftruncate", refuse)
+        with pytest.raises(InputError, match=LIMIT):
+            Ledger.open(tmp_path / "ledger.sqlite")
+    Ledger.open(tmp_path / "ledger.sqlite").close()
 
 
 def test_a_damaged_page_is_found_before_anything_is_written(path: Path) -> None:

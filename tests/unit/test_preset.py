@@ -248,6 +248,10 @@ def test_what_cannot_be_extended_is_one_line_with_its_file(tmp_path: Path, text:
         ),
         ('phase = "NER"\n[graph]\nlayers = {value = 1, status = "guess"}', "status must be one of reported"),
         ('phase = "NER"\n[graph]\nlayers = {value = 1, status = "reported"}', "needs its source"),
+        (
+            f'phase = "NER"\n[training]\nhead_lr = 1{"0" * 400}',
+            "mine.toml: training.head_lr must have at most 64 bits, but got 1000",
+        ),
         ("phase = ", "cannot be read as TOML"),
     ],
 )

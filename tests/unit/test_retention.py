@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from analysis.__main__ import main
 from lai_net.errors import InputError
+from tune.commands.cli import app
 from tune.commands.running import execute_study
 from tune.engine import Executor, Message, SerialEngine
 from tune.ledger.ledger import Ledger
@@ -66,8 +69,12 @@ class Place:
         seeds: int = 1,
         name: str = "s",
         executor: Executor = execute,
+        without: str = "",
     ) -> int:
+        """A run of the study without some of its text."""
         text = STUDY.format(name=name, seeds=list(range(seeds)), layers=list(layers), level=level)
+        assert without in text
+        text = text.replace(without, "")
         self.study.write_text(text)
         engine = contextlib.nullcontext(SerialEngine(executor, poll_s=0.001))
         with Ledger.open(self.ledger) as ledger:
@@ -146,6 +153,44 @@ def test_none_stays_and_what_needs_one_says_so(place: Place, capsys: pytest.Capt
     assert capsys.readouterr().err.count("\n") == 1
     with Ledger.open(place.ledger, read_only=True) as ledger:
         assert len(ledger.all_attempts()) == 4, "nothing was trained"
+
+
+RE_SECTION = '[datasets.re]\npreset = "demo-re"\nset = { "graph.layers" = 1 }\n'
+
+
+def warned(place: Place) -> str:
+    return CliRunner().invoke(app, ["plan", str(place.study), "--ledger", str(place.ledger)]).stderr
+
+
+def test_models_that_go_while_nothing_runs_are_told_and_so_is_what_then_cannot_run(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run("all", layers=(0, 1))
+    assert warned(place).count("refuse") == 0
+    capsys.readouterr()
+    assert place.run("needed", layers=(0, 1), without=RE_SECTION) == 0  # the best of NER alone
+    assert 'models not kept, by budget.keep_models = "needed" of study s: 1' in capsys.readouterr().out
+    assert place.run("none", layers=(0, 1), without=RE_SECTION) == 0
+    with pytest.raises(InputError, match=rf"{place.trial_id('NER', 1)}: its model was not kept") as refused:
+        place.run("none")
+    assert f"`lai run` will refuse: {refused.value}" in warned(place)
+
+
+def test_models_gone_from_the_disk_are_told_before_anything_is_trained(place: Place) -> None:
+    place.run("all", layers=(0, 1), seeds=2)
+    gone = sorted((place.ledger.parent / "artifacts").glob("*/attempt-1/best"))
+    shutil.rmtree(place.ledger.parent / "artifacts")
+    assert place.run("all", layers=(0, 1), seeds=2) == 0, "nothing needs them"
+    with pytest.raises(InputError, match=r"the first of 2 such trials\): trial \w+: its model") as refused:
+        place.run("all", seeds=2)
+    assert any(f"is no longer at {path}; restore that folder, or" in str(refused.value) for path in gone)
+    assert f"`lai run` will refuse: {refused.value}" in warned(place)
+    with Ledger.open(place.ledger, read_only=True) as ledger:
+        assert len(ledger.all_attempts()) == 8, "nothing was trained"
+    for path in gone:
+        path.mkdir(parents=True)
+    assert "refuse" not in warned(place)
+    assert place.run("all", seeds=2) == 0
 
 
 def test_a_setting_made_later_holds_for_what_the_study_trained_before(place: Place) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lai_net.errors import InputError
+from tune.encoder_fit import misfits
 from tune.search.plan import SearchPlan, plan_search
 from tune.spec.cells import expand
 from tune.spec.study import load_study
@@ -81,6 +82,7 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
         ),
         ("[search.budget]", "[search.scheduler]\ngrace_period = 9\n[search.budget]", "no rung fits"),
         ("[search.budget]", "[factors]\ngcn_layers = [1]\n[search.budget]", "[factors] or a [search]"),
+        ("log = [1e-4, 1e-2]", f"int = [1, {2**53 + 1}]", "training.head_lr: int must lie within ±2**53"),
         ("head_lr", "head_rl", "unknown setting 'training.head_rl'"),
     ],
 )
@@ -88,7 +90,17 @@ def test_wrong_section_is_one_line_with_its_place(tmp_path, old, new, said):
     with pytest.raises(InputError) as caught:
         planned(tmp_path, (old, new))
     assert said in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'study.toml'}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_an_integer_without_end_is_planned_at_once(tmp_path):
+    given = '"training.head_lr" = { log = [1e-4, 1e-2] }'
+    wide = (given, f'"training.batch_size" = {{ int = [1, {2**53}] }}')
+    assert misfits(planned(tmp_path, wide)) == []
+    heads = (given, f'"graph.heads" = {{ int = [384, {2**53}] }}')
+    first, *_ = misfits(planned(tmp_path, heads))
+    assert "graph.heads must divide the width 384 of encoder minilm, but got 385" in first
 
 
 def test_rungs_begin_after_the_cold_start_whatever_is_drawn(tmp_path):

@@ -144,8 +144,8 @@ def test_size_counts_what_exists_and_has_no_end_in_a_continuum():
 
 
 def test_integers_are_counted_not_listed():
-    space = space_of(training__batch_size={"int": (1, 10**30)}, filter__enabled={"choice": (True, False)})
-    assert space.size == 2 * 10**30
+    space = space_of(training__batch_size={"int": (1, 10**15)}, filter__enabled={"choice": (True, False)})
+    assert space.size == 2 * 10**15
     assert space_of(training__batch_size={"log": (1, 2_000_000_000)}).size == 2_000_000_000
 
 

@@ -87,6 +87,15 @@ def test_embedded_corpus_is_no_path(tmp_path: Path) -> None:
             "[factors]\ngcn_layers = [1, 1]\n[[datasets]]",
             "factors.gcn_layers: must be distinct",
         ),
+        ('"s"', "2020-01-01", "name: no key takes a date or a time, but got 2020-01-01; put it in quotes"),
+        ('"demo-ner"', "07:32:00", "datasets[0].ner.preset: no key takes a date or a time"),
+        ("[3, 1]", f"[3, {2**63}]", "seeds[1]: an integer must have at most 64 bits, but got 92233"),
+        ("[[datasets]]", f"[budget]\nhours = 1{'0' * 400}\n[[datasets]]", "budget.hours: an integer must"),
+        (
+            'preset = "demo-ner"',
+            'preset = "demo-ner"\nset = { "graph.layers" = 1, graph = { layers = 0 } }',
+            "datasets[0].ner.set: graph.layers is given twice; keep one",
+        ),
         ("[[datasets]]", "[resources]\ncpus_per_trial = 0\n[[datasets]]", "resources.cpus_per_trial: "),
         ("[[datasets]]", "[budget]\nhours = nan\n[[datasets]]", "budget.hours: "),
         (

@@ -23,6 +23,7 @@ from tune.forecast.estimate import Estimate, estimate, estimate_lines
 from tune.forecast.summary import Summary, finished_trials, summarize
 from tune.forecast.until_decided import grow
 from tune.ledger.ledger import Ledger
+from tune.planning.needed_models import warnings_of_lost, warnings_of_upstream
 from tune.planning.plan import Plan, make_plan
 from tune.preparation import changed_contents
 from tune.search.plan import SearchPlan, plan_search
@@ -53,6 +54,7 @@ def plan(
             growth = grow(grown, opened, decisions, nodes)
             planned = make_plan(grown)
             changed = changed_contents(grown, planned.trials, opened)
+            changed += warnings_of_lost(planned, opened, ledger.resolve().parent)
         warned = dataclasses.replace(growth, warnings=(*changed, *misfits(planned), *growth.warnings))
         show_growth(warned, as_json=as_json)
         return
@@ -63,6 +65,7 @@ def plan(
     with Ledger.read_or_empty(ledger) as opened:
         summary = summarize(planned, opened, ledger.resolve().parent, nodes)
         changed = changed_contents(loaded, planned.trials, opened)
+        changed += warnings_of_lost(planned, opened, ledger.resolve().parent)
     summary = dataclasses.replace(summary, warnings=(*changed, *misfits(planned), *summary.warnings))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
@@ -109,6 +112,7 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
         counts["estimate"] = dataclasses.asdict(ceiling)
         counts["warnings"] = [
             *changed_contents(study, asked_trials(plan, opened), opened),
+            *warnings_of_upstream(plan.upstream, opened, ledger.resolve().parent),
             *misfits(plan),
             *search_warnings(plan, opened),
             *unmeasured,

@@ -135,6 +135,7 @@ class _Runner:
         execution = self.execution
         execution.delete_all_stale()
         if not jobs and source.is_done():
+            _tell_released(execution.retention)
             return 0
         _settle_orphans(execution.ledger.newest_attempts().values())
         with (
@@ -146,10 +147,14 @@ class _Runner:
             engine.run(source, sink, self.should_stop)
         if (kept := size_gib(features := execution.storage.features)) > 0:
             typer.echo(f"states of frozen encoders, for further trials: {kept:.2f} GiB in {features}")
-        if (retention := execution.retention).num_released > 0:
-            typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
+        _tell_released(execution.retention)
         names = {key: str(job) for key, job in jobs.items()}
         return _conclude(schedule, names, self.budget, is_interrupted=self.should_stop())
+
+
+def _tell_released(retention: Retention) -> None:
+    if retention.num_released > 0:
+        typer.echo(f"models not kept, by {retention.why}: {retention.num_released}")
 
 
 def _retention(prepared: Prepared, ledger: Ledger) -> Retention:

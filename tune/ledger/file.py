@@ -1,5 +1,6 @@
 """The ledger's file: its schema, its lock, and how it is opened."""
 
+import errno
 import fcntl
 import os
 import re
@@ -100,6 +101,14 @@ _NETWORK_FILE_SYSTEMS = {
 _LEAST_ROOM = 2**16
 """Bytes; SQLite's index of a WAL file takes half of them."""
 
+_REFUSED = {
+    sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}  # fmt: skip
+"""What SQLite makes of a quota and of a limit to a file's size; of a disk that fails, too."""
+_LIMITS = {errno.EDQUOT, errno.EFBIG}
+"""The system's own words for them."""
+
 _PATIENCE_S, _PAUSE_S = 1.0, 0.02
 """For how long a writer tries to get its lock, and how often."""
 
@@ -145,7 +154,7 @@ def lock_beside(path: Path) -> IO[str]:
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     if is_out_of_room(error):
-        return disk_full(path)
+        return out_of_room(path, error)
     return InputError(f"{path}: cannot be written ({error.strerror}); name another ledger")
 
 
@@ -283,8 +292,8 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say where opening a ledger ended in an error."""
     is_io = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR  # also of the -shm file
-    if is_out_of_room(error) or (is_io and shutil.disk_usage(path.parent).free < _LEAST_ROOM):
-        return disk_full(path)
+    if is_out_of_room(error) or (is_io and _has_no_space(path)):
+        return out_of_room(path, error)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return InputError(
             f"{path}: its last writer was killed in the middle of a commit; all that was recorded before is "
@@ -293,16 +302,31 @@ def unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: not a readable ledger ({error}); name another file")
 
 
-def disk_full(path: str | Path) -> InputError:
+def out_of_room(path: str | Path, error: BaseException) -> InputError:
     """What to say where nothing more can be written."""
+    safe = "all that was recorded before is safe"
+    if isinstance(error, OSError):
+        limit = error.strerror if error.errno in _LIMITS else None
+    else:
+        limit = str(error) if _is_refused(error) and not _has_no_space(Path(path)) else None
+    if limit is None:
+        return InputError(f"{path}: the disk is full; {safe}: free space, then the same call resumes")
     return InputError(
-        f"{path}: the disk is full; all that was recorded before is safe: free space, then the same call "
-        "resumes"
+        f"{path}: no room for more by a quota or a limit to a file's size, unless the disk fails ({limit}); "
+        f"{safe}: see df and quota, then the same call resumes"
     )
 
 
 def is_out_of_room(error: BaseException) -> bool:
     """Whether SQLite or the system says that nothing more can be written."""
     if isinstance(error, sqlite3.Error):
-        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL or _is_refused(error)
     return isinstance(error, OSError) and is_disk_full(error)
+
+
+def _is_refused(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _REFUSED
+
+
+def _has_no_space(path: Path) -> bool:
+    return shutil.disk_usage(path.parent).free < _LEAST_ROOM

@@ -24,10 +24,10 @@ from tune.ledger.file import (
     check_version,
     connect_to_read,
     connect_to_write,
-    disk_full,
     is_out_of_room,
     lock_beside,
     migrate,
+    out_of_room,
     prepare_to_write,
     unreadable,
 )
@@ -240,7 +240,7 @@ class Ledger(LedgerReader):
         """All of the body is stored, or nothing.
 
         Raises:
-            InputError: the disk is full.
+            InputError: there is no room for it.
         """
         try:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -253,7 +253,7 @@ class Ledger(LedgerReader):
             if self._connection.in_transaction:  # SQLite itself may have rolled back
                 self._connection.execute("ROLLBACK")
             if is_out_of_room(error):
-                raise disk_full(self._file) from error
+                raise out_of_room(self._file, error) from error
             raise
 
     def _is_open(self, trial_id: str, attempt: int) -> bool:

@@ -1,5 +1,6 @@
 """The model folder of a trial in a ledger, for `lai predict` and whoever else has a TRIAL_ID."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lai_net.errors import InputError
@@ -45,8 +46,38 @@ def model_place(attempt: AttemptRow, storage: Storage) -> str:
         InputError: it was not kept.
     """
     if NOT_KEPT in attempt.provenance:
-        raise InputError(
-            f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
-            "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
-        )
+        raise InputError(_not_kept(attempt))
     return storage.place(attempt.artefacts["best"].removeprefix(f"{FOLDER}/"))
+
+
+def lost_models(attempts: Iterable[AttemptRow], storage: Storage | None) -> list[str]:
+    """What is wrong, and what to do, for each completed attempt whose model cannot be had.
+
+    `storage` of None, and an object store, are not asked: of those only what the ledger noted is told.
+    """
+    lost = []
+    for attempt in attempts:
+        if NOT_KEPT in attempt.provenance:
+            lost.append(_not_kept(attempt))
+        elif storage is not None and "best" in attempt.artefacts:
+            place = model_place(attempt, storage)
+            if "://" not in place and not Path(place).is_dir():
+                lost.append(
+                    f"trial {attempt.trial_id}: its model is no longer at {place}; restore that folder, or "
+                    "train it again by the command beside it on the report's page and copy the `best` that "
+                    "comes of it there, or name a --ledger in another folder"
+                )
+    return lost
+
+
+def told_once(lost: Sequence[str]) -> str:
+    """In one line what `lost_models` gives."""
+    others = f" (the first of {len(lost)} such trials)" if len(lost) > 1 else ""
+    return f"a model is gone that is needed{others}: {lost[0]}"
+
+
+def _not_kept(attempt: AttemptRow) -> str:
+    return (
+        f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
+        "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
+    )

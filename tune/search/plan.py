@@ -74,11 +74,11 @@ def plan_search(study: Study) -> SearchPlan:
         InputError: the section contradicts itself or the rest of the study.
     """
     if study.search is None:
-        raise InputError(f"study {study.name!r} has no [search] section")
+        raise InputError(f"{study.file}: study {study.name!r} has no [search] section")
     try:
         return _plan(study, study.search)
     except InputError as error:
-        raise InputError(f"study {study.name!r}, search: {error}") from error
+        raise InputError(f"{study.file}: search: {error}") from error
 
 
 def _plan(study: Study, spec: SearchSpec) -> SearchPlan:

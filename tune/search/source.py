@@ -147,7 +147,7 @@ class SearchSource:
             self.jobs[training.key] = training
             self._pending.append(training)
         else:
-            self.execution.best(job.row.trial_id)  # refused now where it is gone
+            self.execution.check_models([job.row.trial_id])
         return job.row.trial_id
 
     @property

@@ -44,6 +44,8 @@ from tune.spec.section import Count, NotNegative, Positive, Section, Slug, Whole
 
 Value = bool | int | float | str
 Samplers = Literal["tpe", "tpe-univariate", "random", "grid"]
+_LARGEST_INTEGER = 2**53
+"""Samplers compute with floats, which know every integer up to there."""
 
 
 class Domain(Section):
@@ -62,6 +64,8 @@ class Domain(Section):
         for low, high in given:
             if low >= high:
                 raise ValueError(f"must rise, but got [{low}, {high}]")
+        if self.integer is not None and max(map(abs, self.integer)) > _LARGEST_INTEGER:
+            raise ValueError(f"int must lie within ±2**53, but got {list(self.integer)}")
         if self.log is not None and self.log[0] <= 0:
             raise ValueError(f"log must begin above 0, but got {self.log[0]}")
         if self.choice is not None and len(set(self.choice)) < len(self.choice):

@@ -1,6 +1,8 @@
 """What the sections of a study file share: a strict base class, kinds of values, how a slip is told."""
 
+import datetime as dt
 import reprlib
+from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +12,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+_INTEGER_END = 2**63
 
 
 class Section(BaseModel):
@@ -32,6 +35,17 @@ def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     got = problem["input"]
     shown = "" if isinstance(got, dict) else f", but got {reprlib.repr(got)}"
     return f"{_place(problem['loc'])}{message[:1].lower()}{message[1:]}{shown}"
+
+
+def unfit_values(value: Any, location: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """What TOML can say and no key takes, with its place: a date or a time, an integer beyond 64 bits."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from unfit_values(item, (*location, key))
+    elif isinstance(value, dt.date | dt.time):
+        yield _place(location), f"no key takes a date or a time, but got {value}; put it in quotes"
+    elif isinstance(value, int) and not -_INTEGER_END <= value < _INTEGER_END:
+        yield _place(location), f"an integer must have at most 64 bits, but got {reprlib.repr(value)}"
 
 
 def _place(location: Any) -> str:

@@ -56,7 +56,16 @@ from lai_net.metrics.scoring import Averaging, Protocol
 from lai_net.settings import flat
 from tune.spec.baseline import Model
 from tune.spec.search import SearchSpec
-from tune.spec.section import Count, NotNegative, Positive, Section, Slug, Whole, first_problem
+from tune.spec.section import (
+    Count,
+    NotNegative,
+    Positive,
+    Section,
+    Slug,
+    Whole,
+    first_problem,
+    unfit_values,
+)
 
 FOLDER = Path(__file__).parents[1] / "studies"
 MAX_SEEDS, MAX_FOLDS = 10_000, 1_000
@@ -355,9 +364,10 @@ def load_study(name: str | Path) -> Study:
         raise InputError(f"{path}: no such study; a file, or one of {', '.join(study_names())}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
+    for place, problem in unfit_values(content):
+        raise InputError(f"{path}: {place}{problem}")
     try:
         # By way of JSON, since pydantic's strict Python mode takes no list where a tuple is meant.
-        text = json.dumps(content, default=str)
-        return Study.model_validate_json(text, context={"file": path})
+        return Study.model_validate_json(json.dumps(content), context={"file": path})
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error, Study)}") from error
