@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tune.artefacts.claim import claim_artefacts
 from tune.artefacts.storage import check_storage, storage_of, store_in
 from tune.cluster.options import (
     AddressOption,
@@ -72,6 +73,7 @@ def run(  # noqa: PLR0913 - one for each option
         if storage is not None:
             store_in(storage, folder)
         check_storage(folder)
+        claim_artefacts(ledger)
         code = execute(prepared)
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])

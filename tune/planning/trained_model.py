@@ -47,6 +47,7 @@ def model_place(attempt: AttemptRow, storage: Storage) -> str:
     if NOT_KEPT in attempt.provenance:
         raise InputError(
             f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
-            "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
+            "beside it on the report's page trains it again; a new evaluation of it needs a --ledger in "
+            "another folder"
         )
     return storage.place(attempt.artefacts["best"].removeprefix(f"{FOLDER}/"))
