@@ -233,6 +233,23 @@ def test_rebuilt_source_settles_what_was_stopped_but_not_recorded(tmp_path, ledg
     assert again.source.next_task().key == "0.02-1"
 
 
+def test_rebuilt_source_leaves_what_another_study_trains_of_a_stopped_config(tmp_path, ledger):
+    """A table may train a config to the full budget that a search has stopped; it goes on there."""
+    bench = Bench(tmp_path, ledger)
+    for _ in range(2):
+        task = bench.start()
+        bench.epochs(task, 0.9)
+        bench.finish(task)
+    bad = bench.start()
+    assert not bench.epochs(bad, 0.1)
+    ledger.start_attempt(bad.key, 2, {"study": "table"})
+    folder = tmp_path / "artifacts" / bad.key / "attempt-2"
+    folder.mkdir(parents=True)
+    Bench(tmp_path, ledger)
+    assert ledger.status(bad.key) == "running"
+    assert folder.is_dir()
+
+
 def test_whole_search_by_hand(bench, ledger):
     score = 0.5
     while not bench.source.is_done():

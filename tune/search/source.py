@@ -14,8 +14,10 @@ from lai_net.errors import InputError
 from tune.engine import Message, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import IdentifiedTrial
+from tune.planning.retention import STUDY
 from tune.schedule import Schedule
 from tune.search.candidate import Candidate
 from tune.search.known import known_result, ledger_spread, selected_score
@@ -264,8 +266,13 @@ class SearchSource:
             self._queue(missing, candidate.number, is_confirmation=False)
             return
         for trial_id in candidate.trials.values():
-            if self._ledger.status(trial_id) == "running":
-                self.execution.prune(trial_id, self._ledger.next_attempt(trial_id) - 1)
+            *_, newest = (None, *self._ledger.attempts(trial_id))
+            if newest is not None and newest.status == "running" and self._is_ours(newest):
+                self.execution.prune(trial_id, newest.attempt)
+
+    def _is_ours(self, attempt: AttemptRow) -> bool:
+        """Whether this study started it; another may go on with what a search has stopped."""
+        return attempt.provenance.get(STUDY) == self.execution.retention.study
 
     def _confirm(self) -> None:
         """Queue the chosen configs' fresh seeds that the ledger lacks."""
