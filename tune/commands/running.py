@@ -89,6 +89,9 @@ def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
     code = runner.run(source, source.schedule, source.jobs)
     for line in result_lines(source.search):
         typer.echo(line)
+    if source.left and code != INTERRUPTED:
+        typer.echo("what failed by no fault of its config is tried again by the same call, which goes on")
+        return INTERRUPTED
     if code == 0 and not source.is_over():
         typer.echo(runner.budget.advice)
         return INTERRUPTED
