@@ -78,6 +78,8 @@ def run(  # noqa: PLR0913 - one for each option
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])
             code = max(code, _add_seeds(grown, whole, ledger, decider_of(context), execute))
+            if grown != loaded:
+                typer.echo(f"tables show the added seeds once {grown.file} says [decide] as used here")
     raise typer.Exit(code)
 
 
@@ -91,8 +93,6 @@ def _add_seeds(
         if code == INTERRUPTED:
             break
         before = keys
-    if study != load_study(study.file):
-        typer.echo(f"tables show the added seeds once {study.file} says [decide] as used here")
     return code
 
 
