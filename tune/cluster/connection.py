@@ -87,7 +87,7 @@ def _own_ray(gpus: int | None) -> Iterator[dict[str, Any]]:
             "num_gpus": gpus,
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
+            "_temp_dir": f"{folder}/r",  # which Ray opens to all users of the host
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
