@@ -65,11 +65,17 @@ def test_nohup_keeps_a_run_going(study, tmp_path):
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("send", "number"),
-    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1), (os.kill, signal.SIGTERM)],
-    ids=["int", "usr1", "term"],
+    [
+        (os.killpg, signal.SIGINT),
+        (os.killpg, signal.SIGUSR1),
+        (os.killpg, signal.SIGTERM),
+        (os.killpg, signal.SIGHUP),
+        (os.kill, signal.SIGTERM),
+    ],
+    ids=["int", "usr1", "term-all", "hup-all", "term"],
 )
 def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
-    """To the whole group, as a terminal and a batch system may; Ray itself ends at SIGTERM."""
+    """To the whole group, as a terminal, a batch system and systemd may; Ray itself ends at SIGTERM."""
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
@@ -78,6 +84,7 @@ def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
     assert "the same call resumes" in out
+    assert list(Path(os.environ["TMPDIR"]).glob("lai-*")) == []
 
 
 @pytest.mark.ray
