@@ -103,7 +103,7 @@ def _change(
                 what, ids = f"annotations {dataset.annotations or 'that its labels find'}", ""
             yield (
                 f"dataset {dataset.name}: {what} changed since the ledger's trials{ids}, and their results "
-                "are of what it was; use one name for one content, or another ledger"
+                "are of what it was; use one name for one content, or a ledger in another folder"
             )
             return
 

@@ -88,3 +88,20 @@ def test_our_own_ray_has_no_dashboard_and_a_failed_start_is_one_line(monkeypatch
         pytest.fail("started")
     assert asked["include_dashboard"] is False
     assert asked["address"] == "local"
+
+
+def test_our_own_ray_lies_in_a_closed_folder_and_its_sockets_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray opens its own to all users of the host."""
+    from tune.cluster import connection
+
+    monkeypatch.setattr(connection.tempfile, "gettempdir", lambda: f"/tmp/{'x' * 15}")
+    monkeypatch.setattr(connection.tempfile, "mkdtemp", lambda prefix, dir: f"{dir}/{prefix}{'x' * 8}")  # noqa: A006
+    with connection._own_ray(gpus=None) as settings:
+        longest = f"{settings['_temp_dir']}/session_2026-11-29_15-04-51_710769_4194304/sockets/plasma_store"
+    assert len(longest) <= 107
+    monkeypatch.undo()
+    with connection._own_ray(gpus=None) as settings:
+        folder = Path(settings["_temp_dir"]).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert folder.name.startswith("lai-")
+    assert not folder.exists()

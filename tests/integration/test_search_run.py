@@ -170,6 +170,28 @@ def test_failed_ner_trial_ends_an_re_search_and_says_so(tmp_path, capsys):
     assert run(study, ledger) == 0
 
 
+def test_an_outage_of_the_storage_interrupts_a_search_and_the_same_call_goes_on(tmp_path, capsys):
+    grid, ledger = tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
+    grid.write_text(HEAD + GRID + "[budget]\nmax_attempts = 1\n")
+    outage = [3]
+
+    def execute(spec: str) -> Iterator[object]:
+        outage[0] -= 1
+        if outage[0] in (0, 1):
+            raise OSError("the storage does not answer")
+        yield from drill.execute(spec)
+
+    assert run(grid, ledger, executor=execute) == 3
+    shown = capsys.readouterr()
+    assert "machine failure: OSError: the storage does not answer" in shown.err
+    assert "is tried again by the same call" in shown.out
+    assert run(grid, ledger) == 0
+    log = events(grid, ledger)
+    assert "failed" not in {event.kind for event in log}
+    assert [event.kind for event in log].count("done") >= 2
+    assert ", 0 differ" in lai("replay", grid, "--ledger", ledger).stdout
+
+
 def test_too_many_failures_end_the_search_without_a_confirmation(tmp_path, capsys):
     grid, ledger = tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
     grid.write_text(

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.drills.invariants import differences, num_epochs
-from tests.drills.playing import finish, start_driver
+from tests.drills.playing import DRIVER, finish, start_driver
 from tune.commands.options import INTERRUPTED
 from tune.fault_points import VARIABLE
 
@@ -19,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "serial")
@@ -37,14 +39,43 @@ def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number)
     assert "0 of 6 trials to train, 0 evaluations to make" in out
 
 
+def test_a_closed_terminal_interrupts_a_run(study, tmp_path):
+    ledger, (master, slave) = tmp_path / "ledger.sqlite", os.openpty()
+    command = [sys.executable, str(DRIVER), str(study), str(ledger), "serial"]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == INTERRUPTED
+
+
+def test_nohup_keeps_a_run_going(study, tmp_path):
+    ledger, before = tmp_path / "ledger.sqlite", signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = start_driver(study, ledger, "serial")
+    signal.signal(signal.SIGHUP, before)
+    while num_epochs(ledger) < 3:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("send", "number"),
-    [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGUSR1), (os.kill, signal.SIGTERM)],
-    ids=["int", "usr1", "term"],
+    [
+        (os.killpg, signal.SIGINT),
+        (os.killpg, signal.SIGUSR1),
+        (os.killpg, signal.SIGTERM),
+        (os.killpg, signal.SIGHUP),
+        (os.kill, signal.SIGTERM),
+    ],
+    ids=["int", "usr1", "term-all", "hup-all", "term"],
 )
 def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
-    """To the whole group, as a terminal and a batch system may; Ray itself ends at SIGTERM."""
+    """To the whole group, as a terminal, a batch system and systemd may; Ray itself ends at SIGTERM."""
     ledger = tmp_path / "ledger.sqlite"
     process = start_driver(study, ledger, "ray")
     while num_epochs(ledger) < 3:
@@ -53,6 +84,7 @@ def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 3, err
     assert "the same call resumes" in out
+    assert list(Path(os.environ["TMPDIR"]).glob("lai-*")) == []
 
 
 @pytest.mark.ray

@@ -197,6 +197,22 @@ def test_the_studys_hours_are_for_all_rounds_together(
     assert 1 > hours[0] > hours[1] > 0
 
 
+def test_a_study_that_is_edited_during_a_run_ends_it_as_it_began(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def execute_study(*_: object) -> int:
+        study.write_text("half a line")
+        return 0
+
+    monkeypatch.setattr(tune.commands.run, "execute_study", execute_study)
+    for more, hints in (([], 0), (["--max-seeds", "9"], 1)):
+        study.write_text(STUDY + DECIDE)
+        with pytest.raises(SystemExit) as end:
+            main(["run", str(study), "--ledger", str(tmp_path / "l.sqlite"), "--until-decided", *more])
+        assert not end.value.code
+        assert capsys.readouterr().out.count("tables show the added seeds once") == hints
+
+
 def test_a_bound_beyond_reason_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["plan", str(study), "--until-decided", "--max-seeds", "20000"])

@@ -208,7 +208,7 @@ def store_in(place: str, ledger_folder: Path) -> None:
         move = f"move them to {target.place('')} and make {named} a link to it"
         raise InputError(
             f"--storage {place}: the artefacts lie in {held.place('')} already; leave --storage out, or "
-            f"{move if is_folder else 'name another ledger'}"
+            f"{move if is_folder else 'name a ledger in another folder'}"
         )
     try:
         ledger_folder.mkdir(parents=True, exist_ok=True)

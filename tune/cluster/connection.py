@@ -19,6 +19,7 @@ from tune.ray_environment import WORKER_ENVIRONMENT
 
 # isort: split
 import ray
+from ray._private import worker as ray_worker
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 import lai_net
@@ -28,6 +29,7 @@ from lai_net.errors import InputError, first_line
 _OBJECT_STORE_BYTES = 100 * 2**20
 _MAX_TEMPORARY_PATH = 20  # characters; Ray's sockets lie below it, and their paths may have 107
 _ANSWER_S = 10.0
+_STOPPING = {signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
 
 _STRANGER = """
 import sys
@@ -71,7 +73,7 @@ def cluster(
             where: dict[str, Any] = {"address": address}
         else:
             where = cleaned.enter_context(_own_ray(gpus))
-        cleaned.callback(ray.shutdown)
+        cleaned.callback(_shut_down)
         _start(where, runtime_env)
         yield
 
@@ -87,7 +89,7 @@ def _own_ray(gpus: int | None) -> Iterator[dict[str, Any]]:
             "num_gpus": gpus,
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
+            "_temp_dir": f"{folder}/r",  # which Ray opens to all users of the host
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,15 +107,27 @@ def _start(where: dict[str, Any], runtime_env: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _signals_left_alone() -> Iterator[None]:
-    """Ray would take SIGTERM, and what it starts would die of a SIGUSR1 to the whole process group."""
+    """Ray would take SIGTERM, and what it starts would die of what stops us where all are sent it.
+
+    So do a closed terminal, `kill -TERM -GROUP` and systemd. Ray itself keeps SIGINT from its processes.
+    """
     at_term = signal.getsignal(signal.SIGTERM)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # its children inherit that
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # its children inherit that
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if threading.current_thread() is threading.main_thread():  # elsewhere Ray did not take it
             signal.signal(signal.SIGTERM, at_term)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _shut_down() -> None:
+    """Leave Ray, and end it where it is our own."""
+    node: Any = ray_worker._global_node
+    for started in () if node is None else node.all_processes.values():
+        for item in started:  # each would be given a second to end at a SIGTERM that it does not hear
+            item.process.terminate = item.process.kill
+    ray.shutdown()
 
 
 def _check_address(address: str, *, insecure: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tune.artefacts.claim import claim_artefacts
 from tune.artefacts.storage import check_storage, storage_of, store_in
 from tune.cluster.options import (
     AddressOption,
@@ -72,10 +73,13 @@ def run(  # noqa: PLR0913 - one for each option
         if storage is not None:
             store_in(storage, folder)
         check_storage(folder)
+        claim_artefacts(ledger)
         code = execute(prepared)
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])
             code = max(code, _add_seeds(grown, whole, ledger, decider_of(context), execute))
+            if grown != loaded:
+                typer.echo(f"tables show the added seeds once {grown.file} says [decide] as used here")
     raise typer.Exit(code)
 
 
@@ -89,8 +93,6 @@ def _add_seeds(
         if code == INTERRUPTED:
             break
         before = keys
-    if study != load_study(study.file):
-        typer.echo(f"tables show the added seeds once {study.file} says [decide] as used here")
     return code
 
 

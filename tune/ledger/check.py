@@ -30,13 +30,13 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
         what = " ".join(str(found).split()).removeprefix("*** in database main *** ")
         raise InputError(
             f"{path}: the file is damaged ({what}); restore a copy, or save what can be read with "
-            f"`sqlite3 {path} .recover | sqlite3 NEW` and go on with --ledger NEW"
+            f"`sqlite3 {path} .recover | sqlite3 NEW` and put NEW in its place"
         )
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
         raise InputError(
             f"{path}: the file is damaged (a row of {orphan[0]} refers to a missing row of {orphan[2]}); "
-            "restore a copy, or name another ledger"
+            "restore a copy, or name a ledger in another folder"
         )
     if (damaged := first_damaged_row(connection)) is not None:
         raise InputError(f"{path}: {damaged}")

@@ -135,7 +135,8 @@ def lock_beside(path: Path) -> IO[str]:
         holder = lock.read().strip() or "unknown"
         lock.close()
         raise InputError(
-            f"{path}: another process is writing (pid {holder}); wait for it to end, or name another ledger"
+            f"{path}: another process is writing (pid {holder}); wait for it to end, or name a ledger in "
+            "another folder"
         ) from error
     except OSError as error:
         lock.close()
@@ -155,7 +156,7 @@ def lock_beside(path: Path) -> IO[str]:
 def _unwritable(path: Path, error: OSError) -> InputError:
     if is_out_of_room(error):
         return out_of_room(path, error)
-    return InputError(f"{path}: cannot be written ({error.strerror}); name another ledger")
+    return InputError(f"{path}: cannot be written ({error.strerror}); name a ledger in another folder")
 
 
 def _lock_soon(lock: IO[str]) -> None:

@@ -152,7 +152,8 @@ def damaged_row(key: Mapping[str, Any], column: str) -> str:
     """What is wrong with a row that cannot be read, and what to do."""
     place = ", ".join(f"{name} {value}" for name, value in key.items())
     return (
-        f"row {place}: is damaged (no JSON in {column}); restore a copy of the file, or name another ledger"
+        f"row {place}: is damaged (no JSON in {column}); restore a copy of the file, or name a ledger in "
+        "another folder"
     )
 
 
@@ -199,7 +200,7 @@ def _check_name(row: sqlite3.Row, file: str) -> None:
 def _leaves(row: sqlite3.Row, path: object, file: str) -> InputError:
     return InputError(
         f"{file}: trial {row['trial_id']!r} names {path!r}, which leaves the ledger's folder; "
-        "somebody changed the file: restore a copy, or name another ledger"
+        "somebody changed the file: restore a copy, or name a ledger in another folder"
     )
 
 
@@ -244,5 +245,5 @@ def clash(stored: TrialRow, row: TrialRow) -> str:
     return (
         f"dataset {row.dataset!r}: trial {stored.trial_id} in the ledger has other content under the same "
         f"name, or the same content under another: {', '.join(differing) or 'the annotations differ'}; "
-        "use one name for one content, or another ledger"
+        "use one name for one content, or a ledger in another folder"
     )

@@ -79,5 +79,6 @@ def told_once(lost: Sequence[str]) -> str:
 def _not_kept(attempt: AttemptRow) -> str:
     return (
         f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); the command "
-        "beside it on the report's page trains it again; a new evaluation of it needs another --ledger"
+        "beside it on the report's page trains it again; a new evaluation of it needs a --ledger in another "
+        "folder"
     )

@@ -39,7 +39,7 @@ class DecisionLog:
         for difference in replay(events, search):
             raise InputError(
                 f"the search's log in the ledger does not replay: {difference}; it was changed, or lai-tune "
-                "decides otherwise now; name another ledger, or another search.seed"
+                "decides otherwise now; name a ledger in another folder, or another search.seed"
             )
         return cls(ledger, search_id, search, len(events))
 

@@ -11,17 +11,22 @@ from typing import Any
 
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
-from tune.engine import Message, Task
+from tune.engine import FailureKind, Message, Task
 from tune.execution import Execution
 from tune.ledger.ledger import Ledger
+from tune.ledger.rows import AttemptRow
 from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import IdentifiedTrial
+from tune.planning.retention import STUDY
 from tune.schedule import Schedule
 from tune.search.candidate import Candidate
 from tune.search.known import known_result, ledger_spread, selected_score
 from tune.search.log import DecisionLog, Suggest
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
+
+_BLAMELESS: tuple[FailureKind, ...] = ("machine", "stall")
+"""Failures that say nothing of a config; memory of a device it may well need too much of."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class SearchSource:
         if cap is not None and self.schedule.num_running >= cap:
             return None
         task = self.schedule.next_task()
-        if task is not None or self.is_spent():
+        if task is not None or self.is_spent() or self._has_given_up:
             return task
         while not self._pending and self._is_ready and self._advance():
             pass
@@ -102,7 +107,8 @@ class SearchSource:
     def is_done(self) -> bool:
         """Whether the search is over, or nothing runs and nothing new may start."""
         has_failed = self.search.upstream in self.schedule.failed
-        return self.schedule.is_done() and (has_failed or self.is_spent() or self.is_over())
+        is_over = has_failed or self.is_spent() or self.is_over() or self._has_given_up or self._waits
+        return self.schedule.is_done() and is_over
 
     def goes_on(self, task: Task, message: Message) -> bool:
         """Whether the config of a trial does."""
@@ -124,6 +130,8 @@ class SearchSource:
             return
         if task.key in self.schedule.completed:
             self._tell_done(task.key, place)
+        elif self.schedule.failures.get(task.key) in _BLAMELESS:
+            return  # no word on the config: the next call tries again
         elif task.key in self.schedule.failed and place.is_confirmation:
             self._tell_confirmed(place.number)
         elif task.key in self.schedule.failed:
@@ -135,6 +143,29 @@ class SearchSource:
         """Whether neither a config nor a confirmation is left to start."""
         is_chosen = self.search.chosen == self._choice()
         return is_chosen and not self._pending and self._reason() is not None
+
+    @property
+    def left(self) -> list[str]:
+        """Keys of trials that the next call tries again: they failed for this run, not their configs."""
+        blameless = (key for key, kind in self.schedule.failures.items() if kind in _BLAMELESS)
+        return [key for key in blameless if self._is_wanted(self._places.get(key))]
+
+    def _is_wanted(self, place: _Place | None) -> bool:
+        """Whether a trial's result still counts; that of the upstream trial, which has no place, does."""
+        if place is None or place.is_confirmation:
+            return True
+        return self.search.candidates[place.number].state == "running"
+
+    @property
+    def _has_given_up(self) -> bool:
+        """Whether so many configs are left that the next would only be left, too."""
+        numbers = {self._places[key].number for key in self.left if key in self._places}
+        return len(numbers) >= self.plan.spec.budget.failures
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing can be decided before what is left has been tried again."""
+        return bool(self.left) and not self._pending and self._reason() is not None
 
     def _queue_upstream(self) -> str | None:
         """The NER trial whose entities RE goes by, by its id; what the ledger lacks is trained first."""
@@ -264,8 +295,13 @@ class SearchSource:
             self._queue(missing, candidate.number, is_confirmation=False)
             return
         for trial_id in candidate.trials.values():
-            if self._ledger.status(trial_id) == "running":
-                self.execution.prune(trial_id, self._ledger.next_attempt(trial_id) - 1)
+            *_, newest = (None, *self._ledger.attempts(trial_id))
+            if newest is not None and newest.status == "running" and self._is_ours(newest):
+                self.execution.prune(trial_id, newest.attempt)
+
+    def _is_ours(self, attempt: AttemptRow) -> bool:
+        """Whether this study started it; another may go on with what a search has stopped."""
+        return attempt.provenance.get(STUDY) == self.execution.retention.study
 
     def _confirm(self) -> None:
         """Queue the chosen configs' fresh seeds that the ledger lacks."""
@@ -284,7 +320,8 @@ class SearchSource:
         trials = self._confirmation_trials(number)
         found = {seed: known_result(self._ledger, trial) for seed, trial in trials.items()}
         scores = [(seed, result[0]) for seed, result in found.items() if result]
-        failed = sum(trial.row.trial_id in self.schedule.failed for trial in trials.values())
+        left = set(self.left)
+        failed = sum(trial.row.trial_id in self.schedule.failed.keys() - left for trial in trials.values())
         known_seeds = self.search.confirmed.get(number, {}).get("seeds")
         if len(scores) + failed == len(trials) and known_seeds != [seed for seed, _ in scores]:
             self.log.decide("confirm", number=number, scores=scores, failed=failed)
