@@ -21,6 +21,14 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def hangup_is_not_ignored():
+    """As it is where the tests themselves run under `nohup`: what they start inherits it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signal_stops_cleanly_and_the_same_call_resumes(study, tmp_path, number):
     ledger = tmp_path / "ledger.sqlite"

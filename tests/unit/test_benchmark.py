@@ -138,7 +138,7 @@ def test_presets_are_measured_as_studies_train_them() -> None:
     """Every cell of the committed studies that a table of speed shows has its own row."""
     measured = {
         (case.phase, case.variant, inference_settings(case.config(16)))
-        for case in preset_cases(["first", "six-layer"], ["bf16"])
+        for case in preset_cases(["first", "six-layer"], ["fp32", "bf16"])
     }
     studies = ("scierc-first", "scierc-six-layer", "scierc-minilm", "scierc-representations")
     cells = [cell for name in studies for cell in expand(load_study(name))]
