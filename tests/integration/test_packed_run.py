@@ -5,6 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lai_net.errors import InputError
 from tests.drills.invariants import finished, num_epochs, violations
 from tests.drills.playing import start_driver
 from tests.drills.study import study_text
-from tests.integration.standing_in import unwatched
+from tests.integration import standing_in
 from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
@@ -66,22 +67,11 @@ class Worker:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    path = tmp_path / "study.toml"
-    path.write_text(STUDY)
-    return path
+    return standing_in.written(tmp_path, STUDY)
 
 
 def run(study: Path, worker: Worker) -> int:
-    with Ledger.open(study.parent / "ledger.sqlite") as ledger:
-        engine = SerialEngine(worker, poll_s=0.001)
-        return execute_study(
-            prepare(str(study), []),
-            ledger,
-            study.parent,
-            lambda: contextlib.nullcontext(engine),
-            None,
-            unwatched,
-        )
+    return standing_in.run(study, study.parent / "ledger.sqlite", worker)
 
 
 def test_trial_is_measured_once_and_goes_on_after_out_of_memory_at_a_larger_share(
@@ -124,10 +114,10 @@ def test_cluster_without_gpus_is_refused(study: Path) -> None:
         def nodes(self) -> list[Node]:
             return [Node(cpus=4)]
 
-    prepared, engine = prepare(str(study), []), Bare(Worker(0.1))
+    prepared, make_engine = prepare(str(study), []), partial(contextlib.nullcontext, Bare(Worker(0.1)))
     ledger = Ledger.open(study.parent / "ledger.sqlite")
     with ledger, pytest.raises(InputError, match="no node has one"):
-        execute_study(prepared, ledger, study.parent, lambda: contextlib.nullcontext(engine), None, unwatched)
+        execute_study(prepared, ledger, study.parent, make_engine, None, standing_in.unwatched)
 
 
 @pytest.mark.parametrize("value", ['"all"', "-1", "true", "nan"])

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from lai_net.errors import InputError
-from tests.integration.standing_in import unwatched
+from tests.integration.standing_in import unwatched, written
 from tune.commands.running import execute_study
 from tune.commands.verify import _Repeated, compare, recorded, verify
 from tune.engine import Message, SerialEngine, Task
@@ -31,9 +31,7 @@ preset = "demo-ner"
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    path = tmp_path / "study.toml"
-    path.write_text(STUDY)
-    return path
+    return written(tmp_path, STUDY)
 
 
 @pytest.fixture

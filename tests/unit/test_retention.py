@@ -1,6 +1,5 @@
 """Which models stay by `budget.keep_models`, in runs whose trainings are stand-ins."""
 
-import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,13 +10,12 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import main
 from lai_net.errors import InputError
+from tests.integration import standing_in
 from tune.commands.cli import app
-from tune.commands.running import execute_study
-from tune.engine import Executor, Message, SerialEngine
+from tune.engine import Executor, Message
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow
 from tune.planning.trained_model import trained_model_folder
-from tune.preparation import prepare
 
 STUDY = """
 name = "{name}"
@@ -76,16 +74,7 @@ class Place:
         assert without in text
         text = text.replace(without, "")
         self.study.write_text(text)
-        engine = contextlib.nullcontext(SerialEngine(executor, poll_s=0.001))
-        with Ledger.open(self.ledger) as ledger:
-            return execute_study(
-                prepare(str(self.study), []),
-                ledger,
-                self.ledger.parent,
-                lambda: engine,
-                budget_hours=None,
-                watch=lambda sink, _: contextlib.nullcontext(sink),
-            )
+        return standing_in.run(self.study, self.ledger, executor)
 
     def kept(self) -> set[tuple[str, int, int]]:
         """Phase, layers and seed of the models that are there, by the disk and by the ledger alike."""
