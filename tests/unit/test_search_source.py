@@ -105,6 +105,13 @@ class Bench:
     def finish(self, task: Task) -> None:
         self.tell(task, Message("completed", {"evaluations": [], "cpu_s": 1.0, "wall_s": 1.0}))
 
+    def complete_config(self, score: float) -> None:
+        """Both seeds of the next one."""
+        for _ in range(2):
+            task = self.start()
+            self.epochs(task, score)
+            self.finish(task)
+
 
 @pytest.fixture
 def ledger(tmp_path: Path):
@@ -190,10 +197,7 @@ def test_stop_ends_every_seed_of_the_config_and_starts_no_other(bench, ledger, t
 
 def test_seed_that_was_not_started_is_dropped_with_its_config(tmp_path, ledger):
     bench = Bench(tmp_path, ledger)
-    for _ in range(2):
-        task = bench.start()
-        bench.epochs(task, 0.9)
-        bench.finish(task)
+    bench.complete_config(0.9)
     assert not bench.epochs(bench.start(), 0.1)
     assert bench.start().key == "0.02-1"
     assert ledger.status("0.01-2") == "planned"
@@ -217,10 +221,7 @@ def test_machines_fault_is_no_word_to_the_search_and_epochs_told_again_are_one(b
 def test_rebuilt_source_settles_what_was_stopped_but_not_recorded(tmp_path, ledger):
     """Killed between the decision in the log and the trial's final record."""
     bench = Bench(tmp_path, ledger)
-    for _ in range(2):
-        task = bench.start()
-        bench.epochs(task, 0.9)
-        bench.finish(task)
+    bench.complete_config(0.9)
     bad = bench.start()
     for epoch in (1, 2):
         message = Message("epoch", {"epoch": epoch, "dev": {"f1": 0.1}})
@@ -236,10 +237,7 @@ def test_rebuilt_source_settles_what_was_stopped_but_not_recorded(tmp_path, ledg
 def test_rebuilt_source_leaves_what_another_study_trains_of_a_stopped_config(tmp_path, ledger):
     """A table may train a config to the full budget that a search has stopped; it goes on there."""
     bench = Bench(tmp_path, ledger)
-    for _ in range(2):
-        task = bench.start()
-        bench.epochs(task, 0.9)
-        bench.finish(task)
+    bench.complete_config(0.9)
     bad = bench.start()
     assert not bench.epochs(bad, 0.1)
     ledger.start_attempt(bad.key, 2, {"study": "table"})
