@@ -40,7 +40,7 @@ demo: setup  ## a study on the embedded corpus and its report, runs/demo/report/
 	$(BIN)/lai run demo --ledger $(DEMO)/ledger.sqlite
 	$(BIN)/lai report demo --ledger $(DEMO)/ledger.sqlite --out $(DEMO)/report
 
-bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (twenty minutes of CPU time)
+bench: setup  ## speed and memory against PL-Marker's padded shapes, into docs/benchmarks (half an hour of CPU time; more with bf16)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.benchmarks
 
 bench-driver: setup  ## what the driver adds to its trials, beside bare Ray Tune, into docs/benchmarks (twenty minutes)
