@@ -160,3 +160,31 @@ def test_a_second_ctrl_c_ends_ray_at_once(study, tmp_path):
         _, err = driver.communicate(timeout=60)
     assert driver.returncode == INTERRUPTED, err
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.ray
+def test_nothing_of_our_own_ray_outlives_a_run(study, tmp_path):
+    """Nor its agents, which would seek a GCS that was killed for a minute."""
+    process = start_driver(study, tmp_path / "ledger.sqlite", "ray")
+    started = set()
+    while process.poll() is None:
+        started |= descendants(process.pid)
+        time.sleep(0.05)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(started) > 5
+    assert [pid for pid in started if is_alive(pid)] == []
+
+
+def descendants(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    with contextlib.suppress(OSError):
+        own = {int(child) for child in children.read_text().split()}
+        return own.union(*map(descendants, own))
+    return set()
+
+
+def is_alive(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    return False
