@@ -22,6 +22,10 @@ def ledgers(tmp_path: Path) -> tuple[Path, Path]:
     return files
 
 
+def claimed(folder: Path) -> str:
+    return (folder / "artifacts" / CLAIM).read_text()
+
+
 @pytest.mark.parametrize("is_linked", [False, True], ids=["folder", "storage"])
 def test_a_second_ledger_of_a_folder_is_refused(ledgers: tuple[Path, Path], is_linked: bool) -> None:
     one, two = ledgers
@@ -32,7 +36,7 @@ def test_a_second_ledger_of_a_folder_is_refused(ledgers: tuple[Path, Path], is_l
         check_storage(one.parent)
     with pytest.raises(InputError, match=REFUSED):
         claim_artefacts(two)
-    assert (one.parent / "artifacts" / CLAIM).read_text() == "one.sqlite\n"
+    assert claimed(one.parent) == "one.sqlite\n"
 
 
 def test_a_ledger_that_is_gone_or_renamed_claims_no_longer(ledgers: tuple[Path, Path]) -> None:
@@ -40,8 +44,10 @@ def test_a_ledger_that_is_gone_or_renamed_claims_no_longer(ledgers: tuple[Path, 
     claim_artefacts(one)
     renamed = one.rename(one.with_name("renamed.sqlite"))
     claim_artefacts(renamed)
+    assert claimed(one.parent) == "renamed.sqlite\n"
     renamed.unlink()
     claim_artefacts(two)
+    assert claimed(one.parent) == "two.sqlite\n"
 
 
 @pytest.mark.parametrize("left", ["", "\n", "../one.sqlite\n", "."])
@@ -61,6 +67,7 @@ def test_a_copied_folder_and_a_linked_ledger_keep_their_artefacts(ledgers: tuple
     claim_artefacts(link)
     copy = shutil.copytree(one.parent, one.parent / "copy")
     claim_artefacts(copy / "one.sqlite")
+    assert claimed(one.parent) == claimed(copy) == "one.sqlite\n"
 
 
 def test_artefacts_that_cannot_be_written_are_one_line(ledgers: tuple[Path, Path]) -> None:
