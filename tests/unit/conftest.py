@@ -1,7 +1,7 @@
-"""Results that were imported, synthetic ones and those of a study that grows; a benchmark of speed."""
+"""A ledger; results that were imported, synthetic ones and those of a study that grows; a benchmark of speed."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,3 +80,10 @@ def place(made: Place, tmp_path: Path) -> Place:
 @pytest.fixture
 def benchmark_file(tmp_path: Path) -> Path:
     return write_benchmark(tmp_path)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A new one, open for writing."""
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        yield opened

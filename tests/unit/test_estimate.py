@@ -50,12 +50,6 @@ def finished(*wall_s: float) -> list[tuple[TrialRow, AttemptRow]]:
     ]  # fmt: skip
 
 
-@pytest.fixture
-def ledger(tmp_path: Path):
-    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
-        yield opened
-
-
 @pytest.fixture(autouse=True)
 def _cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)

@@ -1,6 +1,5 @@
 """Importing long tables: defaults, normal forms, duplicates, and every refusal with its line."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,6 @@ HEADER = (
     "precision,recall,f1"
 )
 ROW = "SciERC,NER,NER,test,1,1,4,true,inv,true,0.7,0.6,0.65"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
-        yield opened
 
 
 def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
