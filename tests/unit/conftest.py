@@ -1,4 +1,4 @@
-"""A ledger; results that were imported, synthetic ones and those of a study that grows; a benchmark of speed."""
+"""A ledger; imported results, synthetic ones and those of a study that grows; a benchmark of speed."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.frame import read_results
+from analysis.frame import Results, read_results
 from tests.unit.growing import Place
 from tests.unit.measuring_speed import write_benchmark
 from tune.ledger.ledger import Ledger
@@ -29,8 +29,12 @@ class Imported:
     study: Path
 
     @property
+    def results(self) -> Results:
+        return read_results(self.ledger, self.study)
+
+    @property
     def cells(self) -> pd.DataFrame:
-        return read_results(self.ledger, self.study).cells
+        return self.results.cells
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Computed rows by hand, the paper's shapes, and the escaping and marks of each format."""
+"""Computed rows by hand, and the paper's shapes."""
 
 import csv
 import io
@@ -7,59 +7,21 @@ from typing import Any
 import pytest
 
 from analysis.paper import published_encoders, published_values
-from analysis.tables.layout import LAYOUTS, Entry, arrange, signed
+from analysis.tables.layout import Entry, signed
 from analysis.tables.render import to_csv, to_latex, to_markdown
-from analysis.tables.rows import CSV_COLUMNS, Row, compute_rows
-from analysis.tables.table import Table, compute_table
+from analysis.tables.rows import CSV_COLUMNS, compute_rows
+from analysis.tables.table import compute_table
+from tests.unit.tabling import RE, STUDY, row_of, three_levels
 
-STUDY = """
-name = "s"
-seeds = [1, 2, 3]
-[[datasets]]
-name = "SciERC"
-[datasets.ner]
-preset = "demo-ner"
-set = { "encoder.name" = "minilm" }
-[datasets.re]
-preset = "demo-re"
-[factors]
-gcn_layers = [0, 1, 2]
-entity_filter = ["with", "without"]
-method = ["LAI-Net", "w/o 1st"]
-mask = ["Inv.", "Full"]
-"""
 CONTRACT = (
     "table,dataset,task,factor,level,metric,split,n,mean,std,ci_low,ci_high,delta,delta_ci_low,delta_ci_high,p,"
     "p_adjusted,mark,paper"
 )
-RE = {"phase": "RE", "task": "RE", "gcn_layers": 2, "entity_filter": ""}
 
 
 @pytest.fixture
 def cells(imported: Any, result_row: Any) -> Any:
-    """Base 60, 62, 64; 0 layers 58, 61, 60 and one seed without partner; Full failed; the rest not run."""
-
-    def make(dataset: str = "SciERC", **changes: Any) -> Any:
-        changes |= {"dataset": dataset}
-        rows = [result_row(f1, seed=seed, **changes) for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62))]
-        none = changes | {"gcn_layers": 0, "gcn_heads": ""}
-        rows += [
-            result_row(f1, seed=seed, **none) for seed, f1 in ((9, 0.90), (3, 0.60), (2, 0.61), (1, 0.58))
-        ]
-        rows += [
-            result_row("", seed=seed, attention_mask="full", status="failed", **changes) for seed in (1, 2, 3)
-        ]
-        study = STUDY.replace("SciERC", dataset).replace("minilm", changes.get("encoder", "minilm"))
-        return imported(study, rows).cells
-
-    return make
-
-
-def row_of(rows: tuple[Row, ...], task: str, factor: str, level: str, metric: str = "f1") -> Row:
-    (found,) = [
-        row for row in rows if (row.task, row.factor, row.level, row.metric) == (task, factor, level, metric)
-    ]
-    return found
+    return three_levels(imported, result_row)
 
 
 def test_scores_of_a_cell_by_hand(cells: Any) -> None:
@@ -195,111 +157,6 @@ def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_ro
     assert [signed(value) for value in (0.5, -0.001, 0.0)] == ["+0.50", "0.00", "0.00"]
 
 
-def test_caption_and_notes_say_what_the_numbers_are(cells: Any) -> None:
-    table = compute_table(cells(encoder="minilm", selection="dev"), "2")
-    assert table.caption == (
-        "F1 in percent on the test split, relations end to end (on predicted entities); encoder: minilm; "
-        "n = 3 to 4 seeds.",
-        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
-    )
-    notes = " ".join(table.notes)
-    for part in (
-        "Protocol pure, averaging micro, checkpoint selection: dev.", "sign-flip", "Holm",
-        "does not exist", "missing (0/N)", "preprint v1", "scibert-scivocab-uncased", "not comparable",
-    ):  # fmt: skip
-        assert part in notes
-    assert "failed" not in notes  # none in this table
-
-
-def test_caption_does_not_say_what_imported_rows_do_not(cells: Any) -> None:
-    table = compute_table(cells(), "2")
-    assert "encoder: not said by imported rows;" in table.caption[0]
-    assert table.notes[0].endswith("checkpoint selection: not said by imported rows.")
-
-
-def test_pairs_are_too_few_however_many_seeds_a_level_has(imported: Any, result_row: Any) -> None:
-    """Here 3 seeds of the base, of which p = 0.25 is the smallest."""
-    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in range(3)]
-    rows += [result_row(0.50 + seed / 100, seed=seed, gcn_layers=2) for seed in range(8)]
-    table = compute_table(imported(STUDY, rows).cells, "2")
-    row = row_of(table.rows, "NER", "gcn_layers", "2")
-    assert (row.n, row.pairs, row.p) == (8, 3, 0.25)
-    assert table.caption[1:] == (
-        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
-    )
-    assert any("within dataset, task and metric." in note for note in table.notes)
-
-
-def test_few_seeds_are_said_of_each_level_and_place(imported: Any, result_row: Any) -> None:
-    """Eight shared seeds of 0 layers, one of 2 and of the filter; of the mask eight in NER, three in RE."""
-    rows, bare = [], {"gcn_layers": 0, "gcn_heads": "", "annotations": "false"}
-    for seed in range(8):
-        rows += [result_row(0.60 + seed / 100, seed=seed)]
-        rows += [result_row(0.59 + seed / 100, seed=seed, gcn_layers=0, gcn_heads="")]
-        rows += [result_row(0.59 + seed / 100, seed=seed, attention_mask="full")]
-        rows += [result_row(0.59 + seed / 100, seed=seed, **bare)]
-        rows += [result_row(0.30 + seed / 100, seed=seed, **RE)]
-    rows += [result_row(0.61, seed=0, gcn_layers=2), result_row(0.61, seed=0, entity_filter="false")]
-    rows += [result_row(0.31, seed=seed, attention_mask="full", **RE) for seed in (0, 1, 2)]
-    cells = imported(STUDY, rows).cells
-    star = "*: p < 0.05, paired sign-flip permutation test, Holm-adjusted."
-    few = "Too few shared seeds to mark a difference, however large: "
-    assert compute_table(cells, "2").caption[1:] == (
-        star,
-        f"{few}GCN layers 2 (n = 1); Entity filter (n = 1).",
-    )
-    assert compute_table(cells, "5").caption[1:] == (star, f"{few}Mask (n = 3, p ≥ 0.25; SciERC RE).")
-    assert compute_table(cells, "4").caption[1:] == (star,)
-
-
-@pytest.mark.parametrize("render", [to_markdown, to_latex])
-def test_every_table_with_a_star_names_its_test_once(imported: Any, result_row: Any, render: Any) -> None:
-    rows = []
-    for seed in range(8):
-        rows += [result_row(0.60 + seed / 100, seed=seed)]
-        rows += [result_row(0.50 + seed / 100, seed=seed, gcn_layers=2)]
-        rows += [result_row(0.50, seed=seed, gcn_layers=0, gcn_heads="", annotations="false")]
-    cells = imported(STUDY, rows).cells
-    for number, has_star in (("2", True), ("4", True), ("5", False)):
-        table = compute_table(cells, number)
-        assert ("*" in [row.mark for row in table.rows]) == has_star
-        said = [*table.caption, *table.notes]
-        assert len(said) == len(set(said))
-        assert (
-            render(table).count("p &lt; 0.05" if render is to_markdown else "p \\textless{} 0.05") == has_star
-        )
-        assert any(sentence.startswith("*: p < 0.05, paired") for sentence in table.caption) == has_star
-
-
-def test_an_interval_beyond_the_scale_is_explained(imported: Any, result_row: Any) -> None:
-    said = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
-    table = compute_table(imported(STUDY, [result_row(0.9), result_row(0.7, seed=2)]).cells, "4")
-    assert table.rows[0].ci_high > 100
-    assert said in table.caption
-    cells = imported(STUDY, [result_row(0.80, seed=3), result_row(0.81, seed=4)]).cells
-    assert said not in compute_table(cells[cells["seed"] > 2], "4").caption
-
-
-def test_a_table_without_cells_says_so(imported: Any, result_row: Any) -> None:
-    study = STUDY.replace('method = ["LAI-Net", "w/o 1st"]\n', "")
-    table = compute_table(imported(study, [result_row(0.6)]).cells, "representations")
-    assert table.caption[0] == "F1: this study has no cell of this table."
-    assert not any("  " in sentence or " ," in sentence for sentence in (*table.caption, *table.notes))
-
-
-def test_tables_share_their_notes_word_for_word(cells: Any) -> None:
-    two, four = (compute_table(cells(), number) for number in ("2", "4"))
-    assert len(set(two.notes) & set(four.notes)) >= 4
-    assert not set(two.caption) & set(four.caption)
-
-
-def test_few_seeds_are_too_few_for_bca(cells: Any) -> None:
-    frame = cells()
-    assert "BCa" not in " ".join(compute_table(frame, "2").notes)
-    notes = " ".join(compute_table(frame.assign(interval="bca"), "2").notes)
-    assert "95 % BCa bootstrap interval of the mean. BCa is too narrow for fewer than 20 seeds" in notes
-
-
 @pytest.mark.parametrize(
     ("task", "report", "row"),
     [
@@ -371,43 +228,6 @@ def test_scores_that_rows_do_not_say_are_not_missing(imported: Any, result_row: 
     assert "4,SciERC,NER,method,LAI-Net,precision,test,0,,,,,,,,,,not given," in to_csv(table)
     assert "| not given | not given | 60.00 ± 0.00" in to_markdown(table)
     assert "not given & not given & " in to_latex(table)
-
-
-@pytest.fixture
-def nasty(cells: Any) -> Table:
-    return compute_table(cells(encoder="a_b & <c> 100%|x*[y]"), "2")
-
-
-def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
-    text = to_markdown(nasty)
-    assert r"a\_b &amp; &lt;c&gt; 100%\|x\*\[y\]" in text
-    assert "| 67.25 ± 15.22 43.03 to 91.47 | **62.00 ± 2.00** 57.03 to 66.97 |" in text
-    assert "*69.94*" in text
-    widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
-    assert widths == {8}
-
-
-def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
-    text = to_latex(nasty)
-    assert r"a\_b \& \textless{}c\textgreater{} 100\%\textbar{}x{*}{[}y]" in text
-    assert r"\textbf{\num{62.00}} $\pm$ \num{2.00}" in text
-    assert r"\tiny 43.03 to 91.47\end{tabular}" in text
-    assert r"\multicolumn{3}{c}{GCN layers}" in text
-    assert text.count(r"\begin{") == text.count(r"\end{")
-
-
-def test_a_line_break_in_a_name_breaks_no_line(cells: Any) -> None:
-    table = compute_table(cells(encoder="a\\n\\nb|\\u000bc\\u2028d"), "1")
-    assert table.grid.lines[-1].labels[2] == "a\n\nb|\x0bc\u2028d and minilm"
-    text = to_markdown(table)
-    assert r"| a b\| c d and minilm |" in text
-    assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + len(table.grid.lines)
-    assert "a b\\textbar{} c d and minilm" in to_latex(table)
-    assert "\n\n" not in to_latex(table)
-
-
-def test_an_empty_table_can_be_laid_out() -> None:
-    assert arrange((), LAYOUTS["2"]).lines == ()
 
 
 def test_published_values_are_those_of_the_paper() -> None:
