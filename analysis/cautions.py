@@ -9,6 +9,7 @@ from analysis.place import VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
 from lai_net.wording import counted
 from tune.results.table import FACTOR_COLUMNS, ResultRow
+from tune.spec.cells import Cell
 
 _DIRTY = "-dirty"
 _NAMED = 4
@@ -142,9 +143,8 @@ def _of_several(matched: Sequence[CellResults]) -> list[str]:
     for cell in matched:
         differing = " and ".join(_differing(cell))
         if differing:
-            place = cell.place
-            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
-            found.setdefault((place.cell.dataset, place.cell.config), f"{name}: {differing}")
+            own = cell.place.cell
+            found.setdefault((own.dataset, own.config), f"{_named(own)}: {differing}")
     if not found:
         return []
     verb = "has" if len(found) == 1 else "have"
@@ -152,6 +152,10 @@ def _of_several(matched: Sequence[CellResults]) -> list[str]:
         f"{counted(len(found), 'cell')} {verb} scores of trials that differ in more than their seeds "
         f"(the first, {next(iter(found.values()))})."
     ]
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.dataset} {cell.phase}, {cell.factor} {cell.level}"
 
 
 def _differing(cell: CellResults) -> Iterator[str]:
@@ -174,11 +178,10 @@ def _without_all_folds(matched: Sequence[CellResults]) -> list[str]:
     """The seeds that lack folds, each once however many cells and tasks its trials fill."""
     found: dict[tuple[Any, ...], str] = {}
     for cell in matched:
-        place = cell.place
+        own = cell.place.cell
         for seed, (have, of) in cell.partial.items():
-            name = f"{place.cell.dataset} {place.cell.phase}, {place.cell.factor} {place.cell.level}"
-            text = f"{name}, seed {seed}: {have} of {of} folds"
-            found.setdefault((place.cell.dataset, place.cell.config, seed), text)
+            text = f"{_named(own)}, seed {seed}: {have} of {of} folds"
+            found.setdefault((own.dataset, own.config, seed), text)
     if not found:
         return []
     named = list(found.values())
