@@ -173,7 +173,8 @@ def _draw_mean(ax: Axes, delta: Delta, y: float, reach: float, number: int) -> N
     own |= {"linestyle": "none", "markerfacecolor": face, "markeredgecolor": color}
     is_beyond = abs(delta.delta) > reach
     x = [] if is_beyond else [delta.delta]
-    ax.plot(x, [y] * len(x), label=delta.dataset, clip_on=False, **own)
+    # An empty line that is not clipped would take all room from the layout.
+    ax.plot(x, [y] * len(x), label=delta.dataset, clip_on=is_beyond, **own)
     if is_beyond:
         side = 1 if delta.delta > 0 else -1
         text = f"{signed(delta.delta)}{SIGNIFICANT if delta.is_significant else ''}"

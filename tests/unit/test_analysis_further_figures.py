@@ -139,7 +139,22 @@ def test_a_value_beyond_the_axis_is_not_struck_through_and_no_mark_is_cut() -> N
     assert patch.get_facecolor() == (1, 1, 1, 1), "over the interval's line"
     marks = [line for line in ax.lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in marks] == [1, 1, 1, 0]
-    assert not any(line.get_clip_on() for line in marks)
+    assert [line.get_clip_on() for line in marks] == [False, False, False, True]
+
+
+def test_panels_have_room_where_a_mean_lies_beyond_the_axis() -> None:
+    rows = [
+        row("f1", str(level), 60.0, table="2", task=task, delta=delta, delta_ci_low=-1.0, delta_ci_high=delta)
+        for task in ("NER", "RE", "RE+")
+        for level, delta in enumerate((0.5, 0.8, 0.9, 20.0))
+    ]
+    figure = compute_deltas(rows)
+    assert figure is not None
+    for width in (ONE_COLUMN, TWO_COLUMNS):
+        canvas = draw_deltas(figure, width)
+        render(canvas, ("png",))
+        shares = [box.width * box.height for box in (ax.get_position() for ax in canvas.axes)]
+        assert sum(shares) > 0.35
 
 
 def test_many_lines_in_a_column_stay_apart() -> None:
