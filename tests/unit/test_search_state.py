@@ -180,6 +180,13 @@ def test_confirmation_of_one_score_has_no_interval():
     }  # fmt: skip
 
 
+def test_equal_scores_on_fresh_seeds_are_shown_without_an_interval():
+    search = search_of()
+    suggest(search, "a")
+    search.confirm(number=0, scores=[(7, 0.5), (8, 0.5)], failed=0)
+    assert "config 0 confirmed: dev F1 0.5000 ± 0.0000 on n = 2 fresh seeds" in result_lines(search)
+
+
 def test_interval_of_an_f1_ends_where_f1_does():
     search = search_of()
     suggest(search, "a")

@@ -189,7 +189,8 @@ def _confirmed(found: dict[str, Any]) -> str:
     if found["mean"] is None:
         return f"no score{failed}"
     spread = "" if found["std"] is None else f" ± {found['std']:.4f}"
-    ends = "" if found["std"] is None else f", 95 % [{found['ci_low']:.4f}, {found['ci_high']:.4f}]"
+    # Equal scores tell nothing of the spread, so there is no interval to show.
+    ends = f", 95 % [{found['ci_low']:.4f}, {found['ci_high']:.4f}]" if found["std"] else ""
     return f"dev F1 {found['mean']:.4f}{spread}{ends} on n = {found['n']} fresh seeds{failed}"
 
 
