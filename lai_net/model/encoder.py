@@ -5,7 +5,7 @@ B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -76,6 +76,21 @@ class Memory:
         return Memory(layers, torch.cat([self.valid, other.valid], dim=1))
 
 
+@dataclass(frozen=True)
+class Context:
+    """Sequences whose tokens all see one another.
+
+    Attributes:
+        embedded: (B, L, H), from `TwoPassEncoder.look_up`.
+        positions: int (B, L).
+        valid: bool (B, L), which tokens are no padding.
+    """
+
+    embedded: Tensor
+    positions: Tensor
+    valid: Tensor
+
+
 class TwoPassEncoder(nn.Module):
     """The first k layers of a BERT and four marker embeddings of its own.
 
@@ -93,6 +108,7 @@ class TwoPassEncoder(nn.Module):
         self.num_heads: int = config.num_attention_heads
         self.attention_dropout: float = config.attention_probs_dropout_prob
         self.checkpointing = False
+        self.is_compiled = False
         self.fixed = fixed
         self.embeddings: Any = bert.embeddings
         self.layers: Any = bert.encoder.layer
@@ -157,18 +173,59 @@ class TwoPassEncoder(nn.Module):
         kinds, places = ids.flatten(1) - self.vocab_size, positions.flatten(1)
         index = None
         if not self.training:  # without dropout markers of a kind at a place differ only after layer one
-            distinct, index = (kinds * self.max_positions + places).unique(return_inverse=True)
-            kinds, places = (distinct // self.max_positions)[None], (distinct % self.max_positions)[None]
+            kinds, places, index = self._distinct(kinds, places)
         states: Tensor = self.embeddings(inputs_embeds=self.markers(kinds), position_ids=places)
-        bias = torch.zeros_like(memory.valid, dtype=torch.float32).masked_fill(~memory.valid, -1e4)
+        bias = _bias(memory.valid)
         for number, (layer, (key, value)) in enumerate(zip(self.layers, memory.layers, strict=True)):
             states = self._run(self._mark_layer, layer, states, key, value, bias, index)
             index = None
             end_layer(states, number)
         return states.view(*ids.shape, self.hidden_size)
 
+    def encode_with_pairs(
+        self, context: Context, ids: Tensor, positions: Tensor, valid: Tensor, beside: Memory | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both passes layer by layer, for inference: each product takes the rows of both, none of padding.
+
+        The fewer rows a product has, the more of its time goes into reading its weights.
+
+        Args:
+            context: batch B.
+            ids: int (B, P, 2), start and end marker ids.
+            positions: int (B, P, 2).
+            valid: bool (B, P), which pairs are no padding.
+            beside: what markers see beside the context, batch B.
+
+        Returns:
+            States of the context (B, L, H) and of the markers (B, P, 2, H), 0 in padding.
+        """
+        present, marked = context.valid, valid.unsqueeze(2).expand_as(ids).flatten(1)
+        kinds = (ids.flatten(1) - self.vocab_size)[marked]
+        kinds, places, distinct = self._distinct(kinds, positions.flatten(1)[marked])
+        index: Tensor | None = distinct
+        tokens = self.embeddings(inputs_embeds=context.embedded, position_ids=context.positions)[present]
+        pairs = self.embeddings(inputs_embeds=self.markers(kinds), position_ids=places)[0]
+        bias = _bias(present if beside is None else torch.cat([present, beside.valid], dim=1))
+        for number, layer in enumerate(self.layers):
+            both = _projections(layer, torch.cat([tokens, pairs]))
+            query, key, value = (self._heads(_padded(rows[: len(tokens)], present)) for rows in both)
+            markers = [self._heads(_padded(_spread(rows[len(tokens) :], index), marked)) for rows in both]
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None])
+            if beside is not None:
+                keys, values = beside.layers[number]
+                key, value = torch.cat([key, keys], dim=2), torch.cat([value, values], dim=2)
+            mixed_pairs = self._mix_pairs(markers, key, value, bias)
+            finished = self._finish(
+                layer,
+                torch.cat([_joined(mixed)[present], _joined(mixed_pairs)[marked]]),
+                torch.cat([tokens, _spread(pairs, index)]),
+            )
+            tokens, pairs, index = finished[: len(tokens)], finished[len(tokens) :], None
+        return _padded(tokens, present), _padded(pairs, marked).view(*ids.shape, self.hidden_size)
+
     def compile_passes(self) -> None:
         """`torch.compile` both passes, for any lengths; the first call of each takes a while."""
+        self.is_compiled = True
         self.encode = torch.compile(self.encode, dynamic=True)  # type: ignore[method-assign]
         self.encode_pairs = torch.compile(self.encode_pairs, dynamic=True)  # type: ignore[method-assign]
 
@@ -180,7 +237,7 @@ class TwoPassEncoder(nn.Module):
 
     def _read_layer(self, layer: Any, states: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """States, keys and values of one layer; see `encode`."""
-        query, key, value = self._project(layer, states)
+        query, key, value = map(self._heads, _projections(layer, states))
         mixed = F.scaled_dot_product_attention(
             query,
             key,
@@ -188,7 +245,7 @@ class TwoPassEncoder(nn.Module):
             attn_mask=seen.unsqueeze(1),
             dropout_p=self.attention_dropout if self.training else 0.0,
         )
-        return self._finish(layer, mixed, states), key, value
+        return self._finish(layer, _joined(mixed), states), key, value
 
     def _mark_layer(
         self,
@@ -203,41 +260,77 @@ class TwoPassEncoder(nn.Module):
 
         With `index` int (B, 2P), `states` (1, U, H) are the distinct ones, and it says which each marker has.
         """
-        own_query, own_key, own_value = self._project(layer, states, index)
-        own_query = own_query * own_query.shape[-1] ** -0.5
+        markers = [self._heads(_spread(rows, index)) for rows in _projections(layer, states)]
+        mixed = self._mix_pairs(markers, key, value, bias)
+        return self._finish(layer, _joined(mixed), _spread(states, index))
+
+    def _mix_pairs(self, markers: Sequence[Tensor], key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """Attention of markers to a context (B, A, C, D), themselves and their partners: (B, A, 2P, D).
+
+        Args:
+            markers: their queries, keys and values, each (B, A, 2P, D).
+            key: of the context.
+            value: likewise.
+            bias: (B, C), added to the scores of the context.
+        """
+        query, own_key, own_value = markers
+        query = query * query.shape[-1] ** -0.5
         partner_key, partner_value = _partner(own_key), _partner(own_value)
         scores = torch.cat(
             [
-                (own_query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
-                (own_query * own_key).float().sum(-1, keepdim=True),
-                (own_query * partner_key).float().sum(-1, keepdim=True),
+                (query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
+                (query * own_key).float().sum(-1, keepdim=True),
+                (query * partner_key).float().sum(-1, keepdim=True),
             ],
             dim=-1,
         )
         weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
-        mixed = weights[..., :-2] @ value
-        mixed = mixed + weights[..., -2:-1] * own_value + weights[..., -1:] * partner_value
-        return self._finish(layer, mixed, _spread(states, index))
+        mixed: Tensor = weights[..., :-2] @ value
+        mixed = mixed + weights[..., -2:-1] * own_value
+        return mixed + weights[..., -1:] * partner_value
 
-    def _project(
-        self, layer: Any, states: Tensor, index: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        attention = layer.attention.self
-        query, key, value = (
-            _spread(projection(states), index).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for projection in (attention.query, attention.key, attention.value)
-        )
-        return query, key, value
+    def _heads(self, states: Tensor) -> Tensor:
+        """(B, L, H) -> (B, A, L, D)."""
+        heads: Tensor = torch.unflatten(states, 2, (self.num_heads, -1))
+        return heads.transpose(1, 2)
 
     def _finish(self, layer: Any, mixed: Tensor, states: Tensor) -> Tensor:
-        mixed = mixed.transpose(1, 2).reshape(states.shape)
+        """What follows attention, of (..., H) each."""
         finished: Tensor = layer.feed_forward_chunk(layer.attention.output(mixed, states))
         return finished
 
+    def _distinct(self, kinds: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Kinds (1, U) and places (1, U) of the distinct markers, and which of them each is, as `kinds`."""
+        distinct, index = (kinds * self.max_positions + places).unique(return_inverse=True)
+        return (distinct // self.max_positions)[None], (distinct % self.max_positions)[None], index
+
+
+def _projections(layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (..., H) of states (..., H)."""
+    attention = layer.attention.self
+    return attention.query(states), attention.key(states), attention.value(states)
+
+
+def _bias(valid: Tensor) -> Tensor:
+    """Added to scores: 0 where bool (B, C) holds, else so little that nothing is attended to."""
+    return torch.zeros_like(valid, dtype=torch.float32).masked_fill(~valid, -1e4)
+
+
+def _joined(heads: Tensor) -> Tensor:
+    """(B, A, L, D) -> (B, L, H)."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+def _padded(rows: Tensor, valid: Tensor) -> Tensor:
+    """Rows (R, H) at the R places that bool (B, L) has, (B, L, H); 0 elsewhere."""
+    padded = rows.new_zeros(*valid.shape, rows.shape[-1])
+    padded[valid] = rows
+    return padded
+
 
 def _spread(distinct: Tensor, index: Tensor | None) -> Tensor:
-    """Rows of (1, U, H) at `index` int (B, L) -> (B, L, H); without one, as they are."""
-    return distinct if index is None else F.embedding(index, distinct[0])
+    """Rows of (U, H) or (1, U, H) at `index` int (...) -> (..., H); without one, as they are."""
+    return distinct if index is None else F.embedding(index, distinct.flatten(0, -2))
 
 
 def _partner(pairs: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lai_net.config import InputConfig
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START
 from lai_net.model.attention_mask import Kind, visible
-from lai_net.model.encoder import Memory, TwoPassEncoder
+from lai_net.model.encoder import Context, Memory, TwoPassEncoder
 from lai_net.model.stored_features import StoredFeatures, StoredTexts
 
 
@@ -162,22 +162,36 @@ class FirstRound(nn.Module):
         self.features: list[StoredFeatures] = []
         """Of a frozen encoder: where states are looked up before they are computed."""
 
-    def read(self, text: Text, *, text_first: bool = False) -> Reading:
+    def read(self, text: Text, *, text_first: bool = False, with_pairs: bool = False) -> Reading:
         """Read what does not depend on markers.
 
         Args:
             text: the batch.
             text_first: the text's states are needed before candidates are chosen; where the mask forbids to
                 read it without markers, it is then read without them, once more.
+            with_pairs: `mark` follows, for just these rows: where that is cheaper, text and markers are read
+                there at once.
         """
         for features in self.features:
             if (found := features.find(text.ids, text.valid)) is not None:
                 return Reading(text, found.states(text.ids.shape[1]), found.labels(), None, found)
+        if with_pairs and self._reads_at_once:
+            return Reading(text, None, None, None)
         return self._read(text, text_first=text_first)
+
+    @property
+    def _reads_at_once(self) -> bool:
+        """Whether `mark` reads text and markers together: in inference, on a CPU.
+
+        Not where states are compared with stored ones, and not where each pass is compiled.
+        """
+        is_inference = not (self.training or torch.is_grad_enabled())
+        is_plain = not (self.encoder.fixed or self.encoder.is_compiled)
+        return self.two_pass and is_inference and is_plain and self.label_bounds.device.type == "cpu"
 
     def share_annotations(self) -> SharedAnnotations | None:
         """Read the annotations for several graphs; None where they are not read apart from the text."""
-        if not (self.has_annotations and self.two_pass and self.settings.attention_mask == "inv"):
+        if not self._reads_apart:
             return None
         (phrases,) = self.encoder.look_up(self.annotation_ids.unsqueeze(0))
         return SharedAnnotations(*self._read_annotations(phrases))
@@ -186,23 +200,12 @@ class FirstRound(nn.Module):
         """`read` by the encoder itself."""
         if not self.two_pass:
             return Reading(text, self._read_unmarked(text) if text_first else None, None, None)
-        if not self.has_annotations:
-            states, memory = self._read_alone(text)
-            return Reading(text, states, None, memory)
-        batch, length = text.ids.shape
-        if self.settings.attention_mask == "inv":
-            if self.shared is None:
-                words, phrases = self.encoder.look_up(text.ids, self.annotation_ids.unsqueeze(0))
-                states, memory = self._read_context(words, text.valid)
-                annotations, annotation_memory = self._read_annotations(phrases)
-            else:
-                states, memory = self._read_alone(text)
-                annotations, annotation_memory = self.shared.for_graph()
-            memory = memory.join(annotation_memory.expand(batch))
-        else:
-            both, memory = self._read_together(text)
-            states, annotations = both[:, :length], both[:, length:]
-        return Reading(text, states, self._label_ends(annotations), memory)
+        context, phrases = self._embedded(text)
+        states, memory = self._read_context(context)
+        apart = self._apart(phrases)
+        if apart is not None:
+            memory = memory.join(apart[1].expand(len(text.ids)))
+        return Reading(text, *self._parted(states, text, apart), memory)
 
     def mark(self, reading: Reading, bounds: Tensor, valid: Tensor) -> Interaction:
         """Set markers on candidates and read them.
@@ -216,12 +219,13 @@ class FirstRound(nn.Module):
         if markers is None and reading.stored is not None:  # a candidate is not stored
             reading = self._read(reading.text)
         if markers is None and reading.memory is not None:
-            ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
-            markers = self.encoder.encode_pairs(ids.expand(bounds.shape), bounds, reading.memory)
-        if markers is None or reading.states is None:
-            return self._mark_densely(reading.text, bounds, valid)
-        pairs = torch.cat([gather_tokens(reading.states, bounds), markers], dim=2)
-        return Interaction(reading.states, pairs, reading.labels)
+            markers = self.encoder.encode_pairs(self._marker_ids(bounds), bounds, reading.memory)
+        if markers is not None and reading.states is not None:
+            pairs = torch.cat([gather_tokens(reading.states, bounds), markers], dim=2)
+            return Interaction(reading.states, pairs, reading.labels)
+        if self._reads_at_once:
+            return self._mark_at_once(reading.text, bounds, valid)
+        return self._mark_densely(reading.text, bounds, valid)
 
     def mark_objects(
         self, reading: Reading, subjects: Tensor, bounds: Tensor, valid: Tensor
@@ -238,20 +242,53 @@ class FirstRound(nn.Module):
         ends = gather_tokens(interaction.text, subjects).unsqueeze(1)
         return PairInteraction(ends, interaction.pairs, interaction.labels)
 
+    def _embedded(self, text: Text) -> tuple[Context, Tensor | None]:
+        """A text, with annotations behind it where it sees them; those read apart, unless they are shared."""
+        if self._reads_apart and self.shared is None:
+            words, phrases = self.encoder.look_up(text.ids, self.annotation_ids.unsqueeze(0))
+            return self._context(words, text.valid), phrases
+        if self.has_annotations and not self._reads_apart:
+            return self._with_phrases(text), None
+        (words,) = self.encoder.look_up(text.ids)
+        return self._context(words, text.valid), None
+
+    @property
+    def _reads_apart(self) -> bool:
+        """Whether annotations do not depend on the text."""
+        return self.has_annotations and self.two_pass and self.settings.attention_mask == "inv"
+
+    def _apart(self, phrases: Tensor | None) -> tuple[Tensor, Memory] | None:
+        """States (1, N, H) and memory of annotations that are read apart from the text."""
+        if self.shared is not None:
+            return self.shared.for_graph()
+        return None if phrases is None else self._read_annotations(phrases)
+
+    def _parted(
+        self, states: Tensor, text: Text, apart: tuple[Tensor, Memory] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The text's states, and those of the labels, out of what was read of `_embedded` and `_apart`."""
+        if apart is not None:
+            return states, self._label_ends(apart[0])
+        if not self.has_annotations:
+            return states, None
+        length = text.ids.shape[1]
+        return states[:, :length], self._label_ends(states[:, length:])
+
     def _read_annotations(self, phrases: Tensor) -> tuple[Tensor, Memory]:
         """States and memory of the annotations alone, from their embeddings (1, N, H).
 
         In inference they are kept until training goes on, or until a weight or the precision changes.
         """
         valid = torch.ones(phrases.shape[:2], dtype=torch.bool, device=phrases.device)
+        context = self._context(phrases, valid, self.annotation_start)
         if self.training or torch.is_grad_enabled():
             self._annotations = None  # a fused optimizer changes weights without changing their version
-            return self._read_context(phrases, valid, self.annotation_start)
+            return self._read_context(context)
         device = phrases.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         version = (precision, *((p.data_ptr(), p._version) for p in self.encoder.parameters()))
         if self._annotations is None or self._annotations[0] != version:
-            self._annotations = (version, self._read_context(phrases, valid, self.annotation_start))
+            self._annotations = (version, self._read_context(context))
         return self._annotations[1]
 
     def _read_unmarked(self, text: Text) -> Tensor:
@@ -265,27 +302,48 @@ class FirstRound(nn.Module):
 
     def _read_together(self, text: Text) -> tuple[Tensor, Memory]:
         """States and memory of a text with the annotations behind it, which see each other (Vis.)."""
-        phrases = self.annotation_ids.expand(len(text.ids), -1)
-        (embedded,) = self.encoder.look_up(torch.cat([text.ids, phrases], dim=1))
-        return self._read_context(
-            embedded,
-            torch.cat([text.valid, torch.ones_like(phrases, dtype=torch.bool)], dim=1),
-            self.annotation_start,
-            text_length=text.ids.shape[1],
-        )
+        return self._read_context(self._with_phrases(text))
 
     def _read_alone(self, text: Text) -> tuple[Tensor, Memory]:
         """States and memory of a text without annotations."""
         (embedded,) = self.encoder.look_up(text.ids)
-        return self._read_context(embedded, text.valid)
+        return self._read_context(self._context(embedded, text.valid))
 
-    def _read_context(
-        self, embedded: Tensor, valid: Tensor, start: int = 0, *, text_length: int = 0
-    ) -> tuple[Tensor, Memory]:
+    def _read_context(self, context: Context) -> tuple[Tensor, Memory]:
+        """States and memory."""
+        return self.encoder.encode(context.embedded, context.positions, context.valid.unsqueeze(1))
+
+    def _with_phrases(self, text: Text) -> Context:
+        """A text with the annotations behind it."""
+        phrases = self.annotation_ids.expand(len(text.ids), -1)
+        (embedded,) = self.encoder.look_up(torch.cat([text.ids, phrases], dim=1))
+        valid = torch.cat([text.valid, torch.ones_like(phrases, dtype=torch.bool)], dim=1)
+        return self._context(embedded, valid, self.annotation_start, text_length=text.ids.shape[1])
+
+    def _context(self, embedded: Tensor, valid: Tensor, start: int = 0, *, text_length: int = 0) -> Context:
         """Tokens that all see one another; from index `text_length` on positions count from `start`."""
         index = torch.arange(valid.shape[1], device=valid.device)
         positions = torch.where(index < text_length, index, index - text_length + start)
-        return self.encoder.encode(embedded, positions.expand_as(valid), valid.unsqueeze(1))
+        return Context(embedded, positions.expand_as(valid), valid)
+
+    def _marker_ids(self, bounds: Tensor) -> Tensor:
+        """Of the start and end marker of each pair of `bounds`."""
+        ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
+        return ids.expand(bounds.shape)
+
+    def _mark_at_once(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
+        """Text and markers together; annotations that are read apart are read before."""
+        context, phrases = self._embedded(text)
+        apart = self._apart(phrases)
+        both, markers = self.encoder.encode_with_pairs(
+            context,
+            self._marker_ids(bounds),
+            bounds,
+            valid,
+            None if apart is None else apart[1].expand(len(text.ids)),
+        )
+        states, labels = self._parted(both, text, apart)
+        return Interaction(states, torch.cat([gather_tokens(states, bounds), markers], dim=2), labels)
 
     def _mark_densely(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """One dense pass a pack; a pack without candidates of a sentence does not count for that sentence."""

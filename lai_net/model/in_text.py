@@ -20,6 +20,10 @@ class SpanEnds(FirstRound):
 
     states_per_span: ClassVar[int] = 2
 
+    def read(self, text: Text, *, text_first: bool = False, with_pairs: bool = False) -> Reading:  # noqa: ARG002 - as its kin
+        """The text's states are all there is."""
+        return super().read(text, text_first=text_first)
+
     def mark(self, reading: Reading, bounds: Tensor, valid: Tensor) -> Interaction:  # noqa: ARG002 - as its kin
         """`Interaction.pairs` is (B, P, 2, H)."""
         if reading.states is None:
@@ -36,7 +40,7 @@ class SolidMarkers(FirstRound):
 
     states_per_span: ClassVar[int] = 2
 
-    def read(self, text: Text, *, text_first: bool = False) -> Reading:
+    def read(self, text: Text, *, text_first: bool = False, with_pairs: bool = False) -> Reading:  # noqa: ARG002 - as its kin
         """The text itself is read only where its states are asked for."""
         return super().read(text) if text_first else Reading(text, None, None, None)
 

@@ -94,9 +94,14 @@ class NerModel(nn.Module):
         """
         with_gold = with_gold or self.training
         screened_on_text = self.text_fc is not None
+        shares_texts = len(batch.ids) < len(batch.bounds)
         with streams.dropout("encoder"):
-            reading = self.first_round.read(Text(batch.ids, batch.ids_valid), text_first=screened_on_text)
-        if len(batch.ids) < len(batch.bounds):
+            reading = self.first_round.read(
+                Text(batch.ids, batch.ids_valid),
+                text_first=screened_on_text,
+                with_pairs=not (screened_on_text or shares_texts),
+            )
+        if shares_texts:
             reading = reading.rows(batch.text_rows)
         if screened_on_text:
             return self._screen_then_mark(batch, reading, streams, cold=cold, with_gold=with_gold)

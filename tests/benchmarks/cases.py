@@ -278,6 +278,7 @@ class Workload:
         self.task.streams.start_epoch(1)
         for losses in self.task.steps(1):
             training_step(self.task.model, self._optimizer, losses, self.task.config.training.clip)
+        self._optimizer.zero_grad()  # as the next step would; others take their turn before it
 
 
 @lru_cache(maxsize=1)

@@ -135,6 +135,41 @@ def test_two_passes_equal_the_dense_pass(
     assert_equal(read_and_mark(two_pass), read_and_mark(dense))
 
 
+@pytest.mark.parametrize("valid", [VALID, VALID & torch.tensor([[True], [False]]), VALID & False])
+@pytest.mark.parametrize("annotations", [True, False])
+@pytest.mark.parametrize("mask", ["inv", "vis"])
+def test_text_and_markers_read_at_once_equal_two_passes(
+    tiny_encoder: str, mask: AttentionMask, annotations: bool, valid: torch.Tensor
+) -> None:
+    two_pass = first_round(encoder_of(tiny_encoder), mask, annotations=annotations).eval()
+    with torch.inference_mode():
+        unread = two_pass.read(TEXT, with_pairs=True)
+        assert unread.states is None, "the text waits for its markers"
+        at_once = two_pass.mark(unread, BOUNDS, valid)
+    apart = read_and_mark(two_pass, valid=valid)
+    for found, wanted in (
+        (at_once.pairs[valid], apart.pairs[valid]),
+        (at_once.text[TEXT.valid], apart.text[TEXT.valid]),
+    ):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    if apart.labels is not None:
+        torch.testing.assert_close(at_once.labels, apart.labels, atol=1e-4, rtol=0)
+
+
+def test_text_and_markers_are_read_at_once_in_inference_alone(tiny_encoder: str) -> None:
+    def is_unread(round_one: FirstRound) -> bool:
+        return round_one.read(TEXT, with_pairs=True).states is None
+
+    round_one = first_round(encoder_of(tiny_encoder), "inv").eval()
+    assert not is_unread(round_one), "a gradient may be asked for"
+    with torch.no_grad():
+        assert is_unread(round_one)
+        round_one.encoder.is_compiled = True
+        assert not is_unread(round_one), "each pass is compiled"
+        round_one.encoder.is_compiled = False
+        assert not is_unread(round_one.train()), "dropout draws pass by pass"
+
+
 def test_full_takes_the_dense_pass_and_differs(tiny_encoder: str) -> None:
     encoder = encoder_of(tiny_encoder)
     full = first_round(encoder, "full", dense=False)
