@@ -66,7 +66,8 @@ def findings(rows: Sequence[Row]) -> list[str]:
         said = places.setdefault((dataset, task), [])
         scored = [row for row in levels if row.mean is not None]
         if len(scored) > 1:
-            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(scored)}")
+            reach = attainable_p(levels)
+            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(scored, reach)}")
     return [
         sentence
         for place, said in places.items()
@@ -84,7 +85,7 @@ def _alone(base: Row) -> str:
     return " ".join(filter(None, [text, beyond([base])]))
 
 
-def _finding(levels: Sequence[Row]) -> str:
+def _finding(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
     """The best of the levels that have as many seeds as planned, as in the tables; the others are named."""
     ranked = [row for row in levels if row.is_complete]
     lacking = [row for row in levels if not row.is_complete]
@@ -95,7 +96,7 @@ def _finding(levels: Sequence[Row]) -> str:
     elif not ranked[0].rank_n:
         text = f"{_names(ranked)} share no seed, so none is called best"
     else:
-        text = _ranking(ranked, attainable_p(levels))
+        text = _ranking(ranked, reach)
     return f"{text}; too few seeds to rank {_names(lacking)} ({_seeds(lacking)})." if lacking else f"{text}."
 
 

@@ -281,7 +281,7 @@ def test_a_config_tells_how_it_differs_from_its_base(imported: Any, result_row: 
         rows += [result_row(0.6, seed=seed), result_row(0.6 - loss, seed=seed, gcn_layers=0, gcn_heads="")]
     paths = imported(STUDY, rows)
     page = html.unescape(compose_report(str(paths.study), paths.ledger).files["index.html"].decode())
-    effect = "(95 % interval −4.48 to +0.48), p = 0.25, after Holm 0.25, Hedges' g = −1.13"
+    effect = "(95 % interval −4.48 to +0.48), p = 0.25, after Holm 0.5, Hedges' g = −1.13"
     assert f"<li>NER, GCN layers 0: −2.00 points of F1 {effect}</li>" in page
     assert f"<li>NER, Method w/o 2nd: −2.00 points of F1 {effect}</li>" in page
 

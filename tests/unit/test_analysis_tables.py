@@ -8,6 +8,7 @@ import pytest
 
 from analysis.paper import published_encoders, published_values
 from analysis.tables.layout import Entry, signed
+from analysis.tables.reach import attainable_p
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, compute_rows
 from analysis.tables.table import compute_table
@@ -37,7 +38,7 @@ def test_difference_to_the_base_is_paired_by_seed(cells: Any) -> None:
     row = row_of(compute_rows(cells(), "2"), "NER", "gcn_layers", "0")
     assert (row.n, row.mean) == (4, pytest.approx(67.25))
     assert row.delta == pytest.approx(-7 / 3)  # -2, -1, -4; seed 9 has no partner
-    assert (row.p, row.p_adjusted) == (0.25, 0.25)
+    assert (row.p, row.p_adjusted) == (0.25, 0.5)  # two levels beside the base, the other to come
 
 
 def test_best_level_dash_missing_and_failed(cells: Any) -> None:
@@ -81,6 +82,32 @@ def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
     assert (better.p, better.p_adjusted, better.mark) == (2 / 256, 4 / 256, "*")
     assert (same.p, same.mark) == (1.0, "")
     assert (better.delta, better.delta_ci_low) == (pytest.approx(1.0), None)  # equal differences
+
+
+def test_a_mark_does_not_go_away_when_the_other_levels_are_filled(imported: Any, result_row: Any) -> None:
+    """Six seeds: 2/2^6 for each of two levels is above 0.05, also before the second one has any."""
+    study = STUDY.replace('mask = ["Inv.", "Full"]', 'mask = ["Inv.", "Vis.", "Full"]')
+    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in range(6)]
+    rows += [result_row(0.59 + seed / 90, seed=seed, attention_mask="full") for seed in range(6)]
+    filled = [result_row(0.60 + (seed % 2) / 50, seed=seed, attention_mask="vis") for seed in range(6)]
+    for given in (rows, [*rows, *filled[:1]], [*rows, *filled]):
+        cells = imported(study, given).cells
+        row = row_of(compute_rows(cells, "5"), "NER", "mask", "Full")
+        assert (row.p, row.p_adjusted, row.mark) == (2 / 64, 4 / 64, "")
+        assert attainable_p(compute_rows(cells, "5"))[row] == 4 / 64
+
+
+def test_levels_that_do_not_exist_are_not_counted(imported: Any, result_row: Any) -> None:
+    """Without layers there is no second round to leave out."""
+    study = STUDY.replace('"w/o 1st"', '"w/o 2nd", "w/o 1st"')
+    study = study.replace('"minilm" }', '"minilm", "graph.layers" = 0 }')
+    bare = {"gcn_layers": 0, "gcn_heads": ""}
+    rows = [result_row(0.60 + seed / 100, seed=seed, **bare) for seed in range(6)]
+    rows += [result_row(0.59 + seed / 90, seed=seed, annotations="false", **bare) for seed in range(6)]
+    table = compute_rows(imported(study, rows).cells, "4")
+    row = row_of(table, "NER", "method", "w/o 1st")
+    assert row_of(table, "NER", "method", "w/o 2nd").mark == "dash"
+    assert row.p_adjusted == attainable_p(table)[row] == 2 / 64
 
 
 def test_one_seed_gives_a_mean_and_nothing_else(imported: Any, result_row: Any) -> None:
