@@ -138,10 +138,10 @@ def test_table_2_has_the_papers_shape(cells: Any) -> None:
         ("", "RE+"), ("", "paper, preprint v1"),
     ]  # fmt: skip
     assert grid.lines[0].entries == (
-        Entry("67.25", "15.22", remarks=("43.03 to 91.47",)),
-        Entry("62.00", "2.00", remarks=("57.03 to 66.97",), best=True),
+        Entry("67.25", "15.22", remarks=("43.03 to 91.47", "n = 4")),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97", "n = 3"), best=True),
         Entry("missing (0/3)"),
-        Entry("62.00", "2.00", remarks=("57.03 to 66.97",)),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97", "n = 3")),
         Entry("missing (0/3)"),
     )
     assert [entry.value for entry in grid.lines[1].entries] == ["69.40", "69.94", "69.47", "69.94", "69.76"]
@@ -174,6 +174,22 @@ def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
     assert {"[k/N]: only k of N seeds done.", "[k failed]: of the seeds that lack k failed."} <= set(
         table.notes
     )
+
+
+def test_each_mean_says_its_n_where_counts_differ(imported: Any, result_row: Any) -> None:
+    """Unless `[1/3]` says it; where all are alike the caption does."""
+    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in (1, 2, 3)]
+    cells = imported(STUDY, rows).cells
+    (base, _), one = compute_table(cells, "5").grid.lines[0].entries[:2], compute_table(cells, "1")
+    assert base.remarks == one.grid.lines[-1].entries[2].remarks == ("59.52 to 64.48",)
+    cells = imported(STUDY, [*rows, result_row(0.5, attention_mask="full"), result_row(0.3, **RE)]).cells
+    table = compute_table(cells, "5")
+    (inv, *_), (full, *_) = (line.entries for line in table.grid.lines)
+    assert inv.remarks == ("59.52 to 64.48", "n = 3")
+    assert full.remarks == ("(−11.00)", "[1/3]")
+    assert compute_table(cells, "1").grid.lines[-1].entries[2].remarks == ("59.52 to 64.48", "n = 3")
+    assert "| 62.00 ± 1.00 59.52 to 64.48 n = 3 |" in to_markdown(table)
+    assert "59.52 to 64.48 n = 3" in to_latex(table)
 
 
 def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_row: Any) -> None:
@@ -245,8 +261,8 @@ def test_scores_that_rows_do_not_say_are_not_missing(imported: Any, result_row: 
     rows += [result_row(0.5, seed=1, **bare), result_row(0.5, seed=2, **bare, **silent)]
     table = compute_table(imported(STUDY, rows).cells, "4")
     base, other = (line.entries[:3] for line in table.grid.lines[:2])
-    assert base == (Entry("not given"), Entry("not given"), Entry("60.00", "0.00"))
-    assert other[0].remarks[-2:] == ("[2/3]", "[1 not given]")
+    assert base == (Entry("not given"), Entry("not given"), Entry("60.00", "0.00", remarks=("n = 3",)))
+    assert other[0].remarks[-3:] == ("n = 1", "[2/3]", "[1 not given]")
     assert other[2].remarks[-1] == "[2/3]"
     notes = " ".join(table.notes)
     assert "not given: seeds are done, but rows from elsewhere do not say it." in notes
