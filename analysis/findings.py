@@ -64,10 +64,9 @@ def findings(rows: Sequence[Row]) -> list[str]:
         if base.mean is not None:
             bases.setdefault((dataset, task), base)
         said = places.setdefault((dataset, task), [])
-        scored = [row for row in levels if row.mean is not None]
-        if len(scored) > 1:
-            reach = attainable_p(levels)
-            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(scored, reach)}")
+        known = [row for row in levels if row.mean is not None or (row.planned and row.n is not None)]
+        if sum(row.mean is not None for row in known) > 1:
+            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(known)}")
     return [
         sentence
         for place, said in places.items()
@@ -85,8 +84,11 @@ def _alone(base: Row) -> str:
     return " ".join(filter(None, [text, beyond([base])]))
 
 
-def _finding(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
-    """The best of the levels that have as many seeds as planned, as in the tables; the others are named."""
+def _finding(levels: Sequence[Row]) -> str:
+    """The best of the levels that have as many seeds as planned, as in the tables; the others are named.
+
+    Those without any seed are named, too.
+    """
     ranked = [row for row in levels if row.is_complete]
     lacking = [row for row in levels if not row.is_complete]
     if not ranked:
@@ -96,7 +98,7 @@ def _finding(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
     elif not ranked[0].rank_n:
         text = f"{_names(ranked)} share no seed, so none is called best"
     else:
-        text = _ranking(ranked, reach)
+        text = _ranking(ranked, attainable_p(levels))
     return f"{text}; too few seeds to rank {_names(lacking)} ({_seeds(lacking)})." if lacking else f"{text}."
 
 
