@@ -114,8 +114,9 @@ class VarianceStudy:
 
     Attributes:
         interval: the kind of all intervals over seeds: the study's `[report]` says it.
-        decisions: of the study's `[decide]`; without one each family is judged on the pairs of seeds that it
-            has, as the tables' marks are, and what these do not tell is open.
+        by_looks: whether the study has a `[decide]`.
+        decisions: of the study's `[decide]`, whose p allows for its looks; without one each family is judged
+            on the pairs of seeds that it has, as the tables' marks are, and what these do not tell is open.
     """
 
     study: str
@@ -125,6 +126,7 @@ class VarianceStudy:
     min_effect: float
     families: tuple[FamilySpread, ...]
     corpora: tuple[CorporaSpread, ...]
+    by_looks: bool
     decisions: tuple[Decision, ...]
 
 
@@ -157,6 +159,7 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             for key, cells in groups.items()
         ),
         corpora=tuple(_corpora(groups)),
+        by_looks=study.decide is not None,
         decisions=tuple(_judged_once(groups.values(), min_effect))
         if study.decide is None
         else tuple(decide_results(results, study)),

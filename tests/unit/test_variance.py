@@ -158,6 +158,30 @@ def test_an_open_level_asks_for_the_seeds_of_the_next_look(imported: Any, rows: 
     assert decide_study(paths.ledger.with_name("none"), load_study(paths.study))[0].missing == tuple(range(8))
 
 
+def test_a_verdict_has_the_p_and_n_of_its_look_beside_it(imported: Any, rows: Any) -> None:
+    """The tables' p, of all seeds, may be above 0.05 where a look has marked a level."""
+    later = [
+        row | {"seed": row["seed"] + 8, "f1": row["f1"] + 0.08 * (row["gcn_layers"] == 0)} for row in rows
+    ]
+    paths = imported(STUDY + DECIDE, rows + later)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "are those of the last look of [decide] at a level" in text
+    level = [[part.strip() for part in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    start = next(index for index, line in enumerate(level) if line[0] == "0")
+    assert [line[3] for line in level[start : start + 3]] == ["0.0312", "at n = 8", "different"]
+    result = study_variance(paths.ledger, load_study(paths.study))
+    versus = result.families[0].cells[0].comparison
+    assert versus is not None
+    assert versus.delta.n == 16
+    assert versus.p_adjusted is not None
+    assert versus.p_adjusted > 0.05
+    paths.study.write_text(STUDY)
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "look" not in text
+    assert "at n = " not in text
+
+
 def test_seeds_that_were_added_are_in_the_frame(tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     study.write_text(STUDY + DECIDE)
