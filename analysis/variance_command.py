@@ -27,17 +27,31 @@ IntervalOption = Annotated[
 ]
 
 
+def _points(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 100:
+        raise typer.BadParameter(f"must be points of F1, more than 0 and at most 100, but is {value:g}")
+    return value
+
+
 def variance(
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
     interval: IntervalOption = None,
+    min_effect: Annotated[
+        float | None,
+        typer.Option(
+            callback=_points,
+            help="Points of F1 that matter: for the seeds needed and, where the study does not decide, the "
+            "verdicts; default: the study's, else 0.5.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
     from analysis.variance import study_variance
     from tune.spec.study import load_study, with_interval
 
-    result = study_variance(ledger, with_interval(load_study(study), interval))
+    result = study_variance(ledger, with_interval(load_study(study), interval), min_effect)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=1, allow_nan=False))
     else:
