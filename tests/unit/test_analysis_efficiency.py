@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import analysis
 from analysis.findings import findings
 from analysis.frame import read_results
 from analysis.report import compose_report
@@ -268,6 +269,9 @@ def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
     assert left_out(cells, speeds, ())[-2].endswith(
         "imported rows do not say all settings on which speed depends."
     )
+    assert analysis.table3(analysis.load(ledger, study), benchmark_file)["mean"].notna().any()
+    with pytest.raises(InputError, match="imported rows do not say all settings on which speed depends"):
+        analysis.table3(analysis.load(alone, study), benchmark_file)
 
 
 def test_the_report_has_them_and_their_figure(trained: Any, benchmark_file: Path, tmp_path: Path) -> None:
