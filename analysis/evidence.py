@@ -20,7 +20,8 @@ from lai_net.settings import flat
 from lai_net.wording import counted
 from tune.planning.explanation import Fields
 from tune.results.curves import Curves
-from tune.results.table import ResultRow
+from tune.results.table import ResultRow, representation_of
+from tune.spec.baseline import LAI_NET
 from tune.spec.cells import base_config
 from tune.spec.identity import digest, spec_id
 
@@ -161,8 +162,10 @@ def _keys(place: Place) -> Iterator[CellKey]:
 
 
 def _title(place: Place) -> str:
+    """Dataset, phase and factors in words; what LAI-Net's way to represent a span implies is not said."""
     values, cell = place.values, place.cell
-    parts = [counted(values["gcn_layers"], "GCN layer")]
+    parts = [values["model"]] if values["model"] != LAI_NET else []
+    parts += [counted(values["gcn_layers"], "GCN layer")]
     if values["gcn_heads"] is not None:
         parts.append(counted(values["gcn_heads"], "head"))
     if values["entity_filter"] is not None:
@@ -170,6 +173,8 @@ def _title(place: Place) -> str:
     parts.append(f"mask {values['attention_mask']}")
     if not values["annotations"]:
         parts.append("without annotations")
+    if values["representation"] != representation_of({**values, "representation": None}):
+        parts.append(f"representation {values['representation']}")
     return f"{cell.dataset} {cell.phase}, {', '.join(parts)}"
 
 

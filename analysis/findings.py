@@ -64,9 +64,9 @@ def findings(rows: Sequence[Row]) -> list[str]:
         if base.mean is not None:
             bases.setdefault((dataset, task), base)
         said = places.setdefault((dataset, task), [])
-        scored = [row for row in levels if row.mean is not None]
-        if len(scored) > 1:
-            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(scored)}")
+        known = [row for row in levels if row.mean is not None or (row.planned and row.n is not None)]
+        if sum(row.mean is not None for row in known) > 1:
+            said.append(f"{dataset} {task}, {NAMES[factor]}: {_finding(known)}")
     return [
         sentence
         for place, said in places.items()
@@ -85,7 +85,10 @@ def _alone(base: Row) -> str:
 
 
 def _finding(levels: Sequence[Row]) -> str:
-    """The best of the levels that have as many seeds as planned, as in the tables; the others are named."""
+    """The best of the levels that have as many seeds as planned, as in the tables; the others are named.
+
+    Those without any seed are named, too.
+    """
     ranked = [row for row in levels if row.is_complete]
     lacking = [row for row in levels if not row.is_complete]
     if not ranked:

@@ -14,7 +14,8 @@ from analysis.figures.drawing import render
 from analysis.figures.stability import compute_figure_a1, draw_figure_a1
 from analysis.frame import CELL_COLUMNS, read_results
 from analysis.speed import Speed, read_speeds
-from analysis.tables.efficiency import REPRESENTATION_TABLE
+from analysis.tables.efficiency import REPRESENTATION_TABLE, TABLE_3, left_out
+from analysis.tables.layout import LAYOUTS
 from analysis.tables.rows import CSV_COLUMNS
 from analysis.tables.table import compute_table
 from lai_net.config import TrialConfig
@@ -91,9 +92,13 @@ def table3(cells: pd.DataFrame, speed: str | Path) -> pd.DataFrame:
     """Table 3, with speeds from a CSV of `make bench`; see `table2`.
 
     Raises:
-        InputError: the benchmark cannot be read.
+        InputError: the benchmark cannot be read, or has no speed of these settings.
     """
-    return _table(cells, "3", read_speeds(Path(speed)))
+    speeds = read_speeds(Path(speed))
+    table = _table(cells, TABLE_3, speeds)
+    if table.empty:
+        raise InputError(" ".join(left_out(_parsed(cells), speeds, LAYOUTS.keys() - {TABLE_3})))
+    return table
 
 
 def table4(cells: pd.DataFrame) -> pd.DataFrame:

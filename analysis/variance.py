@@ -114,8 +114,10 @@ class VarianceStudy:
 
     Attributes:
         interval: the kind of all intervals over seeds: the study's `[report]` says it.
-        decisions: of the study's `[decide]`; without one each family is judged on the pairs of seeds that it
-            has, as the tables' marks are, and what these do not tell is open.
+        min_effect: points of F1 that the seeds needed are for, and verdicts without a `[decide]`.
+        by_looks: whether the study has a `[decide]`.
+        decisions: of the study's `[decide]`, whose p allows for its looks; without one each family is judged
+            on the pairs of seeds that it has, as the tables' marks are, and what these do not tell is open.
     """
 
     study: str
@@ -125,11 +127,17 @@ class VarianceStudy:
     min_effect: float
     families: tuple[FamilySpread, ...]
     corpora: tuple[CorporaSpread, ...]
+    by_looks: bool
     decisions: tuple[Decision, ...]
 
 
-def study_variance(ledger: Path, study: Study) -> VarianceStudy:
+def study_variance(ledger: Path, study: Study, min_effect: float | None = None) -> VarianceStudy:
     """Compute the variance study of a study with tables.
+
+    Args:
+        ledger: the ledger file.
+        study: with its `[decide]`, if any, whose verdicts keep its own `min_effect`.
+        min_effect: the smallest difference that matters, in points of F1; None takes the study's.
 
     Raises:
         InputError: there is no such ledger, two results claim one place, or the study is a search.
@@ -145,7 +153,8 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
                 place = cell.place
                 groups.setdefault((place.cell.dataset, place.task, place.cell.factor), []).append(cell)
         documents = {key: [read_documents(opened, cell) for cell in cells] for key, cells in groups.items()}
-    min_effect = (study.decide or Decide(max_seeds=2)).min_effect
+    if min_effect is None:
+        min_effect = (study.decide or Decide(max_seeds=2)).min_effect
     return VarianceStudy(
         study=study.name,
         split=study.report.split,
@@ -157,6 +166,7 @@ def study_variance(ledger: Path, study: Study) -> VarianceStudy:
             for key, cells in groups.items()
         ),
         corpora=tuple(_corpora(groups)),
+        by_looks=study.decide is not None,
         decisions=tuple(_judged_once(groups.values(), min_effect))
         if study.decide is None
         else tuple(decide_results(results, study)),

@@ -16,23 +16,42 @@ if TYPE_CHECKING:
     from analysis.statistics.components import Component
     from analysis.statistics.summary import Summary
     from analysis.variance import CellSpread, Contrast, CorporaSpread, FamilySpread, VarianceStudy
+    from tune.forecast.until_decided import Decision
 
+_LOOKS = (
+    "p adj. and verdict are those of the last look of [decide] at a level, which allow for all looks; all "
+    "else takes all seeds that there are, as the p and the marks of the tables do"
+)
 IntervalOption = Annotated[
     Interval | None, typer.Option(help="Of means and differences; default: the study's, else t.")
 ]
+
+
+def _points(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 100:
+        raise typer.BadParameter(f"must be points of F1, more than 0 and at most 100, but is {value:g}")
+    return value
 
 
 def variance(
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
     interval: IntervalOption = None,
+    min_effect: Annotated[
+        float | None,
+        typer.Option(
+            callback=_points,
+            help="Points of F1 that matter: for the seeds needed and, where the study does not decide, the "
+            "verdicts; default: the study's, else 0.5.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say how F1 spreads over seeds, how sure the ranking is, and how many seeds would decide."""
     from analysis.variance import study_variance
     from tune.spec.study import load_study, with_interval
 
-    result = study_variance(ledger, with_interval(load_study(study), interval))
+    result = study_variance(ledger, with_interval(load_study(study), interval), min_effect)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=1, allow_nan=False))
     else:
@@ -45,6 +64,8 @@ def _print(result: "VarianceStudy") -> None:
 
     console = table_console()
     console.print(_view_sentence(result), soft_wrap=True)
+    if result.by_looks:
+        console.print(_LOOKS, soft_wrap=True, markup=False)
     for family in result.families:
         if not any(cell.seeds.n for cell in family.cells):
             continue
@@ -112,8 +133,8 @@ def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
         f"{INTERVALS[result.interval]} intervals)",
         show_lines=True,
     )
-    states = {
-        item.level: item.state
+    decisions = {
+        item.level: item
         for item in result.decisions
         if (item.dataset, item.task, item.factor) == (family.dataset, family.task, family.factor)
     }
@@ -125,10 +146,7 @@ def _family_table(family: "FamilySpread", result: "VarianceStudy") -> "Table":
             _lines(f"{cell.level} (base)" if cell.is_base else cell.level, f"n = {cell.seeds.n}"),
             _score(cell),
             "" if versus is None else _difference(versus),
-            _lines(
-                "" if versus is None or versus.p_adjusted is None else f"{versus.p_adjusted:.3g}",
-                states.get(cell.level, ""),
-            ),
+            _verdict(decisions.get(cell.level), by_looks=result.by_looks),
             "" if versus is None or versus.seeds_needed is None else str(versus.seeds_needed),
             "" if cell.level not in best else f"{best[cell.level]:.2f}",
         )
@@ -150,6 +168,14 @@ def _score(cell: "CellSpread") -> str:
 def _difference(versus: "Contrast") -> str:
     effect = _number(versus.effect, "+")
     return _lines(_number(versus.delta.mean, "+"), _interval(versus.delta, "+"), effect and f"g = {effect}")
+
+
+def _verdict(decision: "Decision | None", *, by_looks: bool) -> str:
+    if decision is None:
+        return ""
+    p = "" if decision.p_adjusted is None else f"{decision.p_adjusted:.3g}"
+    at = f"at n = {decision.n}" if by_looks and decision.look else ""
+    return _lines(p, at, decision.state)
 
 
 def _lines(*parts: str) -> str:

@@ -18,7 +18,8 @@ class Comparison:
 
     Attributes:
         delta: number, mean, std and interval of the differences.
-        p: two-sided sign-flip p; `p_adjusted` is Holm's over the levels that are compared.
+        p: two-sided sign-flip p; None below two shared seeds. `p_adjusted` is Holm's over all levels that
+            exist, those without a p counted as p = 1.
         effect: Hedges' g of the differences; None below three of them, or if they are equal.
     """
 
@@ -29,16 +30,19 @@ class Comparison:
 
 
 def compare(
-    levels: Sequence[SeedScores], is_base: Sequence[bool], interval: Interval = "t"
+    levels: Sequence[SeedScores | None], is_base: Sequence[bool], interval: Interval = "t"
 ) -> list[Comparison | None]:
-    """Compare each level with the base, and correct for their number; None for the base itself."""
-    base = next((level for level, own in zip(levels, is_base, strict=True) if own), {})
+    """Compare each level with the base, and correct for their number.
+
+    None for the base itself, and for a level that does not exist, which is given as None.
+    """
+    base = next((level for level, own in zip(levels, is_base, strict=True) if own), None) or {}
     alone = [
-        None if own else _alone(paired_deltas(level, base), interval)
+        None if own or level is None else _alone(paired_deltas(level, base), interval)
         for level, own in zip(levels, is_base, strict=True)
     ]
-    adjusted = holm([None if found is None else found.p for found in alone])
-    return [found and replace(found, p_adjusted=p) for found, p in zip(alone, adjusted, strict=True)]
+    adjusted = iter(holm([found.p for found in alone if found is not None]))
+    return [found and replace(found, p_adjusted=next(adjusted)) for found in alone]
 
 
 def _alone(deltas: Sequence[float], interval: Interval) -> Comparison:

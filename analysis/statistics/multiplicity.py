@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm-adjusted p-values in the given order; None (no test) stays None and is not counted."""
+    """Holm-adjusted p-values in the given order; None, a test to come, stays None and counts as p = 1.
+
+    So no p-value rises when the others come.
+    """
     from statsmodels.stats.multitest import multipletests  # heavy, so only here
 
-    present = [p for p in p_values if p is not None]
     # It collects garbage at each call, 0.1 s a family; nothing is looked through that is set aside meanwhile.
     gc.freeze()
     try:
-        adjusted = multipletests(present, method="holm")[1]
+        adjusted = multipletests([1.0 if p is None else p for p in p_values], method="holm")[1]
     finally:
         gc.unfreeze()
-    values = iter(adjusted.tolist())
-    return [None if p is None else next(values) for p in p_values]
+    return [None if p is None else value for p, value in zip(p_values, adjusted.tolist(), strict=True)]

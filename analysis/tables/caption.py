@@ -19,6 +19,10 @@ from tune.forecast.significance import SIGNIFICANCE
 
 _BEYOND = "An interval beyond 0 or 100 comes from few seeds: Student's t knows no bounds."
 _NOT_SAID = "not said by imported rows"
+_BOLD = {
+    "sentences_per_second": "Bold speed: the highest per dataset and phase.",
+    "peak_mib": "Bold peak memory: the lowest per dataset and phase.",
+}
 _ABSENT = {
     "not measured": "not measured: speed of these settings (encoder, layers, precision, filter, graph) was "
     "not measured, or imported rows do not say them.",
@@ -202,10 +206,12 @@ def beyond(rows: Iterable[Row]) -> str:
 
 
 def _signs(rows: Sequence[Row]) -> list[str]:
+    best = {row.metric for row in rows if row.best}
     signs = [
         "Bold: best level per dataset and task within a factor, of those with as many seeds as planned, by "
         "the mean over the seeds that these share; the paper's values are not ranked with ours."
-    ] * any(row.best for row in rows)
+    ] * any(metric in best for metric in SCORES)
+    signs += [said for metric, said in _BOLD.items() if metric in best]
     signs += ["–: does not exist."] * any(row.n is None for row in rows)
     signs += ["missing (0/N): none of N seeds done."] * any(
         row.mark == MISSING and row.planned for row in rows

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from analysis.paper import VERSION
@@ -80,7 +80,8 @@ class Entry:
             `not planned`).
         spread: the standard deviation; empty for n < 2.
         mark: `*` where the difference to the base is significant.
-        remarks: the difference to the base in brackets; `[2/5]` where seeds are lacking.
+        remarks: interval; the difference to the base in brackets; `n = 5` where the table's counts differ;
+            `[2/5]` where seeds are lacking.
         best: whether the value is printed in bold.
         published: whether it is the paper's value, printed in italics.
         cell: (dataset, task, factor, level) of the cell whose trials are behind it, where there is one; no
@@ -140,12 +141,13 @@ def arrange(rows: Sequence[Row], layout: Layout) -> Grid:
     }
     across = list(dict.fromkeys(column for _, column in places))
     has_paper = any(row.paper is not None for row in places.values())
+    shows_n = counts_differ(places.values())
     beside = has_paper and not layout.paper_below
     lines: list[Line] = []
     before: tuple[str, ...] = ()
     for down in dict.fromkeys(down for down, _ in places):
         found = [places.get((down, column)) for column in across]
-        ours = tuple(entry_of(row, shows_delta=layout.shows_delta) for row in found)
+        ours = tuple(entry_of(row, shows_delta=layout.shows_delta, shows_n=shows_n) for row in found)
         theirs = tuple(published_entry(row) for row in found)
         lines.append(Line(_without_repeats(down, before), ours + theirs if beside else ours))
         if layout.paper_below and any(row is not None and row.paper is not None for row in found):
@@ -163,7 +165,12 @@ def arrange(rows: Sequence[Row], layout: Layout) -> Grid:
     )
 
 
-def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
+def counts_differ(rows: Iterable[Row]) -> bool:
+    """Whether the means of a table are over different numbers of seeds, so that each must say its own."""
+    return len({row.n for row in rows if row.n and row.metric in SCORES}) > 1
+
+
+def entry_of(row: Row | None, *, shows_delta: bool, shows_n: bool) -> Entry:
     """What to print of a row; None is a cell that does not exist."""
     if row is None or row.mark == DASH:
         return Entry("–")
@@ -179,7 +186,7 @@ def entry_of(row: Row | None, *, shows_delta: bool) -> Entry:
         value=f"{row.mean:.2f}",
         spread="" if row.std is None else f"{row.std:.2f}",
         mark="*" if row.mark == SIGNIFICANT else "",
-        remarks=(*remarks, *_lacking(row)),
+        remarks=(*remarks, *_seeds(row, shows_n=shows_n)),
         best=row.best,
         cell=cell,
     )
@@ -194,8 +201,11 @@ def _in_place_of_a_mean(row: Row) -> str:
     return f"missing (0/{row.planned})" if row.planned else unplanned(row.metric)
 
 
-def _lacking(row: Row) -> Iterator[str]:
-    """Which seeds are not behind a mean, in brackets."""
+def _seeds(row: Row, *, shows_n: bool) -> Iterator[str]:
+    """How many seeds are behind a mean, unless `[2/5]` says it; in brackets which are not."""
+    is_said = row.num_done < row.planned and not row.num_silent
+    if shows_n and not is_said and row.metric in SCORES:
+        yield f"n = {row.n}"
     if row.num_done < row.planned:
         yield f"[{row.num_done}/{row.planned}]"
     counts = {"not given": row.num_silent, "failed": row.num_failed, "blocked": row.num_blocked}

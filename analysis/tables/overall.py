@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.paper import VERSION, baselines, published_values, why_unpublished
-from analysis.tables.layout import NAMES, Grid, Line, entry_of, published_entry
+from analysis.tables.layout import NAMES, Grid, Line, counts_differ, entry_of, published_entry
 from analysis.tables.rows import PUBLISHED, Row, compute_rows
 from lai_net.metrics.scoring import SCORES, TASKS
 from tune.spec.baseline import LAI_NET, PL_MARKER, as_pl_marker
@@ -106,6 +106,7 @@ def arrange_overall(rows: Sequence[Row]) -> Grid:
     columns = [(task, metric) for task in tasks for metric in SCORES]
     places = {(row.dataset, row.level, row.task, row.metric): row for row in rows}
     printed = {(row.dataset, row.level) for row in printed_rows(rows)}
+    shows_n = counts_differ(rows)
     lines: list[Line] = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own: list[Line] = []
@@ -117,7 +118,7 @@ def arrange_overall(rows: Sequence[Row]) -> Grid:
         for level in (model for model in MODELS if (dataset, model) in printed):
             found = [places.get((dataset, level, *column)) for column in columns]
             encoder = next((row.encoder for row in found if row is not None and row.encoder), "")
-            entries = tuple(entry_of(row, shows_delta=False) for row in found)
+            entries = tuple(entry_of(row, shows_delta=False, shows_n=shows_n) for row in found)
             own.append(Line((dataset, f"{level}, {_OURS}", encoder), entries))
         lines += [replace(line, labels=("", *line.labels[1:])) if n else line for n, line in enumerate(own)]
     return Grid(

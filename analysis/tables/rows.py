@@ -26,7 +26,8 @@ class Row:
     Attributes:
         n: seeds that completed and say the metric; None where the cell does not exist.
         delta: mean difference to the base over the seeds that both have; None for the base itself.
-        p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels.
+        p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels
+            that exist.
         mark: `*` where `p_adjusted` < 0.05; a cell without a score says `dash`, `missing`, `failed` or
             `blocked`, or `not given` where seeds completed; `published` is what only the paper has.
         paper: the published value, where the study shows what the paper does: the test split, end to end, its
@@ -142,7 +143,7 @@ def compute_rows(cells: pd.DataFrame, table: str) -> tuple[Row, ...]:
 def _family_rows(levels: Sequence[_Cell], metric: str) -> list[Row]:
     """One metric of all levels of a factor, which are compared with their base and among each other."""
     compared = compare(
-        [cell.scores[metric] for cell in levels],
+        [cell.scores[metric] if cell.shared["exists"] else None for cell in levels],
         [cell.shared["is_base"] for cell in levels],
         levels[0].shared["interval"],
     )

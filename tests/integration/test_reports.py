@@ -13,7 +13,8 @@ from tune.results.importing import import_csv
 
 REPORTS = Path(__file__).parents[2] / "reports"
 BENCHMARKS = REPORTS.parent / "docs" / "benchmarks"
-OF_SPEED = {"table3.csv", "table_representations.csv"}
+STUDIES = REPORTS.parent / "tune" / "studies"
+OF_SPEED = {"table3", "table_representations"}
 FOLDERS = sorted(path.parent for path in REPORTS.glob("*/manifest.json"))
 
 
@@ -29,15 +30,25 @@ def test_no_file_was_changed_since_it_was_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_study_is_still_what_it_was(folder: Path) -> None:
+    study = json.loads((folder / "manifest.json").read_text())["study"]
+    assert hashlib.sha256((STUDIES / study["file"]).read_bytes()).hexdigest() == study["sha256"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_tables_follow_from_the_long_table(folder: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     with Ledger.open(ledger) as opened:
         import_csv(folder / "long.csv", opened)
     speed = json.loads((folder / "manifest.json").read_text())["speed"]
     write_report(folder.name, ledger, tmp_path / "report", speed=speed and BENCHMARKS / speed["file"])
-    tables = {path.name for path in folder.glob("table*.csv")}
-    assert tables - OF_SPEED
-    for name in tables - OF_SPEED:
+    tables, again = (
+        sorted(path.name for path in place.glob("table*") if path.stem not in OF_SPEED)
+        for place in (folder, tmp_path / "report")
+    )
+    assert tables == again
+    assert {Path(name).suffix for name in tables} == {".csv", ".md", ".tex"}
+    for name in tables:
         assert (tmp_path / "report" / name).read_bytes() == (folder / name).read_bytes(), name
     # A long table says neither layers nor precision, so what is imported has no speed beside it.
     assert not (tmp_path / "report" / "table3.csv").exists()
@@ -45,7 +56,7 @@ def test_the_tables_follow_from_the_long_table(folder: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for name in OF_SPEED for path in REPORTS.glob(f"*/{name}")),
+    sorted(path for name in OF_SPEED for path in REPORTS.glob(f"*/{name}.csv")),
     ids=lambda path: str(path.parent.name),
 )
 def test_the_scores_beside_a_speed_are_those_of_the_long_table(path: Path) -> None:

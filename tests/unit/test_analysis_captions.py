@@ -19,7 +19,7 @@ def test_caption_and_notes_say_what_the_numbers_are(cells: Any) -> None:
     assert table.caption == (
         "F1 in percent on the test split, relations end to end (on predicted entities); encoder: minilm; "
         "n = 3 to 4 seeds.",
-        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
+        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.5).",
     )
     notes = " ".join(table.notes)
     for part in (
@@ -37,14 +37,14 @@ def test_caption_does_not_say_what_imported_rows_do_not(cells: Any) -> None:
 
 
 def test_pairs_are_too_few_however_many_seeds_a_level_has(imported: Any, result_row: Any) -> None:
-    """Here 3 seeds of the base, of which p = 0.25 is the smallest."""
+    """Here 3 seeds of the base, of which p = 0.25 is the smallest; twice that, as there are two levels."""
     rows = [result_row(0.60 + seed / 100, seed=seed) for seed in range(3)]
     rows += [result_row(0.50 + seed / 100, seed=seed, gcn_layers=2) for seed in range(8)]
     table = compute_table(imported(STUDY, rows).cells, "2")
     row = row_of(table.rows, "NER", "gcn_layers", "2")
     assert (row.n, row.pairs, row.p) == (8, 3, 0.25)
     assert table.caption[1:] == (
-        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.25).",
+        "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.5).",
     )
     assert any("within dataset, task and metric." in note for note in table.notes)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import analysis
 from analysis.findings import findings
 from analysis.frame import read_results
 from analysis.report import compose_report
@@ -114,6 +115,7 @@ def test_without_the_baseline_its_speed_is_that_of_the_same_settings(
     scores, speeds = (line.entries for line in table.grid.lines)
     assert [entry.value for entry in scores[:2]] == ["not planned", "62.00"]
     assert [entry.value for entry in speeds[:2]] == ["20.00", "15.00"]
+    assert [note[:10] for note in table.notes if "Bold" in note] == ["Bold speed"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +180,10 @@ def test_representations_against_f1_speed_and_memory(trained: Any, benchmark_fil
         ("vanilla", 100.0, True), ("marker", None, False), ("enumerate", 190.0, False),
         ("annotate", 200.0, False),
     ]  # fmt: skip
+    scored, fastest, smallest = (note for note in table.notes if note.startswith("Bold"))
+    assert "of those with as many seeds as planned" in scored
+    assert fastest == "Bold speed: the highest per dataset and phase."
+    assert smallest == "Bold peak memory: the lowest per dataset and phase."
     assert table.grid.lines[0].entries[0] == Entry("not planned")
     assert table.grid.lines[1].entries[1] == Entry("not measured")
 
@@ -263,6 +269,9 @@ def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
     assert left_out(cells, speeds, ())[-2].endswith(
         "imported rows do not say all settings on which speed depends."
     )
+    assert analysis.table3(analysis.load(ledger, study), benchmark_file)["mean"].notna().any()
+    with pytest.raises(InputError, match="imported rows do not say all settings on which speed depends"):
+        analysis.table3(analysis.load(alone, study), benchmark_file)
 
 
 def test_the_report_has_them_and_their_figure(trained: Any, benchmark_file: Path, tmp_path: Path) -> None:

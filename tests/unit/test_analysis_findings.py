@@ -93,6 +93,13 @@ def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
         "d NER, Method: only “LAI-Net” (the base) has as many seeds as planned: F1 60.00 ± 0.50 (n = 8); too "
         "few seeds to rank “w/o 2nd” and “w/o 1st” (n = 1 to 2)."
     ]
+    none = level("w/o 3rd", 0, None, planned=3)
+    assert told([base, replace(whole, planned=3), lucky, none])[0].endswith(
+        "; too few seeds to rank “w/o 1st” and “w/o 3rd” (n = 0 to 1)."
+    )
+    dash, unplanned = replace(none, n=None, level="dash"), replace(none, planned=0, level="other")
+    assert "w/o 3rd" in told([base, replace(whole, planned=3), none])[0]
+    assert "too few" not in told([base, replace(whole, planned=3), dash, unplanned])[0]
     assert told([replace(base, n=2), lucky])[0].endswith(
         ": no level has as many seeds as planned, so none is called best (n = 1 to 2)."
     )

@@ -281,9 +281,35 @@ def test_a_config_tells_how_it_differs_from_its_base(imported: Any, result_row: 
         rows += [result_row(0.6, seed=seed), result_row(0.6 - loss, seed=seed, gcn_layers=0, gcn_heads="")]
     paths = imported(STUDY, rows)
     page = html.unescape(compose_report(str(paths.study), paths.ledger).files["index.html"].decode())
-    effect = "(95 % interval −4.48 to +0.48), p = 0.25, after Holm 0.25, Hedges' g = −1.13"
-    assert f"<li>NER, GCN layers 0: −2.00 points of F1 {effect}</li>" in page
-    assert f"<li>NER, Method w/o 2nd: −2.00 points of F1 {effect}</li>" in page
+    effect = "−2.00 points of F1 (95 % interval −4.48 to +0.48), p = 0.25, after Holm {}, Hedges' g = −1.13"
+    assert f"<li>NER, GCN layers 0: {effect.format(0.5)}</li>" in page  # 2 layers are to come
+    assert f"<li>NER, Method w/o 2nd: {effect.format(0.25)}</li>" in page
+
+
+def test_models_and_representations_are_told_apart(imported: Any, result_row: Any) -> None:
+    study = """
+name = "s"
+seeds = [1]
+[[datasets]]
+name = "SciERC"
+[datasets.re]
+preset = "demo-re"
+set = { "graph.layers" = 0 }
+[factors]
+model = ["LAI-Net", "PL-Marker"]
+method = ["LAI-Net", "w/o 1st"]
+representation = ["vanilla", "marker", "enumerate", "annotate"]
+"""
+    row = result_row(0.3, phase="RE", task="RE", gcn_layers=0, gcn_heads="", entity_filter="")
+    paths = imported(study, [row])
+    bare = "0 GCN layers, mask inv, without annotations"
+    assert set(evidence_of(paths.study, paths.ledger)) == {
+        "SciERC RE, 0 GCN layers, mask inv",
+        f"SciERC RE, {bare}",
+        f"SciERC RE, {bare}, representation vanilla",
+        f"SciERC RE, {bare}, representation marker",
+        f"SciERC RE, PL-Marker, {bare}",
+    }
 
 
 def test_a_note_of_several_tables_stands_on_the_page_once(study: Path, ledger: Path) -> None:

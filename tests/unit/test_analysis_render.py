@@ -23,7 +23,7 @@ def nasty(cells: Any) -> Table:
 def test_markdown_escapes_names_and_marks_the_best(nasty: Table) -> None:
     text = to_markdown(nasty)
     assert r"a\_b &amp; &lt;c&gt; 100%\|x\*\[y\]" in text
-    assert "| 67.25 ± 15.22 43.03 to 91.47 | **62.00 ± 2.00** 57.03 to 66.97 |" in text
+    assert "| 67.25 ± 15.22 43.03 to 91.47 n = 4 | **62.00 ± 2.00** 57.03 to 66.97 n = 3 |" in text
     assert "*69.94*" in text
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {8}
@@ -33,7 +33,7 @@ def test_latex_escapes_names_and_marks_the_best(nasty: Table) -> None:
     text = to_latex(nasty)
     assert r"a\_b \& \textless{}c\textgreater{} 100\%\textbar{}x{*}{[}y]" in text
     assert r"\textbf{\num{62.00}} $\pm$ \num{2.00}" in text
-    assert r"\tiny 43.03 to 91.47\end{tabular}" in text
+    assert r"\tiny 43.03 to 91.47 n = 4\end{tabular}" in text
     assert r"\multicolumn{3}{c}{GCN layers}" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
 

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.paper import published_encoders, published_values
 from analysis.tables.layout import Entry, signed
+from analysis.tables.reach import attainable_p
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import CSV_COLUMNS, compute_rows
 from analysis.tables.table import compute_table
@@ -37,7 +38,7 @@ def test_difference_to_the_base_is_paired_by_seed(cells: Any) -> None:
     row = row_of(compute_rows(cells(), "2"), "NER", "gcn_layers", "0")
     assert (row.n, row.mean) == (4, pytest.approx(67.25))
     assert row.delta == pytest.approx(-7 / 3)  # -2, -1, -4; seed 9 has no partner
-    assert (row.p, row.p_adjusted) == (0.25, 0.25)
+    assert (row.p, row.p_adjusted) == (0.25, 0.5)  # two levels beside the base, the other to come
 
 
 def test_best_level_dash_missing_and_failed(cells: Any) -> None:
@@ -83,6 +84,32 @@ def test_mark_needs_a_small_adjusted_p(imported: Any, result_row: Any) -> None:
     assert (better.delta, better.delta_ci_low) == (pytest.approx(1.0), None)  # equal differences
 
 
+def test_a_mark_does_not_go_away_when_the_other_levels_are_filled(imported: Any, result_row: Any) -> None:
+    """Six seeds: 2/2^6 for each of two levels is above 0.05, also before the second one has any."""
+    study = STUDY.replace('mask = ["Inv.", "Full"]', 'mask = ["Inv.", "Vis.", "Full"]')
+    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in range(6)]
+    rows += [result_row(0.59 + seed / 90, seed=seed, attention_mask="full") for seed in range(6)]
+    filled = [result_row(0.60 + (seed % 2) / 50, seed=seed, attention_mask="vis") for seed in range(6)]
+    for given in (rows, [*rows, *filled[:1]], [*rows, *filled]):
+        cells = imported(study, given).cells
+        row = row_of(compute_rows(cells, "5"), "NER", "mask", "Full")
+        assert (row.p, row.p_adjusted, row.mark) == (2 / 64, 4 / 64, "")
+        assert attainable_p(compute_rows(cells, "5"))[row] == 4 / 64
+
+
+def test_levels_that_do_not_exist_are_not_counted(imported: Any, result_row: Any) -> None:
+    """Without layers there is no second round to leave out."""
+    study = STUDY.replace('"w/o 1st"', '"w/o 2nd", "w/o 1st"')
+    study = study.replace('"minilm" }', '"minilm", "graph.layers" = 0 }')
+    bare = {"gcn_layers": 0, "gcn_heads": ""}
+    rows = [result_row(0.60 + seed / 100, seed=seed, **bare) for seed in range(6)]
+    rows += [result_row(0.59 + seed / 90, seed=seed, annotations="false", **bare) for seed in range(6)]
+    table = compute_rows(imported(study, rows).cells, "4")
+    row = row_of(table, "NER", "method", "w/o 1st")
+    assert row_of(table, "NER", "method", "w/o 2nd").mark == "dash"
+    assert row.p_adjusted == attainable_p(table)[row] == 2 / 64
+
+
 def test_one_seed_gives_a_mean_and_nothing_else(imported: Any, result_row: Any) -> None:
     table = compute_rows(
         imported(STUDY.replace("SciERC", "demo"), [result_row(0.6, dataset="demo")]).cells, "4"
@@ -111,10 +138,10 @@ def test_table_2_has_the_papers_shape(cells: Any) -> None:
         ("", "RE+"), ("", "paper, preprint v1"),
     ]  # fmt: skip
     assert grid.lines[0].entries == (
-        Entry("67.25", "15.22", remarks=("43.03 to 91.47",)),
-        Entry("62.00", "2.00", remarks=("57.03 to 66.97",), best=True),
+        Entry("67.25", "15.22", remarks=("43.03 to 91.47", "n = 4")),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97", "n = 3"), best=True),
         Entry("missing (0/3)"),
-        Entry("62.00", "2.00", remarks=("57.03 to 66.97",)),
+        Entry("62.00", "2.00", remarks=("57.03 to 66.97", "n = 3")),
         Entry("missing (0/3)"),
     )
     assert [entry.value for entry in grid.lines[1].entries] == ["69.40", "69.94", "69.47", "69.94", "69.76"]
@@ -147,6 +174,22 @@ def test_an_incomplete_cell_says_its_n(imported: Any, result_row: Any) -> None:
     assert {"[k/N]: only k of N seeds done.", "[k failed]: of the seeds that lack k failed."} <= set(
         table.notes
     )
+
+
+def test_each_mean_says_its_n_where_counts_differ(imported: Any, result_row: Any) -> None:
+    """Unless `[1/3]` says it; where all are alike the caption does."""
+    rows = [result_row(0.60 + seed / 100, seed=seed) for seed in (1, 2, 3)]
+    cells = imported(STUDY, rows).cells
+    (base, _), one = compute_table(cells, "5").grid.lines[0].entries[:2], compute_table(cells, "1")
+    assert base.remarks == one.grid.lines[-1].entries[2].remarks == ("59.52 to 64.48",)
+    cells = imported(STUDY, [*rows, result_row(0.5, attention_mask="full"), result_row(0.3, **RE)]).cells
+    table = compute_table(cells, "5")
+    (inv, *_), (full, *_) = (line.entries for line in table.grid.lines)
+    assert inv.remarks == ("59.52 to 64.48", "n = 3")
+    assert full.remarks == ("(−11.00)", "[1/3]")
+    assert compute_table(cells, "1").grid.lines[-1].entries[2].remarks == ("59.52 to 64.48", "n = 3")
+    assert "| 62.00 ± 1.00 59.52 to 64.48 n = 3 |" in to_markdown(table)
+    assert "59.52 to 64.48 n = 3" in to_latex(table)
 
 
 def test_difference_in_table_4_is_printed_with_its_sign(imported: Any, result_row: Any) -> None:
@@ -218,8 +261,8 @@ def test_scores_that_rows_do_not_say_are_not_missing(imported: Any, result_row: 
     rows += [result_row(0.5, seed=1, **bare), result_row(0.5, seed=2, **bare, **silent)]
     table = compute_table(imported(STUDY, rows).cells, "4")
     base, other = (line.entries[:3] for line in table.grid.lines[:2])
-    assert base == (Entry("not given"), Entry("not given"), Entry("60.00", "0.00"))
-    assert other[0].remarks[-2:] == ("[2/3]", "[1 not given]")
+    assert base == (Entry("not given"), Entry("not given"), Entry("60.00", "0.00", remarks=("n = 3",)))
+    assert other[0].remarks[-3:] == ("n = 1", "[2/3]", "[1 not given]")
     assert other[2].remarks[-1] == "[2/3]"
     notes = " ".join(table.notes)
     assert "not given: seeds are done, but rows from elsewhere do not say it." in notes

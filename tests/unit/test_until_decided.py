@@ -103,6 +103,8 @@ def test_plan_as_json_counts_the_trials_of_the_next_look(
     assert not end.value.code
     content = json.loads(capsys.readouterr().out)
     assert (content["max_seeds"], content["alpha"], content["to_run"]) == (12, 0.05, 3 * 9)
+    counts = ("cells", "seeds", "runs", "trials", "folded", "done")
+    assert [content[name] for name in counts] == [3, 6, 18, 18, 0, 0], "those of the study's own seeds"
     assert [item["level"] for item in content["decisions"]] == ["0", "2"]
     assert content["decisions"][0]["missing"] == list(range(9))
     with pytest.raises(SystemExit):

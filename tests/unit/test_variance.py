@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from analysis.__main__ import main
 from analysis.cli import app
 from analysis.decisions import decide_study
 from analysis.documents import read_documents
@@ -156,6 +157,30 @@ def test_an_open_level_asks_for_the_seeds_of_the_next_look(imported: Any, rows: 
         "open", 8, tuple(range(8, 16)), tuple(range(8, 16))
     )  # fmt: skip
     assert decide_study(paths.ledger.with_name("none"), load_study(paths.study))[0].missing == tuple(range(8))
+
+
+def test_a_verdict_has_the_p_and_n_of_its_look_beside_it(imported: Any, rows: Any) -> None:
+    """The tables' p, of all seeds, may be above 0.05 where a look has marked a level."""
+    later = [
+        row | {"seed": row["seed"] + 8, "f1": row["f1"] + 0.08 * (row["gcn_layers"] == 0)} for row in rows
+    ]
+    paths = imported(STUDY + DECIDE, rows + later)
+    words = ["variance", str(paths.study), "--ledger", str(paths.ledger)]
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "are those of the last look of [decide] at a level" in text
+    level = [[part.strip() for part in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    start = next(index for index, line in enumerate(level) if line[0] == "0")
+    assert [line[3] for line in level[start : start + 3]] == ["0.0312", "at n = 8", "different"]
+    result = study_variance(paths.ledger, load_study(paths.study))
+    versus = result.families[0].cells[0].comparison
+    assert versus is not None
+    assert versus.delta.n == 16
+    assert versus.p_adjusted is not None
+    assert versus.p_adjusted > 0.05
+    paths.study.write_text(STUDY)
+    text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "look" not in text
+    assert "at n = " not in text
 
 
 def test_seeds_that_were_added_are_in_the_frame(tmp_path: Path) -> None:
@@ -336,6 +361,36 @@ def test_a_level_that_lacks_seeds_is_not_ranked_and_spoils_no_ranking(
     assert (family.ranked, family.shared) == (("0", "1"), 8)
     assert family.ranking is not None
     assert [item.source for item in family.components] == ["seed", "level", "seed:level"]
+
+
+def test_the_difference_that_matters_may_be_asked_for(imported: Any, rows: Any) -> None:
+    """A [decide] keeps what it has fixed: equivalent within 0.5 points, however few are asked for."""
+    for study, state in ((STUDY, "open"), (STUDY + DECIDE, "equivalent")):
+        paths = imported(study, rows)
+        parsed = load_study(paths.study)
+        usual, small = (study_variance(paths.ledger, parsed, points) for points in (None, 0.01))
+        assert (usual.min_effect, small.min_effect) == (0.5, 0.01)
+        assert [item.state for item in usual.decisions] == ["different", "equivalent"]
+        assert [item.state for item in small.decisions] == ["different", state]
+        versus, closer = (item.families[0].cells[2].comparison for item in (usual, small))
+        assert versus is not None
+        assert closer is not None
+        assert (versus.seeds_needed or 0) < 20 < (closer.seeds_needed or 0)
+        words = ["variance", str(paths.study), "--ledger", str(paths.ledger), "--min-effect", "0.01"]
+        assert "for 0.01" in CliRunner().invoke(app, words, catch_exceptions=False).stdout
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "much"])
+def test_a_difference_of_no_points_is_refused_in_a_line(
+    imported: Any, rows: Any, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = imported(STUDY, rows)
+    with pytest.raises(SystemExit) as end:
+        main(["variance", str(paths.study), "--ledger", str(paths.ledger), "--min-effect", value])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "--min-effect" in said
+    assert said.count("\n") == 1
 
 
 def test_a_search_has_no_variance_study(tmp_path: Path) -> None:

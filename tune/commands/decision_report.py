@@ -27,7 +27,7 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
         + ", ".join(f"{counts[state]} {state}" for state in ("different", "equivalent", "open", "exhausted"))
         + f"; equivalent within ±{growth.min_effect:g} points; the probability of a false mark is at most "
         f"{growth.alpha:g} per dataset, task and factor over all looks, for which p and interval allow: both "
-        "are stricter than those of `lai variance` and the tables",
+        "are stricter than those of the tables",
         soft_wrap=True,
         markup=False,
     )

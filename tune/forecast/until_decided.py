@@ -55,8 +55,19 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """What `lai plan --until-decided` says; `to_run` counts the trials that the next look waits for."""
+    """What `lai plan --until-decided` says.
 
+    Attributes:
+        cells, seeds, runs, trials, folded, done: of the study's own seeds, as `lai plan` counts them.
+        to_run: trials that the next look waits for.
+    """
+
+    cells: int
+    seeds: int
+    runs: int
+    trials: int
+    folded: int
+    done: int
     max_seeds: int
     step: int
     min_effect: float
@@ -99,8 +110,14 @@ def grow(
     """What the next look costs, on a cluster's nodes or this machine; `study` has its `[decide]`."""
     decide = _decide(study)
     plan = _only(make_plan(with_all_seeds(study)), needed_trials(study, decisions))
-    summary = summarize(plan, ledger, nodes=nodes)
+    own, summary = summarize(make_plan(study), ledger), summarize(plan, ledger, nodes=nodes)
     return Growth(
+        cells=own.cells,
+        seeds=own.seeds,
+        runs=own.runs,
+        trials=own.trials,
+        folded=own.folded,
+        done=own.done,
         max_seeds=decide.max_seeds,
         step=decide.step,
         min_effect=decide.min_effect,
