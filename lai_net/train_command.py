@@ -144,7 +144,7 @@ def _run(
     device = checked_device(device)
     if config.training.precision == "bf16" and not has_bf16(device):
         typer.echo(f"warning: {device} {SLOW_BF16}", err=True)
-    ner_dir = None if upstream is None else _ner_model(upstream)
+    ner_dir = None if upstream is None else _ner_model(upstream, corpus)
     store = None if features is None else FeatureStore(features)
     selected_on = ner_dir if config.training.selection_entities != "gold" else None
     with progress_on_stderr("epochs") as progress:
@@ -169,13 +169,13 @@ def _run(
                 )
 
 
-def _ner_model(folder: Path) -> Path:
-    """The model in a folder, if there is one of NER; told before the training, which it need not wait for."""
-    from lai_net.training.checkpoint import best_model, load_description
+def _ner_model(folder: Path, corpus: "Corpus") -> Path:
+    """The NER model in a folder; one that cannot be joined is told before the training, not after it."""
+    from lai_net.pipeline import check_upstream
+    from lai_net.training.checkpoint import best_model
 
     model = best_model(folder)
-    if load_description(model)["config"]["phase"] != "NER":
-        raise InputError(f"{folder}: --ner needs a model of phase NER, but it is of RE; give another")
+    check_upstream(model, corpus)
     return model
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lai_net import pipeline
+from lai_net.encoder_files import encoder_id
 from lai_net.pipeline import EpochReport
 from tests.integration.conftest import Run
 
@@ -132,6 +133,31 @@ def test_wrong_input_is_one_line_and_leaves_no_folder(
     assert (code, lines, message.count("\n")) == (2, [], 1)
     assert reason in message
     assert not (corpus / phase).exists()
+
+
+def test_an_ner_model_that_cannot_be_joined_is_told_before_the_training(
+    lai: Run, tiny_encoder: str, corpus: Path, tmp_path: Path
+) -> None:
+    encoder = str(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+    call = (*words("re", corpus, tiny_encoder), "--ner", corpus / "ner")
+    assert lai(*words("ner", corpus, encoder))[0] == 0
+    described = corpus / "ner" / "best" / "config.json"
+    whole = described.read_text()
+
+    def refusal() -> str:
+        code, lines, message = lai(*call)
+        assert (code, lines, message.count("\n"), (corpus / "re").exists()) == (2, [], 1, False)
+        return message.removeprefix(f"{described.parent}: ")
+
+    described.write_text(whole.replace('"Task"', '"Chore"'))
+    assert refusal() == f"knows no entity type 'Task'; give an NER model of {corpus}\n"
+    described.write_text(whole.replace('"phase": "NER"', '"phase": "RE"'))
+    assert refusal() == "a model of phase NER is needed, but it is of RE; give another\n"
+    described.write_text(whole)
+    with (Path(encoder) / "vocab.txt").open("a") as vocabulary:
+        vocabulary.write("more\n")
+    encoder_id.cache_clear()
+    assert refusal() == f"encoder {encoder!r} has changed since the training; restore it\n"
 
 
 def test_an_interrupted_training_says_so_and_the_same_call_resumes(
