@@ -1,5 +1,7 @@
 """`lai train`: what it prints, an NER model beside RE, and what it refuses."""
 
+import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -179,6 +181,38 @@ def test_an_interrupted_training_says_so_and_the_same_call_resumes(
         assert message.splitlines()[-1] == "interrupted after epoch 1; the same call resumes"
     code, lines, message = lai(*words("ner", corpus, tiny_encoder))
     assert (code, len(lines), message.count("\n")) == (0, 2, 2)
+
+
+def test_a_second_call_in_one_folder_is_refused_and_the_first_goes_on(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = words("ner", corpus, tiny_encoder)
+    train, refusals = pipeline.train_trial, list[tuple[int, str]]()
+
+    def disturbed(*args: object, **options: object) -> Iterator[EpochReport]:
+        for report in train(*args, **options):  # type: ignore[arg-type]
+            code, _, message = lai(*call)
+            refusals.append((code, message.splitlines()[-1]))  # after the first call's own lines
+            yield report
+
+    monkeypatch.setattr(pipeline, "train_trial", disturbed)
+    code, evaluations, _ = lai(*call)
+    assert (code, len(evaluations)) == (0, 2)
+    out = corpus / "ner"
+    told = f"{out}: another `lai train` is at work there; wait for it to end, or give another folder"
+    assert refusals == [(2, told)] * 2
+    monkeypatch.undo()
+    assert lai(*call)[:2] == (0, evaluations)
+
+
+def test_a_folder_without_locks_is_trained_in(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert lai(*words("ner", corpus, tiny_encoder))[0] == 0
 
 
 def test_a_training_that_diverges_is_one_line(lai: Run, tiny_encoder: str, corpus: Path) -> None:
