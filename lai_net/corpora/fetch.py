@@ -190,8 +190,9 @@ def _open(address: str, start: int) -> HTTPResponse | None:
 
 
 def _read(response: HTTPResponse, address: str) -> bytes:
+    """What is there by now, at most a chunk: of a connection that then stalls nothing that came is lost."""
     try:
-        return response.read(_CHUNK)
+        return response.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _cut(address, str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Fetching a corpus, from a server on this machine that resumes, refuses, and cuts connections."""
+"""Fetching a corpus, from a server on this machine that resumes, refuses, stalls, and cuts connections."""
 
 import errno
 import hashlib
@@ -124,6 +124,23 @@ def test_cut_connection_is_resumed_where_it_ended(kind, says_length, message, re
     assert fetch(source, tmp_path) == tuple(FILES)
     assert (first, "bytes=20000-") in server.requests
     assert names(tmp_path) == sorted(FILES)
+
+
+@pytest.mark.parametrize("says_length", [True, False], ids=["length", "no length"])
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_what_came_before_a_connection_stalled_is_kept(
+    kind, says_length, request, server, tmp_path, monkeypatch
+):
+    source = request.getfixturevalue(kind)
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 1.0)
+    server.says_length, server.stalls = says_length, True
+    for server.cut in (10_000, 20_000):
+        assert "the connection was cut (timed out)" in refusal(source, tmp_path)
+    server.stalls, server.cut = False, None
+    assert fetch(source, tmp_path) == tuple(FILES)
+    first = source.archive or "train.json"
+    asked = [start for name, start in server.requests if name == first]
+    assert asked == [None, "bytes=10000-", "bytes=20000-"]
 
 
 def test_server_that_cannot_resume_is_read_from_the_start(single, server, tmp_path):
