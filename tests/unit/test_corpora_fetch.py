@@ -151,6 +151,36 @@ def test_server_that_cannot_resume_is_read_from_the_start(single, server, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["single", "archived"])
+def test_page_in_place_of_the_rest_leaves_what_came(kind, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    first, whole = source.archive or "train.json", dict(server.files)
+    server.cut = 20_000
+    refusal(source, tmp_path)
+    server.files, server.cut, server.resumes = dict.fromkeys(whole, b"<html>Welcome</html>"), None, False
+    assert "removed" in refusal(source, tmp_path)
+    assert names(tmp_path) == [f".{first}.part"]
+    server.files, server.resumes = whole, True
+    server.requests.clear()
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert server.requests[0] == (first, "bytes=20000-")
+    assert names(tmp_path) == sorted(FILES)
+
+
+@pytest.mark.parametrize("says_length", [True, False], ids=["length", "no length"])
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_of_two_cut_downloads_the_longer_is_kept(kind, says_length, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    server.resumes, server.says_length = False, says_length
+    for server.cut in (20_000, 10_000, 25_000, 15_000):
+        refusal(source, tmp_path)
+    server.cut = None
+    server.requests.clear()
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert server.requests[0] == (source.archive or "train.json", "bytes=25000-")
+    assert names(tmp_path) == sorted(FILES)
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
 def test_server_that_says_no_length_is_read_to_its_end(kind, request, server, tmp_path):
     source = request.getfixturevalue(kind)
     server.says_length = False
