@@ -5,7 +5,7 @@ from typing import Any
 
 from lai_net.config import FilterConfig, GraphConfig, TrialConfig
 
-_MASK = "input.attention_mask"
+_MASK, _ANNOTATIONS = "input.attention_mask", "input.annotations"
 _SEEN = ("input.text_sees_markers", "input.annotations_see_markers", "input.marker_marker")
 _FILTER = tuple(f"filter.{item.name}" for item in dataclasses.fields(FilterConfig) if item.name != "enabled")
 _GRAPH = tuple(f"graph.{item.name}" for item in dataclasses.fields(GraphConfig) if item.name != "layers")
@@ -35,7 +35,7 @@ def active_settings(config: TrialConfig) -> dict[str, Any]:
         idle.add("filter.cold_epochs")
     if _MASK in idle:
         settings["input"]["attention_mask"] = "inv"
-    for key in idle - {_MASK}:
+    for key in idle - {_MASK, _ANNOTATIONS}:
         section, _, name = key.partition(".")
         settings[section].pop(name, None)
     if config.phase == "RE":
@@ -66,6 +66,8 @@ def _rules(config: TrialConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (settings.family == "vanilla", 'input.representation = "vanilla"', ("filter.stage",)),
         (not settings.is_levitated, f'input.representation = "{settings.representation}"',
          (*_SEEN, "input.max_candidates", _MASK)),
+        (settings.representation != "annotate", f'input.representation = "{settings.representation}"',
+         (_ANNOTATIONS,)),
         (bare, "there are no annotations", ("input.annotations_see_markers",)),
         (bare and settings.attention_mask == "vis", "without annotations Vis. is Inv.", (_MASK,)),
         (settings.attention_mask == "full", 'input.attention_mask = "full"', _SEEN),
@@ -74,6 +76,7 @@ def _rules(config: TrialConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (config.head.kind == "linear", 'head.kind = "linear"', ("head.shortcut",)),
         (config.head.symmetric_rule == "sum", 'head.symmetric_rule = "sum"', ("head.relation_threshold",)),
         (freeze in ("all", "features"), f'encoder.freeze = "{freeze}"', ("training.encoder_lr",)),
+        (freeze == "features", 'encoder.freeze = "features"', ("training.activation_checkpointing",)),
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ it is removed, and of a killed process the next one removes it, but for files th
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -86,6 +87,19 @@ def new_files(folder: Path, *, last: str) -> Iterator[Path]:
                 path.replace(place)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold the lock of a file, made where missing; the system frees it when the process ends, however.
+
+    Args:
+        path: the file's; it stays, and its content does not matter.
+        waits: until another holder gives it back; else that is a `BlockingIOError`.
+    """
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def sha256_of(path: Path) -> str:

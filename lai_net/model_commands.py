@@ -61,7 +61,7 @@ def predict(  # noqa: PLR0913 - an argument an option
     if model is not None and ledger is not None:
         raise InputError("--ledger names trials for --ner and --re; leave it out with --model")
     folders = () if model is not None else _model_folders(context, ner, re_model, ledger)
-    records = _records(text, source)
+    records = _records(text, source, output)
 
     from lai_net.extractor import LaiNet
 
@@ -101,19 +101,22 @@ def _model_folders(
     return first, second
 
 
-def _records(text: str | None, source: str | None) -> "Iterable[TextRecord]":
+def _records(text: str | None, source: str | None, output: Output) -> "Iterable[TextRecord]":
     """The texts to read: all of a file, checked before anything is computed, or a stream's one by one."""
-    from lai_net.corpora.texts import TextRecord, iterate_texts, read_texts
+    from lai_net.corpora.texts import TextRecord, distinctly_named, iterate_texts, read_texts
 
     if text is not None and source is not None:
         raise InputError("give either --text or --input")
     if text is not None:
         return [TextRecord(text)]
     if source is not None and source != "-":
-        return read_texts(Path(source))
+        texts = read_texts(Path(source))
+        return list(distinctly_named(texts, Path(source))) if output == "dygie" else texts
     if source is None and sys.stdin.isatty():
         raise InputError("there is nothing to read: give --text or --input, or pipe texts in")
-    return iterate_texts(sys.stdin.buffer, Path("<stdin>"))
+    stdin = Path("<stdin>")
+    stream = iterate_texts(sys.stdin.buffer, stdin)
+    return distinctly_named(stream, stdin) if output == "dygie" else stream
 
 
 def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: Output, batch_size: int) -> None:

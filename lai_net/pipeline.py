@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -20,7 +20,7 @@ from lai_net.evaluation import Evaluation, score_split
 from lai_net.metrics.scoring import TASKS_OF_PHASE, Scores, Task, score_sentences
 from lai_net.schema import Corpus, Sentence
 from lai_net.streams import Streams
-from lai_net.trained_model import labels_to_dict, load_model, make_task
+from lai_net.trained_model import describe_model, labels_to_dict, load_model, make_task
 from lai_net.training.checkpoint import claim, open_folder
 from lai_net.training.features import FeatureStore
 from lai_net.training.loop import EpochReport, train
@@ -30,7 +30,7 @@ from lai_net.training.re_task import ReTask
 from lai_net.training.task import Predictions
 from lai_net.upstream import store_entities, with_entities
 
-__all__ = ["EpochReport", "Evaluation", "evaluate_trial", "probe_trial", "train_trial"]
+__all__ = ["EpochReport", "Evaluation", "check_upstream", "evaluate_trial", "probe_trial", "train_trial"]
 
 
 def train_trial(
@@ -139,6 +139,21 @@ def evaluate_trial(
     return score_split(corpus, split, predictions, entities, TASKS_OF_PHASE[trained.config.phase])
 
 
+def check_upstream(model_dir: Path, corpus: Corpus) -> None:
+    """Refuse what cannot give RE the entities of a corpus, by its description alone.
+
+    Raises:
+        InputError: there is no NER model of this corpus, or its encoder is not at hand unchanged.
+    """
+    described = describe_model(model_dir)
+    if described.config.phase != "NER":
+        raise InputError(f"{model_dir}: a model of phase NER is needed, but it is of RE; give another")
+    if unknown := corpus.labels.entities.keys() - described.labels.entities.keys():
+        raise InputError(
+            f"{model_dir}: knows no entity type {min(unknown)!r}; give an NER model of {corpus.name}"
+        )
+
+
 def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) -> NerTask | ReTask:
     """A phase that is to be trained, with the examples of the training split."""
     streams = Streams(seed, torch.device(device))
@@ -205,16 +220,11 @@ def _given_by_ner(
     """A split's sentences with the entities that an NER trial predicts, or with its types on gold spans."""
 
     def find() -> list[Sentence]:
-        ner = load_model(model_dir, device)
-        if not isinstance(ner.task, NerTask):
-            raise InputError(f"{model_dir}: a model of phase NER is needed, but it is of RE; give another")
-        if unknown := corpus.labels.entities.keys() - ner.labels.entities.keys():
-            raise InputError(
-                f"{model_dir}: knows no entity type {min(unknown)!r}; give an NER model of {corpus.name}"
-            )
+        check_upstream(model_dir, corpus)
+        task = cast("NerTask", load_model(model_dir, device).task)
         gold = corpus.sentences(split)
         if source == "gold_typed_by_model":
-            return ner.task.with_types(gold)
-        return ner.task.predict(gold).plain
+            return task.with_types(gold)
+        return task.predict(gold).plain
 
     return with_entities(model_dir, corpus, split, source, find)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,11 +19,13 @@ from lai_net.command_options import (
 from lai_net.config import SEED_END, TrialConfig
 from lai_net.corpora.loading import OverlappingRelations, check_splits, load_corpus
 from lai_net.errors import DivergedError, InputError
-from lai_net.files import is_disk_full
+from lai_net.files import is_disk_full, locked
 
 if TYPE_CHECKING:
     from lai_net.pipeline import EpochReport, Evaluation
     from lai_net.schema import Corpus
+
+_LOCK = ".lock"
 
 
 def train(  # noqa: PLR0913 - an argument an option
@@ -137,6 +139,7 @@ def _run(
     """Train with a line an epoch on stderr, then evaluate; `done` gets the epochs' reports."""
     from lai_net.device import checked_device, has_bf16
     from lai_net.doubts import SLOW_BF16
+    from lai_net.encoder_files import encoder_id
     from lai_net.pipeline import evaluate_trial, train_trial
     from lai_net.training.features import FeatureStore
 
@@ -144,10 +147,11 @@ def _run(
     device = checked_device(device)
     if config.training.precision == "bf16" and not has_bf16(device):
         typer.echo(f"warning: {device} {SLOW_BF16}", err=True)
-    ner_dir = None if upstream is None else _ner_model(upstream)
+    ner_dir = None if upstream is None else _ner_model(upstream, corpus)
     store = None if features is None else FeatureStore(features)
     selected_on = ner_dir if config.training.selection_entities != "gold" else None
-    with progress_on_stderr("epochs") as progress:
+    encoder_id(config.encoder.name)  # one that is not to be had leaves no folder
+    with _alone_in(out), progress_on_stderr("epochs") as progress:
         task = progress.add_task("", total=config.training.epochs)
         for report in train_trial(
             config, seed, corpus, out, upstream_dir=selected_on, device=device, features=store
@@ -169,13 +173,32 @@ def _run(
                 )
 
 
-def _ner_model(folder: Path) -> Path:
-    """The model in a folder, if there is one of NER; told before the training, which it need not wait for."""
-    from lai_net.training.checkpoint import best_model, load_description
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep other calls out of a training's folder; where it cannot be locked, as on some networks, go on.
+
+    A folder that cannot be written is told by the training.
+    """
+    with ExitStack() as held:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(out / _LOCK, waits=False))
+        except BlockingIOError as error:
+            raise InputError(
+                f"{out}: another `lai train` is at work there; wait for it to end, or give another folder"
+            ) from error
+        except OSError:
+            pass
+        yield
+
+
+def _ner_model(folder: Path, corpus: "Corpus") -> Path:
+    """The NER model in a folder; one that cannot be joined is told before the training, not after it."""
+    from lai_net.pipeline import check_upstream
+    from lai_net.training.checkpoint import best_model
 
     model = best_model(folder)
-    if load_description(model)["config"]["phase"] != "NER":
-        raise InputError(f"{folder}: --ner needs a model of phase NER, but it is of RE; give another")
+    check_upstream(model, corpus)
     return model
 
 

@@ -29,12 +29,21 @@ class TrainedModel:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
-    """Build a trained model from its folder.
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a trained model is, without its weights; fields as in `TrainedModel`."""
+
+    config: TrialConfig
+    labels: Labels
+    origin: Mapping[str, Any]
+
+
+def describe_model(model_dir: Path) -> ModelDescription:
+    """Read what the model in a folder is, and see that its encoder is at hand.
 
     Raises:
-        InputError: no model there, or a damaged one or one of another version, or its encoder is not the one
-            it was trained with.
+        InputError: no model there, or one of another version, or its encoder is not the one it was trained
+            with.
     """
     stored = load_description(model_dir)
     try:
@@ -50,6 +59,17 @@ def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
         raise InputError(
             f"{model_dir}: encoder {config.encoder.name!r} has changed since the training; restore it"
         )
+    return ModelDescription(config, labels, origin)
+
+
+def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
+    """Build a trained model from its folder.
+
+    Raises:
+        InputError: as from `describe_model`, or its weights are damaged.
+    """
+    described = describe_model(model_dir)
+    config, labels, origin = described.config, described.labels, described.origin
     task = make_task(config, labels, Streams(origin["seed"], torch.device(device)), device, ())
     load_weights(task.model, model_dir)
     return TrainedModel(config, labels, task, origin)

@@ -64,15 +64,41 @@ def find_labels(use: LabelUse, annotations: str | None = None) -> Labels:
                 f"annotations {annotations} have no phrase for {missing}; add those labels to the file"
             )
         return labels
-    for name in shipped_annotations():
-        labels = load_labels(name)
-        if not _missing(use, labels):
-            return labels
-    everything = _missing(use, Labels(entities={}, relations={}))
-    raise InputError(
-        f"no shipped annotations ({', '.join(shipped_annotations())}) have all labels of this corpus: "
-        f'{everything}; give a TOML file as annotations ([entities] and [relations], label = "phrase")'
-    )
+    found = _shipped(use)
+    if found is None:
+        everything = _missing(use, Labels(entities={}, relations={}))
+        raise InputError(
+            f"no shipped annotations ({', '.join(shipped_annotations())}) have all labels of this corpus: "
+            f'{everything}; give a TOML file as annotations ([entities] and [relations], label = "phrase")'
+        )
+    return found
+
+
+def symmetric_types(types: AbstractSet[str], annotations: str | None = None) -> frozenset[str]:
+    """The relation types without a direction of the inventory that has all of these.
+
+    Args:
+        types: relation types of a corpus; its entity types do not matter.
+        annotations: as in `find_labels`.
+
+    Raises:
+        InputError: no inventory has them, or a file that is not in form.
+    """
+    use = LabelUse(frozenset(), types)
+    found = _shipped(use) if annotations is None else find_labels(use, annotations)
+    if found is None:
+        raise InputError(
+            f"no shipped annotations say which relation types of {', '.join(map(repr, sorted(types)))} are "
+            'symmetric; give --symmetric LABEL for each that is (--symmetric "" if none is), or the corpus\' '
+            "--annotations"
+        )
+    return found.symmetric
+
+
+def _shipped(use: LabelUse) -> Labels | None:
+    """The first shipped inventory that has all labels in use."""
+    every = map(load_labels, shipped_annotations())
+    return next((labels for labels in every if not _missing(use, labels)), None)
 
 
 def _missing(use: LabelUse, labels: Labels) -> str:

@@ -1,8 +1,11 @@
 """Bring a public corpus from its official address, and keep a file only if its SHA-256 is a known one.
 
-What is under way lies in the same folder as `.NAME.part`; the next call goes on where it ends. An archive is
-read, never extracted: the wanted members are copied under names of ours, so nothing else, no link and no
-permission bit of it reaches the disk.
+What is under way lies in the same folder as `.NAME.part`; the next call goes on where it ends. What a
+server then sends from the start, be it the file or a page by which a network asks who one is, goes to
+`.NAME.part.anew`, and takes the part's place only if it is more and was cut.
+
+An archive is read, never extracted: the wanted members are copied under names of ours, so nothing else, no
+link and no permission bit of it reaches the disk.
 """
 
 import shutil
@@ -50,10 +53,11 @@ def fetch(source: Source, folder: Path, console: Console) -> tuple[str, ...]:
         else:
             for name in missing:
                 part = _part(folder / name)
-                is_whole = _download(source.address + name, part, console)
-                if not is_whole and sha256_of(part) not in source.checksums[name]:
-                    raise _perhaps_cut(source.address + name, part)
-                _keep(part, folder / name, source)
+                came, is_whole = _download(source.address + name, part, console)
+                if not is_whole and sha256_of(came) not in source.checksums[name]:
+                    raise _perhaps_cut(source.address + name, came)
+                _keep(came, folder / name, source)
+                part.unlink(missing_ok=True)
     except OSError as error:  # of the network they are InputErrors by now
         raise InputError(f"{folder}: {error.strerror or error}; give a folder that can be written") from error
     return missing
@@ -85,8 +89,8 @@ def _keep(part: Path, path: Path, source: Source) -> None:
 
 def _fetch_archive(source: Source, folder: Path, names: Sequence[str], console: Console) -> None:
     """Download the archive, take the files out and remove it, also if it is not what it should be."""
-    address, archive = source.address + source.archive, _part(folder / source.archive)
-    is_whole = _download(address, archive, console)
+    address, part = source.address + source.archive, _part(folder / source.archive)
+    archive, is_whole = _download(address, part, console)
     try:
         _unpack(archive, source, folder, names)
     except (tarfile.TarError, EOFError) as error:
@@ -101,6 +105,7 @@ def _fetch_archive(source: Source, folder: Path, names: Sequence[str], console: 
         for name in names:
             _part(folder / name).unlink(missing_ok=True)
     archive.unlink()
+    part.unlink(missing_ok=True)
 
 
 def _unpack(archive: Path, source: Source, folder: Path, names: Sequence[str]) -> None:
@@ -129,18 +134,21 @@ def _unpack(archive: Path, source: Source, folder: Path, names: Sequence[str]) -
     raise InputError(f"{source.archive}: holds no {' and no '.join(map(str, wanted))}; it has changed")
 
 
-def _download(address: str, part: Path, console: Console) -> bool:
-    """Bring the bytes that `part` lacks; from the start where the server does not resume.
+def _download(address: str, part: Path, console: Console) -> tuple[Path, bool]:
+    """Bring the bytes that `part` lacks; all, into a file beside it, where the server does not resume.
 
     Returns:
-        Whether these are all; False where the server did not say how many there are.
+        The file, and whether these are all its bytes; False where the server did not say how many there are.
     """
+    anew = part.with_name(f"{part.name}.anew")
+    _keep_longer(anew, part)
     done = part.stat().st_size if part.exists() else 0
     response = _open(address, done)
     if response is None:
-        return True
+        return part, True
     with response:
-        done = done if response.status == _PARTIAL else 0
+        if done and response.status != _PARTIAL:
+            part, done = anew, 0
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None
         if total is not None:
@@ -157,7 +165,17 @@ def _download(address: str, part: Path, console: Console) -> bool:
     size = part.stat().st_size
     if total is not None and size < total:
         raise _cut(address, f"after {size} of {total} bytes")
-    return total is not None
+    return part, total is not None
+
+
+def _keep_longer(anew: Path, part: Path) -> None:
+    """Of two downloads of a file, neither of them known to be whole or wrong, keep what is more."""
+    if not anew.exists():
+        return
+    if part.exists() and part.stat().st_size >= anew.stat().st_size:
+        anew.unlink()
+    else:
+        anew.replace(part)
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -190,8 +208,9 @@ def _open(address: str, start: int) -> HTTPResponse | None:
 
 
 def _read(response: HTTPResponse, address: str) -> bytes:
+    """What is there by now, at most a chunk: of a connection that then stalls nothing that came is lost."""
     try:
-        return response.read(_CHUNK)
+        return response.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _cut(address, str(error)) from error
 

@@ -4,7 +4,7 @@ A JSON line is `{"text": "…"}`, `{"tokens": [words]}`, or `{"sentences": [[wor
 document; of its other keys only `doc_key` and `id` are read. A SpERT file (one list of records) is read, too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -104,6 +104,27 @@ def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
     )
     for place, line in chain([first], lines):
         yield _record(line, place) if is_json else TextRecord(line, line=place.line)
+
+
+def distinctly_named(records: Iterable[TextRecord], path: Path) -> Iterator[TextRecord]:
+    """The texts, each with a name of its own, as documents of one file must have.
+
+    Args:
+        records: of one source; a record of a SpERT file has a key of its own.
+        path: names the source in messages.
+
+    Raises:
+        InputError: with `path:line` for a text whose name another had before.
+    """
+    names: set[str] = set()
+    for record in records:
+        if record.name in names:
+            what = "doc_key" if record.key is not None else "its line's number, which stands for a doc_key,"
+            raise Location(path, record.line or 1).error(
+                f"{what} {shown(record.name)} was there before", "give each text a doc_key of its own"
+            )
+        names.add(record.name)
+        yield record
 
 
 def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[Location, str]]:

@@ -6,7 +6,6 @@ and, while no training runs, deleted.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from torch import Tensor
 from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.files import json_digest, new_folder
+from lai_net.files import json_digest, locked, new_folder
 from lai_net.inputs.batching import inference_tokens, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.first_round import FirstRound, Text
@@ -150,10 +149,9 @@ def _digest(arrays: tuple[np.ndarray, ...]) -> str:
 
 @contextlib.contextmanager
 def _sole_builder(place: Path) -> Iterator[None]:
-    """Hold the lock of a folder that is to be built; the system frees it when the process ends, however."""
+    """Hold the lock of a folder that is to be built."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_name(f".{place.name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(place.with_name(f".{place.name}.lock")):
         yield
 
 

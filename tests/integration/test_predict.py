@@ -143,6 +143,32 @@ def test_an_answer_says_which_line_and_key_it_is_for(lai: Run, saved: Path, tmp_
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ('{"doc_key": "A", "text": "x"}', '{"doc_key": "A", "text": "y"}', "doc_key 'A' was there before"),
+        ('{"text": "x"}', '{"doc_key": "1", "text": "y"}', "doc_key '1' was there before"),
+        (
+            '{"doc_key": "3", "text": "x"}',
+            '{"text": "y"}',
+            "its line's number, which stands for a doc_key, '3' was there before",
+        ),
+    ],
+)
+def test_documents_of_one_name_which_could_not_be_scored_are_refused(
+    lai: Run, saved: Path, tmp_path: Path, first: str, second: str, told: str
+) -> None:
+    lines, path = f"{first}\n\n{second}\n", tmp_path / "x.jsonl"
+    path.write_text(lines)
+    predict = ("predict", "--model", saved)
+    ending = f":3: {told}; give each text a doc_key of its own\n"
+    assert lai(*predict, "--format", "dygie", "--input", path) == (2, [], f"{path}{ending}")
+    code, found, message = lai(*predict, "--format", "dygie", stdin=lines)
+    assert (code, len(found), message) == (2, 1, f"<stdin>{ending}")
+    code, found, message = lai(*predict, "--input", path)
+    assert (code, len(found), message) == (0, 2, "")
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (("--text", "x"), "give --ner and --re, or --model"),

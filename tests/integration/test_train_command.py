@@ -1,5 +1,7 @@
 """`lai train`: what it prints, an NER model beside RE, and what it refuses."""
 
+import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from lai_net import pipeline
+from lai_net.encoder_files import encoder_id
 from lai_net.pipeline import EpochReport
 from tests.integration.conftest import Run
 
@@ -134,6 +137,31 @@ def test_wrong_input_is_one_line_and_leaves_no_folder(
     assert not (corpus / phase).exists()
 
 
+def test_an_ner_model_that_cannot_be_joined_is_told_before_the_training(
+    lai: Run, tiny_encoder: str, corpus: Path, tmp_path: Path
+) -> None:
+    encoder = str(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+    call = (*words("re", corpus, tiny_encoder), "--ner", corpus / "ner")
+    assert lai(*words("ner", corpus, encoder))[0] == 0
+    described = corpus / "ner" / "best" / "config.json"
+    whole = described.read_text()
+
+    def refusal() -> str:
+        code, lines, message = lai(*call)
+        assert (code, lines, message.count("\n"), (corpus / "re").exists()) == (2, [], 1, False)
+        return message.removeprefix(f"{described.parent}: ")
+
+    described.write_text(whole.replace('"Task"', '"Chore"'))
+    assert refusal() == f"knows no entity type 'Task'; give an NER model of {corpus}\n"
+    described.write_text(whole.replace('"phase": "NER"', '"phase": "RE"'))
+    assert refusal() == "a model of phase NER is needed, but it is of RE; give another\n"
+    described.write_text(whole)
+    with (Path(encoder) / "vocab.txt").open("a") as vocabulary:
+        vocabulary.write("more\n")
+    encoder_id.cache_clear()
+    assert refusal() == f"encoder {encoder!r} has changed since the training; restore it\n"
+
+
 def test_an_interrupted_training_says_so_and_the_same_call_resumes(
     lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +181,38 @@ def test_an_interrupted_training_says_so_and_the_same_call_resumes(
         assert message.splitlines()[-1] == "interrupted after epoch 1; the same call resumes"
     code, lines, message = lai(*words("ner", corpus, tiny_encoder))
     assert (code, len(lines), message.count("\n")) == (0, 2, 2)
+
+
+def test_a_second_call_in_one_folder_is_refused_and_the_first_goes_on(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = words("ner", corpus, tiny_encoder)
+    train, refusals = pipeline.train_trial, list[tuple[int, str]]()
+
+    def disturbed(*args: object, **options: object) -> Iterator[EpochReport]:
+        for report in train(*args, **options):  # type: ignore[arg-type]
+            code, _, message = lai(*call)
+            refusals.append((code, message.splitlines()[-1]))  # after the first call's own lines
+            yield report
+
+    monkeypatch.setattr(pipeline, "train_trial", disturbed)
+    code, evaluations, _ = lai(*call)
+    assert (code, len(evaluations)) == (0, 2)
+    out = corpus / "ner"
+    told = f"{out}: another `lai train` is at work there; wait for it to end, or give another folder"
+    assert refusals == [(2, told)] * 2
+    monkeypatch.undo()
+    assert lai(*call)[:2] == (0, evaluations)
+
+
+def test_a_folder_without_locks_is_trained_in(
+    lai: Run, tiny_encoder: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert lai(*words("ner", corpus, tiny_encoder))[0] == 0
 
 
 def test_a_training_that_diverges_is_one_line(lai: Run, tiny_encoder: str, corpus: Path) -> None:

@@ -1,4 +1,4 @@
-"""A server on this machine that resumes, refuses, and cuts connections. No test itself."""
+"""A server on this machine that resumes, refuses, stalls, and cuts connections. No test itself."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,14 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Server(ThreadingHTTPServer):
     """Serves `files`, or sends on to where one has `moved`.
 
-    `cut` ends an answer after so many bytes; without `resumes` it knows no Range; without `says_length` an
-    answer ends with the connection.
+    `cut` ends an answer after so many bytes of the file, and with `stalls` it hangs there; without `resumes`
+    it knows no Range; without `says_length` an answer ends with the connection.
     """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.cut: int | None = None
+        self.stalls = False
+        self.is_ending = threading.Event()
         self.resumes = True
         self.says_length = True
         self.moved: dict[str, str] = {}
@@ -49,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start : self.server.cut])
+        if self.server.stalls:
+            self.server.is_ending.wait()
 
     def log_message(self, *args):
         pass
@@ -59,5 +63,6 @@ def serving():
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.is_ending.set()
         server.shutdown()
         thread.join()

@@ -171,6 +171,8 @@ def test_the_command_trains_the_very_config_on_the_very_corpus(
     study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overlapping: str
 ) -> None:
     trained: list[Any] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lai_net.encoder_files.encoder_id", lambda name: name)
     monkeypatch.setattr(lai_net.pipeline, "train_trial", lambda *words, **_: trained.append(words) or ())
     monkeypatch.setattr(
         "lai_net.train_command.load_corpus",

@@ -86,23 +86,79 @@ def test_spert_gold(tmp_path):
     assert "holds no relation" in result.stderr
 
 
-def test_plmarker_needs_to_know_the_symmetric_relations(gold, predicted, tmp_path):
+@pytest.fixture
+def unknown(gold, predicted):
+    """Both files with a relation type that no shipped annotations have."""
+    for path in (gold, predicted):
+        path.write_text(path.read_text().replace("COMPARE", "like"))
+
+
+def test_plmarker_needs_to_know_the_symmetric_relations(gold, predicted, unknown, tmp_path):
     own = tmp_path / "own.toml"
-    text = gold.read_text().replace("COMPARE", "like")
-    gold.write_text(text)
-    predicted.write_text(predicted.read_text().replace("COMPARE", "like"))
     result = run(gold, predicted, "--protocol", "plmarker")
     assert isinstance(result.exception, InputError)
-    assert "'like'" in str(result.exception)
+    assert str(result.exception) == (
+        "no shipped annotations say which relation types of 'like' are symmetric; give --symmetric LABEL for "
+        'each that is (--symmetric "" if none is), or the corpus\' --annotations'
+    )
     own.write_text('symmetric = ["like"]\n[entities]\nTask = "t"\nMethod = "m"\n[relations]\nlike = "l"\n')
     result = run(gold, predicted, "--protocol", "plmarker", "--annotations", own, "--json")
     assert json.loads(result.stdout)["RE"] == PERFECT
 
 
-def test_annotations_without_their_protocol_are_refused(gold, predicted):
-    result = run(gold, predicted, "--annotations", "scierc")
+@pytest.mark.parametrize(("label", "relations"), [("like", PERFECT), ("", NOTHING)])
+def test_symmetric_relations_may_be_named(gold, predicted, unknown, label, relations):
+    result = run(gold, predicted, "--protocol", "plmarker", "--symmetric", label, "--json")
+    assert json.loads(result.stdout)["RE"] == relations
+
+
+def test_a_relation_that_is_predicted_alone_may_be_named_too(gold, predicted, unknown):
+    more = [[[0, 0, 1, 1, "near"]], *PREDICTED["predicted_relations"][1:]]
+    predicted.write_text(json.dumps(PREDICTED | {"predicted_relations": more}).replace("COMPARE", "like"))
+    named = ("--symmetric", "like", "--symmetric", "near")
+    result = run(gold, predicted, "--protocol", "plmarker", *named, "--json")
+    assert json.loads(result.stdout)["RE"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3)}
+
+
+def test_entity_types_do_not_matter_to_plmarker(gold, predicted):
+    for path in (gold, predicted):
+        path.write_text(path.read_text().replace("Task", "Chore"))
+    result = run(gold, predicted, "--protocol", "plmarker", "--json")
+    assert json.loads(result.stdout) == {"NER": ENTITIES, "RE": PERFECT, "RE+": PERFECT}
+
+
+def test_without_relations_plmarker_asks_for_none(gold, predicted):
+    gold.write_text(json.dumps(DOCUMENT | {"relations": [[], []]}))
+    predicted.write_text(json.dumps(PREDICTED | {"predicted_relations": [[], []]}).replace("Task", "Chore"))
+    result = run(gold, predicted, "--protocol", "plmarker", "--json")
+    assert json.loads(result.stdout)["RE"] == NOTHING
+
+
+def test_relations_that_are_predicted_alone_are_looked_up(gold, predicted, unknown):
+    gold.write_text(json.dumps(DOCUMENT | {"relations": [[], []]}))
+    result = run(gold, predicted, "--protocol", "plmarker")
+    assert "relation types of 'like'" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--annotations", "scierc"), "--annotations names symmetric relations, which pure has not"),
+        (("--symmetric", "COMPARE"), "--symmetric names symmetric relations, which pure has not"),
+        (
+            ("--protocol", "plmarker", "--annotations", "scierc", "--symmetric", "COMPARE"),
+            "--annotations and --symmetric both name symmetric relations; give one",
+        ),
+        (
+            ("--protocol", "plmarker", "--symmetric", "Compare"),
+            "--symmetric 'Compare' is no relation type of these files, which have 'COMPARE'; mend",
+        ),
+    ],
+)
+def test_options_that_name_no_symmetric_relation_here_are_refused(gold, predicted, options, reason):
+    result = run(gold, predicted, *options)
     assert isinstance(result.exception, InputError)
-    assert "--annotations names symmetric relations, which pure has not" in str(result.exception)
+    assert reason in str(result.exception)
 
 
 def test_spert_as_predictions_is_one_short_line(gold, tmp_path):

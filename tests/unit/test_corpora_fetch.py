@@ -1,4 +1,4 @@
-"""Fetching a corpus, from a server on this machine that resumes, refuses, and cuts connections."""
+"""Fetching a corpus, from a server on this machine that resumes, refuses, stalls, and cuts connections."""
 
 import errno
 import hashlib
@@ -126,11 +126,58 @@ def test_cut_connection_is_resumed_where_it_ended(kind, says_length, message, re
     assert names(tmp_path) == sorted(FILES)
 
 
+@pytest.mark.parametrize("says_length", [True, False], ids=["length", "no length"])
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_what_came_before_a_connection_stalled_is_kept(
+    kind, says_length, request, server, tmp_path, monkeypatch
+):
+    source = request.getfixturevalue(kind)
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 1.0)
+    server.says_length, server.stalls = says_length, True
+    for server.cut in (10_000, 20_000):
+        assert "the connection was cut (timed out)" in refusal(source, tmp_path)
+    server.stalls, server.cut = False, None
+    assert fetch(source, tmp_path) == tuple(FILES)
+    first = source.archive or "train.json"
+    asked = [start for name, start in server.requests if name == first]
+    assert asked == [None, "bytes=10000-", "bytes=20000-"]
+
+
 def test_server_that_cannot_resume_is_read_from_the_start(single, server, tmp_path):
     (tmp_path / ".train.json.part").write_bytes(b"of an earlier call")
     server.resumes = False
     fetch(single, tmp_path)
     assert (tmp_path / "train.json").read_bytes() == FILES["train.json"]
+
+
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_page_in_place_of_the_rest_leaves_what_came(kind, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    first, whole = source.archive or "train.json", dict(server.files)
+    server.cut = 20_000
+    refusal(source, tmp_path)
+    server.files, server.cut, server.resumes = dict.fromkeys(whole, b"<html>Welcome</html>"), None, False
+    assert "removed" in refusal(source, tmp_path)
+    assert names(tmp_path) == [f".{first}.part"]
+    server.files, server.resumes = whole, True
+    server.requests.clear()
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert server.requests[0] == (first, "bytes=20000-")
+    assert names(tmp_path) == sorted(FILES)
+
+
+@pytest.mark.parametrize("says_length", [True, False], ids=["length", "no length"])
+@pytest.mark.parametrize("kind", ["single", "archived"])
+def test_of_two_cut_downloads_the_longer_is_kept(kind, says_length, request, server, tmp_path):
+    source = request.getfixturevalue(kind)
+    server.resumes, server.says_length = False, says_length
+    for server.cut in (20_000, 10_000, 25_000, 15_000):
+        refusal(source, tmp_path)
+    server.cut = None
+    server.requests.clear()
+    assert fetch(source, tmp_path) == tuple(FILES)
+    assert server.requests[0] == (source.archive or "train.json", "bytes=25000-")
+    assert names(tmp_path) == sorted(FILES)
 
 
 @pytest.mark.parametrize("kind", ["single", "archived"])
