@@ -12,17 +12,14 @@ import torch
 from torch import Tensor
 
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_END, SUBJECT_START
-from lai_net.model.first_round import FirstRound, Interaction, PairInteraction, Reading, Text, gather_tokens
+from lai_net.model.first_round import FirstRound, gather_tokens
+from lai_net.model.readings import Interaction, PairInteraction, Reading, Text
 
 
 class SpanEnds(FirstRound):
     """A candidate is its first and last text state; nothing is read beside the text."""
 
     states_per_span: ClassVar[int] = 2
-
-    def read(self, text: Text, *, text_first: bool = False, with_pairs: bool = False) -> Reading:  # noqa: ARG002 - as its kin
-        """The text's states are all there is."""
-        return super().read(text, text_first=text_first)
 
     def mark(self, reading: Reading, bounds: Tensor, valid: Tensor) -> Interaction:  # noqa: ARG002 - as its kin
         """`Interaction.pairs` is (B, P, 2, H)."""

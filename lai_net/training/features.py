@@ -24,7 +24,8 @@ from lai_net.errors import InputError
 from lai_net.files import json_digest, locked, new_folder
 from lai_net.inputs.batching import inference_tokens, padded, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
-from lai_net.model.first_round import FirstRound, Text
+from lai_net.model.first_round import FirstRound
+from lai_net.model.readings import Text
 from lai_net.model.stored_features import (
     LABELS,
     PAIRS,

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lai_net.inputs.batching import inference_tokens
-from lai_net.model.first_round import FirstRound, Interaction, Reading, Text
+from lai_net.model.first_round import FirstRound
+from lai_net.model.readings import Interaction, Reading, Text
 
 
 @dataclass(frozen=True)

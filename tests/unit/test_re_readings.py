@@ -113,7 +113,7 @@ def test_the_linear_head_is_the_sum_of_two_layers_on_markers(tiny_encoder: str, 
 
 
 def _text(batch: ReBatch):
-    from lai_net.model.first_round import Text
+    from lai_net.model.readings import Text
 
     return Text(batch.ids, batch.ids_valid)
 
