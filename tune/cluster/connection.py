@@ -131,9 +131,7 @@ def _shut_down() -> None:
     for process in own:
         with contextlib.suppress(psutil.Error):
             started_by_it += psutil.Process(process.pid).children(recursive=True)
-        process.terminate = (
-            process.kill
-        )  # it would be given a second to end at a SIGTERM that it does not hear
+        process.terminate = process.kill  # at a SIGTERM, which it does not hear, it would be given a second
     ray.shutdown()
     for process in started_by_it:  # the agents of a raylet that was killed seek its GCS for a minute
         with contextlib.suppress(psutil.Error):
