@@ -19,26 +19,23 @@ from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model, loaded: config, labels, the task that predicts, and where it comes from (for people)."""
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """What a trained model is, without its weights: config, labels, and where it comes from (for people)."""
 
     config: TrialConfig
     labels: Labels
-    task: NerTask | ReTask
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What a trained model is, without its weights; fields as in `TrainedModel`."""
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(KnownModel):
+    """A model, loaded: with the task that predicts."""
 
-    config: TrialConfig
-    labels: Labels
-    origin: Mapping[str, Any]
+    task: NerTask | ReTask
 
 
-def describe_model(model_dir: Path) -> ModelDescription:
+def describe_model(model_dir: Path) -> KnownModel:
     """Read what the model in a folder is, and see that its encoder is at hand.
 
     Raises:
@@ -59,7 +56,7 @@ def describe_model(model_dir: Path) -> ModelDescription:
         raise InputError(
             f"{model_dir}: encoder {config.encoder.name!r} has changed since the training; restore it"
         )
-    return ModelDescription(config, labels, origin)
+    return KnownModel(config=config, labels=labels, origin=origin)
 
 
 def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
@@ -68,11 +65,11 @@ def load_model(model_dir: Path, device: str = "cpu") -> TrainedModel:
     Raises:
         InputError: as from `describe_model`, or its weights are damaged.
     """
-    described = describe_model(model_dir)
-    config, labels, origin = described.config, described.labels, described.origin
-    task = make_task(config, labels, Streams(origin["seed"], torch.device(device)), device, ())
+    known = describe_model(model_dir)
+    streams = Streams(known.origin["seed"], torch.device(device))
+    task = make_task(known.config, known.labels, streams, device, ())
     load_weights(task.model, model_dir)
-    return TrainedModel(config, labels, task, origin)
+    return TrainedModel(config=known.config, labels=known.labels, origin=known.origin, task=task)
 
 
 def build_model(
@@ -80,7 +77,7 @@ def build_model(
 ) -> TrainedModel:
     """A model on an encoder that is given, with weights that are still to be loaded."""
     task = make_task(config, labels, Streams(0, torch.device(device)), device, (), source)
-    return TrainedModel(config, labels, task, origin)
+    return TrainedModel(config=config, labels=labels, origin=origin, task=task)
 
 
 def make_task(
