@@ -1,5 +1,6 @@
 """`lai train`: one trial without Ray."""
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lai_net.schema import Corpus
 
 _LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def train(  # noqa: PLR0913 - an argument an option
@@ -175,9 +177,9 @@ def _run(
 
 @contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
-    """Keep other calls out of a training's folder; where it cannot be locked, as on some networks, go on.
+    """Keep other calls out of a training's folder; a file system without locks is warned of.
 
-    A folder that cannot be written is told by the training.
+    Of a folder that cannot be written the training tells, if it has anything to write.
     """
     with ExitStack() as held:
         try:
@@ -187,8 +189,13 @@ def _alone_in(out: Path) -> Iterator[None]:
             raise InputError(
                 f"{out}: another `lai train` is at work there; wait for it to end, or give another folder"
             ) from error
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                typer.echo(
+                    f"warning: {out}: its file system has no locks ({error.strerror}); let no other "
+                    "`lai train` work there",
+                    err=True,
+                )
         yield
 
 
