@@ -98,14 +98,16 @@ def _finding(levels: Sequence[Row]) -> str:
     elif not ranked[0].rank_n:
         text = f"{_names(ranked)} share no seed, so none is called best"
     else:
-        text = _ranking(ranked, attainable_p(levels))
+        has_base = any(row.is_base and row.mean is not None for row in levels)
+        text = _ranking(ranked, attainable_p(levels), has_base=has_base)
     return f"{text}; too few seeds to rank {_names(lacking)} ({_seeds(lacking)})." if lacking else f"{text}."
 
 
-def _ranking(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
+def _ranking(levels: Sequence[Row], reach: Mapping[Row, float], *, has_base: bool) -> str:
     """Which level has the highest mean, or which share it as printed, and what the seeds say of that.
 
     The mean is that over the seeds that all of them share; a level that has others has another mean, too.
+    The base may have scores without being one of them.
     """
     is_alike = all(row.n == row.rank_n for row in levels)
     where = "" if is_alike else f" on {counted(levels[0].rank_n, 'shared seed')}"
@@ -119,11 +121,12 @@ def _ranking(levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
         text = f"best{where} is “{first.level}”: F1 {scores}"
         if first.is_base:
             return f"{text}, the base; {_told_apart(others, reach, 'it')}"
-        return f"{text}{', ' if first in reach else '; '}{_to_base(first, levels, reach)}"
+        return f"{text}{', ' if first in reach else '; '}{_to_base(first, reach, has_base=has_base)}"
     text = f"{_names(best)} tie for best{where}: F1 {scores}"
     if first.is_base:
         return f"{text}; {_told_apart(others, reach, 'the base')}"
-    return "; ".join([text, *(f"{_names([row])}: {_to_base(row, levels, reach)}" for row in best)])
+    apart = (f"{_names([row])}: {_to_base(row, reach, has_base=has_base)}" for row in best)
+    return "; ".join([text, *apart])
 
 
 def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) -> str:
@@ -137,10 +140,9 @@ def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) ->
     return f"{text}, too few seeds to tell {_names(too_few)}" if too_few else text
 
 
-def _to_base(row: Row, levels: Sequence[Row], reach: Mapping[Row, float]) -> str:
+def _to_base(row: Row, reach: Mapping[Row, float], *, has_base: bool) -> str:
     """How a level differs from the base, and whether that is more than noise."""
     if row.delta is None:
-        has_base = any(level.is_base for level in levels)
         return "no seed is shared with the base" if has_base else "the base has no scores yet"
     text = f"{signed(row.delta)} to the base on {counted(row.pairs, 'shared seed')}"
     if row.delta_ci_low is not None and row.delta_ci_high is not None:

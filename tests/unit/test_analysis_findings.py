@@ -177,6 +177,13 @@ def test_no_other_level_is_called_the_base(base: Row, said: str) -> None:
     assert sentence == f"d NER, Method: best is “w/o 2nd”: F1 61.00 (n = 1); {said}"
 
 
+def test_a_base_with_too_few_seeds_has_scores_all_the_same():
+    base = level("LAI-Net", 1, 50.0, is_base=True, planned=2)
+    others = [level(name, 2, mean, planned=2) for name, mean in (("w/o 2nd", 61.0), ("w/o 1st", 60.0))]
+    (sentence,) = told([base, *others])
+    assert "“w/o 2nd”: F1 61.00 (n = 2); no seed is shared with the base; too few seeds to rank" in sentence
+
+
 @pytest.mark.parametrize(
     ("base", "said"),
     [
