@@ -17,26 +17,14 @@ from analysis.tables.layout import LAYOUTS, arrange
 from analysis.tables.render import to_latex
 from analysis.tables.rows import MISSING, Row
 from analysis.tables.table import Table, compute_tables
+from tests.unit import tabling
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests" / "assets" / "siunitx-stand-in"
 COMMITTED = sorted(ROOT.glob("reports/*/table*.tex"))
-STUDY = """
-name = "s"
-seeds = [1, 2, 3]
-[[datasets]]
-name = "SciERC"
-[datasets.ner]
-preset = "demo-ner"
-set = { "encoder.name" = "a_b & <c> 100%|x*[y]" }
-[datasets.re]
-preset = "demo-re"
-[factors]
-gcn_layers = [0, 1, 2]
-entity_filter = ["with", "without"]
-method = ["LAI-Net", "w/o 2nd", "w/o 1st"]
-mask = ["Inv.", "Full"]
-"""
+STUDY = tabling.STUDY.replace('"minilm"', '"a_b & <c> 100%|x*[y]"').replace(
+    'method = ["LAI-Net"', 'method = ["LAI-Net", "w/o 2nd"'
+)
 
 
 def has_package(name: str) -> bool:
