@@ -112,8 +112,8 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
         Args:
             cold: as in the cold start of the filter; without one it makes no difference.
         """
-        longest = sorted(self.examples, key=lambda example: len(example.ids) + 2 * len(example.bounds))
-        batch = longest[-self.config.training.batch_size :]
+        order = np.argsort(self._num_tokens(self.examples), kind="stable")
+        batch = [self.examples[index] for index in order[-self.config.training.batch_size :]]
         return self._losses(batch, cold=cold and self.config.cold_epochs > 0)
 
     @abstractmethod

@@ -5,8 +5,9 @@ import torch
 
 from lai_net.config import TrialConfig
 from lai_net.corpora.loading import load_corpus
+from lai_net.inputs.re_inputs import ReExample
 from lai_net.pipeline import probe_trial
-from lai_net.schema import Corpus
+from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.training.ner_task import NerTask
@@ -63,6 +64,24 @@ def test_largest_step_takes_the_longest_examples(
         return len(example.ids) + 2 * len(example.bounds)
 
     assert [size(example) for example in taken] == sorted(map(size, task.examples))[-2:]
+
+
+@pytest.mark.parametrize(("representation", "num_objects"), [("annotate", 1), ("marker", 5)])
+def test_a_step_of_many_copies_is_larger_than_one_of_a_long_text(
+    representation: str, num_objects: int, corpus: Corpus, tiny_encoder: str, monkeypatch
+) -> None:
+    """Under `marker` each pair reads its own; there six entities in eight words outweigh two in thirty."""
+    config = with_settings(config_of("RE", tiny_encoder), {"input.representation": representation})
+    label = next(iter(corpus.labels.entities))
+    sentences = [
+        Sentence(("word",) * words, tuple(Entity(Span(at, at + 1), label) for at in range(entities)))
+        for words, entities in ((30, 2), (8, 6))
+    ]
+    task = ReTask(config, corpus.labels, Streams(0, torch.device("cpu")), torch.device("cpu"), sentences)
+    taken: list[ReExample] = []
+    monkeypatch.setattr(task, "_losses", lambda examples, **_: taken.extend(examples))
+    task.largest_step(cold=False)
+    assert [len(example.bounds) for example in taken] == [num_objects] * 2
 
 
 def test_stand_in_meter_sees_the_peak_though_it_was_given_back() -> None:
