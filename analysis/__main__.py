@@ -9,6 +9,7 @@ import argparse
 import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ import tune.commands.cli
 from analysis.cli import IMPORTANCES
 from lai_net import __version__
 from lai_net.errors import InputError
+from lai_net.files import is_disk_full
 from tune.commands.growing import DECIDER
 from tune.commands.options import DEFAULT_LEDGER, INPUT_WRONG, INTERRUPTED
 from tune.forecast.until_decided import Decision
@@ -83,9 +85,11 @@ def _root(
 def main(args: Sequence[str] | None = None) -> None:
     """Run `lai` and exit: 0 done, 1 some trials failed, 2 the input is wrong, 3 interrupted."""
     args = sys.argv[1:] if args is None else args
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr; a locale may lack a quote or a label
     try:
         code = app(args=args, prog_name="lai", standalone_mode=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter is Typer's where the reader of a pipe has gone
         code = INTERRUPTED
     except Exception as error:
         message = _message(error, args)
@@ -102,8 +106,8 @@ def _message(error: Exception, args: Sequence[str]) -> str | None:
         text = str(error)
     elif isinstance(error, typer.TyperException):
         text = error.format_message()
-    elif isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) and (error.filename is not None or is_disk_full(error)):
+        text = f"{error.filename or 'stdout'}: {error.strerror}"
     elif getattr(error, "sqlite_errorcode", -1) & 0xFF in _LEDGER_TROUBLE:
         text = f"{_ledger(args)}: cannot be used as a ledger ({error}); restore it, or name another"
     else:

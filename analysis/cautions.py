@@ -61,13 +61,13 @@ def commits(results: Results) -> dict[str, int]:
 
 
 def failures(results: Results) -> dict[str, str]:
-    """Of each failed trial its first cell and the last line of its error."""
+    """Of each failed trial its first cell and its error in one line."""
     found: dict[str, str] = {}
     for row in results.cells[results.cells["state"] == "failed"].to_dict("records"):
         for name in row["trial_ids"].split():
-            error = results.errors.get(name, "").strip() or "no error recorded"
+            error = results.errors.get(name, "no error was recorded")
             cell = f"{row['dataset']} {row['phase']}, {row['factor']} {row['level']}, seed {row['seed']}"
-            found.setdefault(name, f"{cell}: {error.splitlines()[-1]}")
+            found.setdefault(name, f"{cell}: {error}")
     return found
 
 

@@ -39,7 +39,7 @@ class Run:
         state: see `analysis.frame.Results`.
         scores: precision, recall and F1 in percent by task; empty without an evaluation.
         values: a row of the long table; all None for a seed without a trial.
-        error: the last line of what a failed trial said.
+        error: what a failed trial said, in one line.
         cpu_s: of all epochs; None where the ledger does not know.
     """
 
@@ -197,8 +197,8 @@ def _runs(
         state, trials = next(iter(by_task.values())).unfinished[seed]
         for name in sorted({name for name in trials if name}) or [""]:
             values = by_trial.get(name, ResultRow({}))
-            error = results.errors.get(name, "").strip().splitlines()[-1:]
-            yield _run(seed, values["fold"], state, {}, values, results.curves, *error)
+            error = results.errors.get(name, "")
+            yield _run(seed, values["fold"], state, {}, values, results.curves, error)
 
 
 def _run(

@@ -40,8 +40,10 @@ def report_command(study: Study, ledger: Path, speed: Path | None) -> str:
 
 def verify_command(study: Study, ledger: Path) -> str:
     """`lai verify …` for a few trials of the study, chosen by it."""
-    words = ["lai", "verify", _typed_study(study), "--ledger", typed_path(ledger)]
-    return shlex.join([*words, "--trials", str(_VERIFIED)])
+    words = ["lai", "verify", _typed_study(study), "--ledger", typed_path(ledger), "--trials", str(_VERIFIED)]
+    for dataset in study.datasets:
+        words += [] if dataset.corpus is not None else ["--corpus", f"{dataset.name}={CORPUS}"]
+    return shlex.join(words)
 
 
 def _typed_study(study: Study) -> str:

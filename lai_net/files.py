@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and digests.
+"""Files and folders that appear whole or not at all, digests, and what is told of a file.
 
 What is being written lies beside its place, or in it, under a hidden name. Where it does not come to its end,
 it is removed, and of a killed process the next one removes it, but for files that several may write. An
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,21 @@ def unwritable(path: str | Path, error: OSError) -> InputError:
 def unreadable(path: Path, error: OSError, remedy: str = "check the path") -> InputError:
     """What to say of a file that cannot be read."""
     return InputError(f"{path}: cannot be read ({error.strerror}); {remedy}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read.
+        FileNotFoundError: there is none; the caller knows what there is.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
 
 
 @contextmanager

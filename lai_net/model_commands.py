@@ -130,7 +130,7 @@ def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: Output, ba
             for record, found in zip(batch, extractions, strict=True):
                 is_dygie = output == "dygie"
                 line = found.as_dygie(record.name) if is_dygie else record.origin | found.as_dict()
-                typer.echo(json.dumps(line, ensure_ascii=False))
+                typer.echo(json.dumps(line, ensure_ascii=False).encode())  # JSON is UTF-8
             for warning in caught:
                 typer.echo(f"warning: {_said(warning.message, batch)}", err=True)
             progress.advance(task, len(batch))

@@ -7,7 +7,6 @@ or a `.toml` file beside the preset, or a list of them of which a later one outd
 only what differs.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from lai_net.config import PHASES, Phase, TrialConfig
 from lai_net.errors import InputError
+from lai_net.files import read_toml
 from lai_net.settings import section_names, with_settings
 
 FOLDER = Path(__file__).parent / "presets"
@@ -74,11 +74,9 @@ def _path(name_or_path: str, beside: Path) -> Path:
 
 def _read(path: Path, extended_by: tuple[Path, ...]) -> Preset:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml(path)
     except FileNotFoundError as error:
         raise InputError(_no_preset(path)) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     if path.resolve() in extended_by:
         raise InputError(f"{path.name}: extends itself by way of {extended_by[-1].name}; name another")
     given = content.pop("extends", [])

@@ -40,24 +40,20 @@ def document_interval(
     folds: Sequence[Counts],
     averaging: Averaging,
     rng: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
 ) -> DocumentInterval:
-    """Bootstrap interval of the mean F1 of models over a test split's documents.
+    """95 % bootstrap interval of the mean F1 of models over a test split's documents.
 
     Args:
         folds: the counts of each fold; without folds, one item. Documents are drawn within their fold.
         averaging: over labels; macro as in `lai_net.metrics.scoring`.
         rng: draws.
-        confidence: of the percentile interval.
-        resamples: how many draws.
     """
     score = float(np.mean([f1(counts.sum(axis=1), averaging).mean() for counts in folds]))
     documents = sum(counts.shape[1] for counts in folds)
     if documents == len(folds):
         return DocumentInterval(documents, score)
-    drawn = np.mean([_drawn_scores(counts, averaging, rng, resamples) for counts in folds], axis=0)
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    drawn = np.mean([_drawn_scores(counts, averaging, rng) for counts in folds], axis=0)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return DocumentInterval(documents, score, float(drawn.std(ddof=1)), float(low), float(high))
 
 
@@ -71,14 +67,12 @@ def f1(counts: npt.NDArray[np.int64], averaging: Averaging) -> npt.NDArray[np.fl
     return _ratio(_ratio(2 * matched, gold + predicted).sum(axis=-1), present)
 
 
-def _drawn_scores(
-    counts: Counts, averaging: Averaging, rng: np.random.Generator, resamples: int
-) -> npt.NDArray[np.float64]:
+def _drawn_scores(counts: Counts, averaging: Averaging, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Mean F1 of the models at each draw."""
     models, documents, labels, _ = counts.shape
-    times = rng.multinomial(documents, np.full(documents, 1 / documents), size=resamples)
+    times = rng.multinomial(documents, np.full(documents, 1 / documents), size=RESAMPLES)
     sums = times @ counts.transpose(1, 0, 2, 3).reshape(documents, -1)
-    scores: npt.NDArray[np.float64] = f1(sums.reshape(resamples, models, labels, 3), averaging).mean(axis=1)
+    scores: npt.NDArray[np.float64] = f1(sums.reshape(RESAMPLES, models, labels, 3), averaging).mean(axis=1)
     return scores
 
 

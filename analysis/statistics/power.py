@@ -51,24 +51,22 @@ def paired_power(
     return min(1.0, sum(float(tail) for tail in tails if not math.isnan(tail)))
 
 
-def required_seeds(
-    delta: float, std: float, alpha: float = SIGNIFICANCE, power: float = 0.8, comparisons: int = 1
-) -> int | None:
+def required_seeds(delta: float, std: float, *, power: float = 0.8, comparisons: int = 1) -> int | None:
     """The fewest seeds with which a true difference is marked with probability `power`.
 
-    Arguments as in `paired_power`. None where 10,000 seeds are not enough, so for `delta` 0.
+    Other arguments as in `paired_power`. None where 10,000 seeds are not enough, so for `delta` 0.
     """
     if delta == 0:
         return None
     for n in range(2, _SCANNED):
-        if paired_power(delta, std, n, alpha, comparisons) >= power:
+        if paired_power(delta, std, n, comparisons=comparisons) >= power:
             return n
     low, high = _SCANNED - 1, _MOST_SEEDS
-    if paired_power(delta, std, high, alpha, comparisons) < power:
+    if paired_power(delta, std, high, comparisons=comparisons) < power:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if paired_power(delta, std, middle, alpha, comparisons) < power:
+        if paired_power(delta, std, middle, comparisons=comparisons) < power:
             low = middle
         else:
             high = middle

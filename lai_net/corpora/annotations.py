@@ -4,17 +4,17 @@ The files that ship lie in `lai_net/annotations`; a user's own has the same form
 `[relations]` with `label = "phrase"`, and a list `symmetric` of relation types without a direction.
 """
 
-import tomllib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lai_net.errors import InputError
+from lai_net.files import read_toml
 from lai_net.schema import Document, Labels
 
+FOLDER = Path(__file__).parents[1] / "annotations"
 MAX_PHRASE_WORDS = 10
 """Source: the paper's Appendix B.7."""
 
@@ -42,8 +42,7 @@ def used_labels(documents: Iterable[Document]) -> LabelUse:
 
 def shipped_annotations() -> list[str]:
     """Names of the annotations that ship."""
-    folder = files("lai_net") / "annotations"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def find_labels(use: LabelUse, annotations: str | None = None) -> Labels:
@@ -117,20 +116,13 @@ def load_labels(annotations: str) -> Labels:
     Raises:
         InputError: no such file, or one that is not in form.
     """
-    if annotations in shipped_annotations():
-        text = (files("lai_net") / "annotations" / f"{annotations}.toml").read_text("utf-8")
-    else:
-        try:
-            text = Path(annotations).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            known = ", ".join(shipped_annotations())
-            raise InputError(
-                f"annotations {annotations!r} are neither a readable file nor one of {known}; check the path"
-            ) from error
+    shipped = shipped_annotations()
     try:
-        value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{annotations}: bad TOML ({error}); mend the file") from error
+        value = read_toml(FOLDER / f"{annotations}.toml" if annotations in shipped else Path(annotations))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"annotations {annotations!r} are neither a file nor one of {', '.join(shipped)}; check the path"
+        ) from error
     return _labels(value, annotations)
 
 

@@ -34,7 +34,6 @@ def load_corpus(
     source: str,
     *,
     name: str,
-    format: str | None = None,  # noqa: A002  (the word of the command line)
     annotations: str | None = None,
     fold: int | None = None,
     overlapping_relations: OverlappingRelations = "keep",
@@ -46,7 +45,6 @@ def load_corpus(
             `dev.json` and `test.json`; or a folder of folds (`*_split_K_train.json`, `*_split_K_test.json`),
             itself or as its sub-folder `folds`.
         name: the corpus' name.
-        format: `dygie` or `spert`; None detects it.
         annotations: a shipped annotation file's name or a TOML file's path; None finds a shipped one.
         fold: 0-based; required where there are folds. Its dev split is cut from its train part (`cut_dev`).
         overlapping_relations: `drop` leaves them out of every split; entities stay. The literature has both
@@ -61,7 +59,7 @@ def load_corpus(
     else:
         folds = locate_folds(source)
         _check_fold(fold, len(folds))
-        files = {split: read_corpus_file(path, format) for split, path in folds[fold or 0].items()}
+        files = {split: read_corpus_file(path) for split, path in folds[fold or 0].items()}
         splits = {split: file.documents for split, file in files.items()}
         if splits.keys() == {"train", "test"}:
             train, dev = cut_dev(splits["train"], fold or 0)

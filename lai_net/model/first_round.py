@@ -82,6 +82,12 @@ class FirstRound(nn.Module):
             return Reading(text, None, None, None)
         return self._read(text, text_first=text_first)
 
+    def read_rows(self, text: Text, rows: Tensor, *, text_first: bool = False) -> Reading:
+        """`read` before `mark`, for rows that may share texts: `rows` int (B,) names the text of each."""
+        shares_texts = len(text.ids) < len(rows)
+        reading = self.read(text, text_first=text_first, with_pairs=not (text_first or shares_texts))
+        return reading.rows(rows) if shares_texts else reading
+
     @property
     def _reads_at_once(self) -> bool:
         """Whether `mark` reads text and markers together: in inference, on a CPU.
@@ -271,12 +277,7 @@ class FirstRound(nn.Module):
         device = bounds.device
         index = torch.arange(length + phrases, device=device)
         positions = torch.where(index < length, index, index - length + self.annotation_start)
-        markers = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=device)
-        ids = [
-            text.ids,
-            self.annotation_ids.expand(batch, -1),
-            *markers.view(2, 1, 1).expand(-1, batch, pairs),
-        ]
+        ids = [text.ids, self.annotation_ids.expand(batch, -1), *self._marker_ids(bounds).unbind(2)]
         kinds = [
             torch.where(text.valid, Kind.TEXT, Kind.PADDING),
             torch.full((batch, phrases), Kind.ANNOTATION, device=device),

@@ -95,15 +95,9 @@ class NerModel(nn.Module):
         """
         with_gold = with_gold or self.training
         screened_on_text = self.text_fc is not None
-        shares_texts = len(batch.ids) < len(batch.bounds)
         with streams.dropout("encoder"):
-            reading = self.first_round.read(
-                Text(batch.ids, batch.ids_valid),
-                text_first=screened_on_text,
-                with_pairs=not (screened_on_text or shares_texts),
-            )
-        if shares_texts:
-            reading = reading.rows(batch.text_rows)
+            text = Text(batch.ids, batch.ids_valid)
+            reading = self.first_round.read_rows(text, batch.text_rows, text_first=screened_on_text)
         if screened_on_text:
             return self._screen_then_mark(batch, reading, streams, cold=cold, with_gold=with_gold)
         return self._mark_then_screen(batch, reading, streams, cold=cold, with_gold=with_gold)

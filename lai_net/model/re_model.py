@@ -78,11 +78,7 @@ class ReModel(nn.Module):
     def forward(self, batch: ReBatch, streams: Streams) -> ReOutput:
         """Classify a batch's pairs and, with `head.object_typing`, its objects."""
         with streams.dropout("encoder"):
-            shares_texts = len(batch.ids) < len(batch.bounds)
-            text = Text(batch.ids, batch.ids_valid)
-            reading = self.first_round.read(text, with_pairs=not shares_texts)
-            if shares_texts:
-                reading = reading.rows(batch.text_rows)
+            reading = self.first_round.read_rows(Text(batch.ids, batch.ids_valid), batch.text_rows)
             interaction = self.first_round.mark_objects(
                 reading, batch.subject_bounds, batch.bounds, batch.valid
             )

@@ -242,7 +242,7 @@ def test_a_reader_that_has_enough_ends_it_without_a_word(saved: Path, tmp_path: 
         running.stdout.close()
         assert running.stderr is not None
         assert running.stderr.read() == b""
-    assert running.returncode == 1
+    assert running.returncode == 3
 
 
 def test_a_bad_line_of_a_file_is_said_before_anything_is_printed(

@@ -21,9 +21,11 @@ from typer.testing import CliRunner
 import analysis
 import lai_net
 from analysis.__main__ import app, main
+from analysis.retrain import verify_command
 from lai_net.errors import InputError
 from tests.reporting import write_report
 from tune.ledger.ledger import Ledger
+from tune.spec.study import load_study
 
 STUDY = """
 name = "small"
@@ -215,7 +217,7 @@ def test_page_and_manifest_say_what_to_be_careful_about(
     assert written.progress.endswith(" 1 trial failed.")
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["failures"] == {"t2": "SciERC NER, method LAI-Net, seed 2: no error recorded"}
+    assert manifest["failures"] == {"t2": "SciERC NER, method LAI-Net, seed 2: no error was recorded"}
     assert manifest["commits"] == {"abc": 1, "def-dirty": 1}
     assert len(manifest["cautions"]) == 4
     assert page.count("<li>") >= 4
@@ -312,6 +314,13 @@ def test_a_ledger_without_a_study_is_every_result_of_it(paths: Any) -> None:
         analysis.table2(frame)
     with pytest.raises(InputError, match="no cells"):
         analysis.figure_a1(frame)
+
+
+def test_the_printed_lai_verify_names_a_corpus_that_the_study_leaves_open(tmp_path: Path) -> None:
+    study = tmp_path / "open.toml"
+    study.write_text(STUDY.format(factors=METHODS))
+    command = verify_command(load_study(study), tmp_path / "l.sqlite")
+    assert command.endswith("--trials 2 --corpus SciERC=CORPUS")
 
 
 @pytest.mark.parametrize(

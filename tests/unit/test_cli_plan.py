@@ -1,6 +1,7 @@
 """`lai plan`, `status`, `why`, `results`, `import`: what they print and what they leave alone."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,40 @@ def test_why_compares_with_a_study(path: Path, rows: list[TrialRow]) -> None:
     foreign = lai("why", rows[0].trial_id, "--ledger", path, "--study", "paper-ade").stdout
     assert "study paper-ade does not plan it" in foreign
     assert "  dataset: demo | ADE" in foreign
+
+
+def test_why_refuses_an_unknown_study_before_it_says_anything(path: Path, rows: list[TrialRow]) -> None:
+    result = CliRunner().invoke(app, ["why", rows[0].trial_id, "--ledger", str(path), "--study", "nosuch"])
+    assert isinstance(result.exception, InputError)
+    assert result.output == ""
+
+
+def test_import_of_a_missing_file_makes_no_ledger(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "ledger.sqlite"
+    for words in (["nosuch.csv"], [__file__, "--curves", "nosuch.csv"]):
+        result = lai("import", *words, "--ledger", place)
+        assert (result.exit_code, "does not exist" in result.output) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command", [["results", "demo"], ["results", "demo", "--format", "json"], ["status", "demo"]]
+)
+def test_a_full_stdout_is_told_in_one_line(command: list[str], path: Path) -> None:
+    words = [sys.executable, "-m", "analysis", *command, "--ledger", str(path)]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "stdout: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", [["results", "demo"], ["plan", "demo"], ["status", "demo"]])
+def test_a_reader_of_a_pipe_that_has_gone_is_an_interruption(command: list[str], path: Path) -> None:
+    words = [sys.executable, "-m", "analysis", *command, "--ledger", str(path)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (3, "")
 
 
 def test_why_of_an_unknown_or_ambiguous_trial_is_refused(path: Path) -> None:

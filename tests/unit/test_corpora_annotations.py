@@ -64,9 +64,11 @@ def test_labels_that_a_named_file_lacks_are_named():
         find_labels(LabelUse({"Drug", "Cat"}, set()), "ade")
 
 
-def test_a_toml_file_gives_labels(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_toml_file_gives_labels(tmp_path, encoding):
+    text = 'symmetric = ["likes"]\n[entities]\nCat = "a cat"\n[relations]\nlikes = "likes"\n'
     path = tmp_path / "own.toml"
-    path.write_text('symmetric = ["likes"]\n[entities]\nCat = "a cat"\n[relations]\nlikes = "likes"\n')
+    path.write_text(text, encoding)
     labels = find_labels(LabelUse({"Cat"}, set()), str(path))
     assert (labels.entities, labels.relations) == ({"Cat": "a cat"}, {"likes": "likes"})
     assert labels.symmetric == {"likes"}
@@ -75,7 +77,8 @@ def test_a_toml_file_gives_labels(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("entities = ", "bad TOML"),
+        ("entities = ", "cannot be read as TOML"),
+        ("a = " + "[" * 5000 + "]" * 5000, "cannot be read as TOML"),
         ("[entities]\n", "the table [relations] is missing"),
         ("entities = 1\n[relations]\n", "the table [entities] is missing"),
         ("[entities]\n[relations]\n[more]\n", "unknown keys more"),
@@ -85,7 +88,18 @@ def test_a_toml_file_gives_labels(tmp_path):
         ("symmetric = ['B']\n[entities]\n[relations]\n", "symmetric must list labels of [relations]"),
         ("symmetric = [['B']]\n[entities]\n[relations]\n", "symmetric must list labels of [relations]"),
     ],
-    ids=["toml", "no relations", "no table", "unknown key", "number", "blank", "long", "symmetric", "nested"],
+    ids=[
+        "toml",
+        "deep",
+        "no relations",
+        "no table",
+        "unknown key",
+        "number",
+        "blank",
+        "long",
+        "symmetric",
+        "nested",
+    ],
 )
 def test_malformed_annotations_are_refused(tmp_path, text, message):
     path = tmp_path / "own.toml"
@@ -96,5 +110,5 @@ def test_malformed_annotations_are_refused(tmp_path, text, message):
 
 
 def test_annotations_that_are_nowhere_are_refused():
-    with pytest.raises(InputError, match="neither a readable file nor one of ace05, ade"):
+    with pytest.raises(InputError, match="neither a file nor one of ace05, ade"):
         load_labels("nowhere")

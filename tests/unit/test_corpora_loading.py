@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lai_net.corpora.loading import check_splits, cut_dev, load_corpus, num_folds
+from lai_net.corpora.loading import check_splits, cut_dev, load_corpus, num_folds, read_corpus_file
 from lai_net.errors import InputError
 from lai_net.schema import Document, Sentence
 
@@ -46,7 +46,7 @@ def test_folder_has_three_splits(tmp_path):
     for index, split in enumerate(("my_train", "my_dev", "my_test")):
         write(tmp_path / f"{split}.json", [index])
     write(tmp_path / "other.json", [9])
-    corpus = load_corpus(str(tmp_path), name="mine", format="spert")
+    corpus = load_corpus(str(tmp_path), name="mine")
     assert {split: keys(corpus, split) for split in corpus.splits} == {
         "train": ["0"], "dev": ["1"], "test": ["2"],
     }  # fmt: skip
@@ -156,13 +156,13 @@ def test_fold_must_exist(tmp_path, fold, message):
 def test_unknown_format_is_refused(tmp_path):
     write(tmp_path / "x.json", [0])
     with pytest.raises(InputError, match="unknown format 'conll'; use dygie or spert"):
-        load_corpus(str(tmp_path / "x.json"), name="mine", format="conll")
+        read_corpus_file(tmp_path / "x.json", "conll")
 
 
 def test_wrong_format_is_refused_with_its_line(tmp_path):
     write(tmp_path / "x.json", [0])
     with pytest.raises(InputError, match=r"x.json:1: a document must be an object"):
-        load_corpus(str(tmp_path / "x.json"), name="mine", format="dygie")
+        read_corpus_file(tmp_path / "x.json", "dygie")
 
 
 @pytest.mark.skipif(not ADE.exists(), reason="ADE is not at hand")

@@ -1,7 +1,10 @@
 """A ledger that is damaged, of an old version, or none at all."""
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,24 @@ def test_a_row_without_json_is_named(path: Path) -> None:
         ):
             with pytest.raises(InputError, match=said):
                 read()
+
+
+def test_of_two_damaged_rows_always_the_same_one_is_named(path: Path) -> None:
+    """Their tables' names come from the file as a set, whose order differs between processes."""
+    sql(path, "UPDATE epoch SET report = '{' WHERE epoch = 7")
+    sql(path, "UPDATE trial SET config = '{'")
+    code = (
+        f"from pathlib import Path; from tune.ledger.ledger import Ledger; Ledger.open(Path({str(path)!r}))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=False,
+        ).stderr.splitlines()[-1]
+        for seed in "123"
+    ]  # fmt: skip
+    assert said == [said[0]] * 3
+    assert "no JSON in config" in said[0]
 
 
 @pytest.mark.parametrize(

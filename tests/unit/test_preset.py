@@ -253,6 +253,7 @@ def test_what_cannot_be_extended_is_one_line_with_its_file(tmp_path: Path, text:
             "mine.toml: training.head_lr must have at most 64 bits, but got 1000",
         ),
         ("phase = ", "cannot be read as TOML"),
+        ("a = " + "[" * 5000 + "]" * 5000, "cannot be read as TOML"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_and_setting(tmp_path: Path, text: str, message: str) -> None:
@@ -279,6 +280,12 @@ def test_an_unknown_preset_is_one_short_line(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_preset(name)
     assert len(str(caught.value)) < 200
+
+
+def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('phase = "NER"\n', "utf-8-sig")
+    assert load_preset(str(path)) == TrialConfig(phase="NER")
 
 
 def test_an_unknown_setting_names_those_of_its_section() -> None:

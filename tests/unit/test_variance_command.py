@@ -1,6 +1,9 @@
 """What `lai variance` prints of scores with known numbers."""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -75,6 +78,15 @@ def test_the_command_prints_tables_or_json(imported: Any, rows: Any) -> None:
     assert first.stdout == again.stdout
     content = json.loads(first.stdout)
     assert content["families"][0]["cells"][1]["seeds"]["mean"] == pytest.approx(60)
+
+
+def test_a_locale_without_its_characters_has_them_escaped(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    words = [sys.executable, "-m", "analysis", "variance", str(paths.study), "--ledger", str(paths.ledger)]
+    result = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr, "60.00 \\xb1 2.00" in result.stdout) == (0, "", True)
 
 
 def test_eighty_columns_show_every_number_whole(

@@ -90,6 +90,7 @@ def why(
     study: Annotated[str | None, typer.Option(help="Compare with what this study plans.")] = None,
 ) -> None:
     """Tell field by field why a trial is reused or not."""
+    compared = None if study is None else load_study(study)
     with Ledger.open(ledger, read_only=True) as opened:
         row = find_trial(opened, trial_id)
         state = state_word(state_of(opened, row), is_running=is_being_written(ledger))
@@ -108,8 +109,8 @@ def why(
         typer.echo(f"not reused by any study: what {row.phase} computes has changed since (semantics)")
     else:
         typer.echo("reused by every study that plans these fields with this content")
-    if study is not None:
-        _compare_with_study(make_plan(load_study(study)), row)
+    if compared is not None:
+        _compare_with_study(make_plan(compared), row)
     elif nearest is not None:
         other, fields = nearest
         typer.echo(f"nearest other trial in the ledger, {other.trial_id}, differs in:")

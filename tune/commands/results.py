@@ -25,28 +25,37 @@ def results(
     out: Annotated[Path | None, typer.Option(help="Write there and not to stdout.")] = None,
 ) -> None:
     """Write the long results table of a study."""
+    if format_ == "parquet" and out is None:
+        raise InputError("--format parquet writes no text; give --out FILE")
     with Ledger.open(ledger, read_only=True) as opened:
         rows = long_table(opened, load_study(study))
+    render = to_csv if format_ == "csv" else to_json
+    if out is None:
+        typer.echo(render(rows), nl=False)
+        return
     try:
         if format_ == "parquet":
-            if out is None:
-                raise InputError("--format parquet writes no text; give --out FILE")
             write_parquet(rows, out)
-            return
-        content = to_csv(rows) if format_ == "csv" else to_json(rows)
-        if out is None:
-            typer.echo(content, nl=False)
         else:
-            out.write_bytes(content)
+            out.write_bytes(render(rows))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); name another file") from error
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A long results table.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.csv", exists=True, dir_okay=False, help="A long results table."),
+    ],
     ledger: Annotated[Path, typer.Option("--ledger", help="The ledger file; made where missing.")],
     curves: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Learning curves of its trials, as reports have.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            exists=True,
+            dir_okay=False,
+            help="Learning curves of its trials, as reports have.",
+        ),
     ] = None,
 ) -> None:
     """Take in results of runs made elsewhere; a study that plans these very trials does not train them."""

@@ -49,8 +49,8 @@ def first_damaged_row(connection: sqlite3.Connection) -> str | None:
 
 def _damaged_rows(connection: sqlite3.Connection) -> Iterator[str]:
     existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for table in existing & _JSON_COLUMNS.keys():
-        for column in _JSON_COLUMNS[table]:
+    for table, columns in _JSON_COLUMNS.items():
+        for column in columns if table in existing else ():
             wrong = f"{column} <> '' AND NOT json_valid({column})"
             cursor = connection.execute(f"SELECT * FROM {table} WHERE {wrong}")
             names = [item[0] for item in cursor.description]

@@ -35,7 +35,6 @@ This is the one place where a study is parsed; every error is one line with file
 
 import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,6 +51,7 @@ from pydantic import (
 from lai_net.config import SEED_END, EntitySource, Phase, Representation
 from lai_net.corpora.loading import EMBEDDED, OverlappingRelations
 from lai_net.errors import InputError
+from lai_net.files import read_toml
 from lai_net.metrics.scoring import Averaging, Protocol
 from lai_net.settings import flat
 from tune.spec.baseline import Model
@@ -359,11 +359,9 @@ def load_study(name: str | Path) -> Study:
     """
     path = study_file(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_toml(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such study; a file, or one of {', '.join(study_names())}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     for place, problem in unfit_values(content):
         raise InputError(f"{path}: {place}{problem}")
     try:
