@@ -96,8 +96,9 @@ def compose_report(
     files = dict(_data_files(results, tables, figures))
     read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
     facts = _facts(results, ledger, speed) | read
-    page_version = _sha256(json.dumps(facts).encode())
     done, said = _sentences(results, rows, configs, search)
+    hashes = {name: _sha256(content) for name, content in files.items()}
+    page_version = _sha256(json.dumps([facts, done, said, hashes]).encode())
     page = Page(
         study=results.study, description=description(results.study.file),
         trained=list(trained(results.study)), progress=done, findings=said, tables=tables, figures=figures,
@@ -106,7 +107,8 @@ def compose_report(
         live_version=page_version if is_live else "",
     )  # fmt: skip
     files[_PAGE] = render_page(page).encode()
-    manifest = facts | {"files": {name: _sha256(content) for name, content in sorted(files.items())}}
+    hashes[_PAGE] = _sha256(files[_PAGE])
+    manifest = facts | {"files": dict(sorted(hashes.items()))}
     files[_MANIFEST] = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
     return Report(page.progress, files, page_version, unmatched(results))
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import analysis.__main__
+from analysis.report import compose_report
 from lai_net.errors import InputError
 from tests.integration.searching import GRID, HEAD, RE, events, lai
 from tests.integration.standing_in import drill, run
@@ -174,3 +175,12 @@ def test_report_of_a_search_has_its_history_confirmations_and_importance(
     assert re.search(r">Learning rate, everything else</th>\s*<td>searched</td>", page)
     assert re.search(r">Epochs</th>\s*<td>\d+</td>", page)
     assert "Settings of the base; searched: each config has its own." in page
+
+
+def test_the_live_page_is_another_once_a_confirmation_is_logged(search_study, finished_search) -> None:
+    """Its epochs are in the ledger before: by them alone a browser would keep the page without it."""
+    before = compose_report(str(search_study), finished_search).version
+    with sqlite3.connect(finished_search) as file:
+        last = "(SELECT max(number) FROM search_event WHERE kind = 'confirm')"
+        assert file.execute(f"DELETE FROM search_event WHERE number >= {last}").rowcount
+    assert compose_report(str(search_study), finished_search).version != before

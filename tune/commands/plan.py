@@ -48,29 +48,32 @@ def plan(
     loaded = load_study(study)
     grown = bounded_study(loaded, max_seeds, until_decided=until_decided)
     nodes = _nodes_of(remote_of(address, insecure=insecure_cluster, ship_code=False))
-    if grown is not None:
-        decisions = decider_of(context)(ledger, grown)
-        with Ledger.read_or_empty(ledger) as opened:
-            growth = grow(grown, opened, decisions, nodes)
-            planned = make_plan(grown)
-            changed = changed_contents(grown, planned.trials, opened)
-            changed += warnings_of_lost(planned, opened, ledger.resolve().parent)
-        warned = dataclasses.replace(growth, warnings=(*changed, *misfits(planned), *growth.warnings))
-        show_growth(warned, as_json=as_json)
-        return
     if loaded.search is not None:
         _show_search(loaded, ledger, nodes, as_json=as_json)
         return
-    planned = make_plan(loaded)
+    planned = make_plan(grown or loaded)
+    decisions = None if grown is None else decider_of(context)(ledger, grown)
     with Ledger.read_or_empty(ledger) as opened:
+        warnings = _warnings(planned, opened, ledger.resolve().parent)
+        if decisions is not None:
+            growth = grow(planned.study, opened, decisions, nodes)
+            show_growth(dataclasses.replace(growth, warnings=(*warnings, *growth.warnings)), as_json=as_json)
+            return
         summary = summarize(planned, opened, ledger.resolve().parent, nodes)
-        changed = changed_contents(loaded, planned.trials, opened)
-        changed += warnings_of_lost(planned, opened, ledger.resolve().parent)
-    summary = dataclasses.replace(summary, warnings=(*changed, *misfits(planned), *summary.warnings))
+    summary = dataclasses.replace(summary, warnings=(*warnings, *summary.warnings))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
         _show_summary(planned, summary)
+
+
+def _warnings(plan: Plan, ledger: Ledger, folder: Path) -> list[str]:
+    """What may be wrong with a plan before it is estimated; models lie in `folder`."""
+    return [
+        *changed_contents(plan.study, plan.trials, ledger),
+        *warnings_of_lost(plan, ledger, folder),
+        *misfits(plan),
+    ]
 
 
 def _nodes_of(remote: Remote | None) -> list[Node] | None:
