@@ -1,5 +1,6 @@
 """`lai run` and `lai verify` before and after the training: what they refuse, plan and compare."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -189,6 +190,25 @@ def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert said.endswith("epoch 1 loss: was 0.5, is 0.75\n" if code else f"({trial_id}): identical\n")
     assert path.read_bytes() == before
+
+
+def test_verify_tells_in_one_line_of_a_training_that_failed_and_compares_nothing(
+    prepared, study, tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        trial_id = record(ledger, prepared, tmp_path)
+
+    def execute(_: str) -> Iterator[Message]:
+        yield TOLD[0]
+        raise OSError("no space left")
+
+    monkeypatch.setattr("tune.trainable.execute", execute)
+    with pytest.raises(typer.Exit) as end:
+        verify(str(study), ledger=path)
+    assert end.value.exit_code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"({trial_id}): machine failure: OSError: no space left")
 
 
 def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp_path, monkeypatch, capsys):
