@@ -222,6 +222,18 @@ def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp
     assert capsys.readouterr().out.endswith("identical\n")
 
 
+@pytest.mark.parametrize(("gpus", "counted"), [("", 0), ("gpus = 2", 2)])
+def test_verify_counts_gpus_as_the_study_does(study, tmp_path, monkeypatch, gpus, counted):
+    study.write_text(f"{STUDY}[resources]\ngpus_per_trial = 0.5\n{gpus}\n")
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        record(ledger, prepare(str(study), []), tmp_path)
+    specs = []
+    monkeypatch.setattr("tune.trainable.execute", lambda spec: specs.append(spec) or iter(TOLD))
+    with pytest.raises(typer.Exit):
+        verify(str(study), ledger=tmp_path / "ledger.sqlite")
+    assert [(spec.gpus, spec.logical_gpus) for spec in map(spec_from_json, specs)] == [(0.5, counted)]
+
+
 def test_verify_needs_a_completed_trial(study, tmp_path):
     Ledger.open(tmp_path / "ledger.sqlite").close()
     with pytest.raises(InputError, match="holds no completed trial"):

@@ -57,9 +57,10 @@ class _Recorded:
 
 def _chosen(prepared: Prepared, path: Path, count: int, folder: Path) -> list[_Recorded]:
     """All that is needed of the ledger, which a training would hold open for too long."""
-    share, models = prepared.study.resources.fixed_share, path.resolve().parent
+    resources, models = prepared.study.resources, path.resolve().parent
+    share, counted = resources.fixed_share, resources.gpus or 0
     with Ledger.open(path, read_only=True) as ledger:
-        execution = Execution(ledger, folder, prepared.corpora, share, models=models)
+        execution = Execution(ledger, folder, prepared.corpora, share, counted, models)
         trainings = [Training(trial) for trial in _completed(_trials(prepared, ledger), ledger)[:count]]
         return [
             _Recorded(training, execution.make_task(training), recorded(ledger, training.key))
