@@ -1,5 +1,7 @@
 """The device that a model is on, and what it can do."""
 
+import warnings
+
 import torch
 
 from lai_net.errors import InputError, first_line
@@ -14,14 +16,24 @@ def checked_device(device: str) -> str:
     Raises:
         InputError: it has not.
     """
+    if reason := _refusal(device):
+        raise InputError(f"device {device!r} is not to be had ({reason}); give cpu, cuda or cuda:1")
+    return device
+
+
+def missing_cuda() -> str:
+    """Why torch sees no CUDA device in this process, in its words; empty where it sees one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that is too old, which is the reason, too
+        return "" if torch.cuda.is_available() else _refusal("cuda")
+
+
+def _refusal(device: str) -> str:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch has both
-        reason = first_line(error).partition(". ")[0]  # for mps all operators there are follow
-        raise InputError(
-            f"device {device!r} is not to be had ({reason}); give cpu, cuda or cuda:1"
-        ) from error
-    return device
+        return first_line(error).partition(". ")[0]  # for mps all operators there are follow
+    return ""
 
 
 def has_bf16(device: str) -> bool:

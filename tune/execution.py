@@ -38,7 +38,7 @@ class Execution:
         folder: the ledger's folder.
         corpora: by dataset and fold.
         gpus: share of a GPU of one trial that is given no other.
-        logical_gpus: of this machine, where it has none; a measurement takes its memory to be divided so.
+        logical_gpus: of this machine, where it may have none; 0 where GPUs must be real.
         models: the folder of the ledger that the models are of; None where that is `folder`.
         retention: tells which models may go.
     """
@@ -47,7 +47,7 @@ class Execution:
     folder: Path
     corpora: Mapping[tuple[str, int | None], CorpusSource]
     gpus: float
-    logical_gpus: int = 1
+    logical_gpus: int = 0
     models: Path | None = None
     retention: Retention = field(default_factory=lambda: Retention("", "all", IdentifiedPlan((), ())))
     _jobs: dict[str, Training | Evaluating] = field(default_factory=dict)
@@ -106,8 +106,8 @@ class Execution:
             config=trial.config,
             corpus=self.corpora[trial.row.dataset, trial.row.fold],
             encoder_id=trial.row.encoder_id,
-            logical_gpus=self.logical_gpus,
             gpus=placement.share,
+            logical_gpus=self.logical_gpus,
             cwd=str(Path.cwd()),
         )
         return Task(f"probe of {shape} on {placement.device_type}", 1, spec_to_json(spec), placement)
@@ -160,6 +160,7 @@ class Execution:
             artifacts=self.storage.place(""),
             splits=SPLITS,
             gpus=self._share(placement).share,
+            logical_gpus=self.logical_gpus,
             memory_cap=self._share(placement).cap,
             cwd=str(Path.cwd()),
         )
@@ -176,6 +177,7 @@ class Execution:
             entities=job.entities,
             splits=job.splits,
             gpus=self._share(placement).share,
+            logical_gpus=self.logical_gpus,
             memory_cap=self._share(placement).cap,
             cwd=str(Path.cwd()),
         )

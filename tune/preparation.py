@@ -25,7 +25,7 @@ class Prepared:
     """A study with its corpora and encoders at hand.
 
     Attributes:
-        corpora: by dataset and fold, as workers load them.
+        corpora: by dataset and fold, as workers load them; with a search its own alone.
         plan: everything that the study's tables need, done or not.
         contents: of corpora and encoders.
         search: None where the study has tables.
@@ -49,7 +49,7 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     study = study if isinstance(study, Study) else load_study(study)
     plan = make_plan(study)
     search = None if study.search is None else plan_search(study)
-    corpora = dict(_load_corpora(study, _named_folders(study, corpus_options)))
+    corpora = dict(_load_corpora(study, search, _named_folders(study, corpus_options)))
     planned = search or plan
     check_fit(planned)
     contents = Contents(
@@ -122,9 +122,10 @@ def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:
 
 
 def _load_corpora(
-    study: Study, folders: dict[str, str]
+    study: Study, search: SearchPlan | None, folders: dict[str, str]
 ) -> Iterator[tuple[tuple[str, int | None], tuple[Corpus, CorpusSource]]]:
-    for dataset in study.datasets:
+    """What is trained on: of a search one fold of one dataset, whatever else the study names."""
+    for dataset in study.datasets if search is None else (search.dataset,):
         source = folders.get(dataset.name, dataset.corpus)
         if source is None:
             raise InputError(
@@ -137,7 +138,7 @@ def _load_corpora(
                 f"{study.file}: dataset {dataset.name!r} has folds = {dataset.folds}, but the corpus "
                 f"{source} has {folds}; set folds = {folds}"
             )
-        for fold in dataset.fold_numbers:
+        for fold in dataset.fold_numbers if search is None else (search.fold,):
             planned = _source_of(dataset, source, fold)
             corpus = planned.load()
             check_splits(corpus, source)

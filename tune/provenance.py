@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import lai_net
 from tune.code_identity import code_of
 
 
@@ -71,7 +72,6 @@ def _device_name(device: str) -> str:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    packages = ("lai-tune", "torch", "transformers", "ray")
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in packages
-    }
+    """Ours as the code says it: a node that was sent our packages has not installed them."""
+    installed = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "ray")}
+    return {"python": platform.python_version(), "lai-tune": lai_net.__version__} | installed

@@ -49,6 +49,8 @@ class TrainSpec:
             gold.
         splits: to evaluate the selected model on.
         gpus: the share of a GPU that the try was given; 0 means the CPU.
+        logical_gpus: how many GPUs of the machine may be only counted, so that the CPU does where torch sees
+            none; 0 means that they are real.
         memory_cap: share of the GPU's memory beyond which the try is out of memory.
         cwd: the driver's working folder, which relative names (an encoder's folder) are relative to.
     """
@@ -64,6 +66,7 @@ class TrainSpec:
     artifacts: str
     splits: tuple[str, ...]
     gpus: float
+    logical_gpus: int = 0
     memory_cap: float = 1.0
     cwd: str
 
@@ -85,6 +88,7 @@ class EvaluateSpec:
     entities: EntitySource
     splits: tuple[str, ...]
     gpus: float
+    logical_gpus: int = 0
     memory_cap: float = 1.0
     cwd: str
 
@@ -96,7 +100,7 @@ class ProbeSpec:
     Attributes:
         shape_id: of the config.
         device_type: as the driver names it.
-        logical_gpus: among how many counted GPUs the machine's memory is divided where there is none.
+        logical_gpus: as in `TrainSpec`; among so many the machine's memory is divided where there is none.
     """
 
     kind: Literal["probe"] = "probe"
@@ -105,8 +109,8 @@ class ProbeSpec:
     config: TrialConfig
     corpus: CorpusSource
     encoder_id: str
-    logical_gpus: int
     gpus: float
+    logical_gpus: int = 0
     memory_cap: float = 1.0
     cwd: str
 

@@ -87,9 +87,9 @@ class TrackingSink:
         if not isinstance(job, Training):
             return
         if message.event == "started":
-            self._runs[task.key] = self._run(job, task.attempt)
-            self._runs[task.key].init_local_path()
-            self._tell("log_trial_start", self._runs[task.key])
+            run = self._run(job, task.attempt)
+            self._tell("log_trial_start", run)
+            self._runs[task.key] = run
         elif task.key in self._runs:
             self._go_on(self._runs[task.key], job, message)
             if message.is_final:

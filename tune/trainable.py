@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from lai_net.training.features import Carrier, FeatureStore
 
 
+class NoCudaError(InputError):
+    """A trial was given a GPU that torch does not see: the machine's fault, so another may have the trial."""
+
+
 def execute(
     spec: str,
     find_corpus: Callable[[CorpusSource], Corpus] | None = None,
@@ -47,6 +52,7 @@ def execute(
 
     Raises:
         InputError: corpus or encoder are not those that were planned with.
+        NoCudaError: the GPU that the task was given is neither seen by torch nor only counted.
     """
     task = spec_from_json(spec)
     started_cpu_s, started_s = time.process_time(), time.perf_counter()
@@ -84,6 +90,19 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
             "with; give every node the same files and call again"
         )
     return corpus
+
+
+def cuda_problem() -> str:
+    """What keeps trials, which take a GPU, from this machine, or nothing."""
+    from lai_net.device import missing_cuda
+
+    if not (reason := missing_cuda()):
+        return ""
+    return (
+        f"has no GPU that torch sees ({reason}), though trials take one; install a torch that its driver "
+        "takes, or, in the study's [resources], leave gpus_per_trial out or say by `gpus` that GPUs are only "
+        "counted"
+    )
 
 
 def _train(
@@ -166,7 +185,7 @@ def _check_encoder(name: str, planned_id: str) -> None:
 
 
 def _reset_process(task: Spec) -> str:
-    """Undo what an earlier task may have left, and choose the device.
+    """Undo what an earlier task may have left; returns the task's device.
 
     One torch thread: trials side by side are faster than threads in a trial, and sums keep their order.
     """
@@ -182,8 +201,19 @@ def _reset_process(task: Spec) -> str:
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     torch.clear_autocast_cache()
-    if task.gpus == 0 or not torch.cuda.is_available():
+    return _device(task)
+
+
+def _device(task: Spec) -> str:
+    """The CPU, or the GPU that the task was given, emptied and with its cap."""
+    import torch
+
+    if task.gpus == 0:
         return "cpu"
+    if problem := cuda_problem():
+        if task.logical_gpus > 0:
+            return "cpu"
+        raise NoCudaError(f"{socket.gethostname()} {problem}")
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(task.memory_cap)
     return "cuda"

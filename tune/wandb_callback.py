@@ -18,6 +18,11 @@ class _FlushingActor(_WandbLoggingActor):
 
 
 class FlushingWandbCallback(WandbLoggerCallback):
-    """`WandbLoggerCallback`, its actors as above."""
+    """`WandbLoggerCallback`, its actors as above, in folders that are there."""
 
     _logger_actor_cls: Any = _FlushingActor
+
+    def log_trial_start(self, trial: Any) -> None:
+        """Make the folder, as Ray's callback for TensorBoard does; Tune makes those of its own trials."""
+        trial.init_local_path()
+        super().log_trial_start(trial)

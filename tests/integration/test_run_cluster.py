@@ -229,8 +229,8 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
     code, said = outcome(lai(raylets, place, *words, "--storage", place / "shared"))
     assert code == 2
     assert said.endswith("the cluster has no node with a CPU; start one\n")
-    for _ in range(3):
-        raylets.start_worker(place / "code", place / "corpus", place / "own")
+    for options in ((), (), ("--num-gpus=1",)):  # a logical one
+        raylets.start_worker(place / "code", place / "corpus", place / "own", options=options)
 
     def check(folder: str, *more: str) -> tuple[int, str]:
         at = ("--address", raylets.address, "--storage", place / folder, "--nodes", 3)
@@ -243,6 +243,10 @@ def test_code_and_corpus_reach_nodes_that_have_neither(raylets: Raylets, place: 
     code, said = check("own", "--ship-code")
     assert code == 2
     assert said.count(f"does not see {place / 'own'} as the driver does") == 3
+    code, said = check("shared", "--ship-code", "--gpus")
+    assert code == 2
+    assert said.startswith("1 of 3 nodes cannot be used: ")
+    assert "has no GPU that torch sees" in said
     assert check("shared", "--ship-code") == (0, "3 nodes are ready\n")
     code, said = outcome(lai(raylets, place, *words, "--storage", place / "shared", "--ship-code"))
     assert code == 0, said

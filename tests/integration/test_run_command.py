@@ -1,5 +1,6 @@
 """`lai run` and `lai verify` before and after the training: what they refuse, plan and compare."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -191,6 +192,25 @@ def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch
     assert path.read_bytes() == before
 
 
+def test_verify_tells_in_one_line_of_a_training_that_failed_and_compares_nothing(
+    prepared, study, tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        trial_id = record(ledger, prepared, tmp_path)
+
+    def execute(_: str) -> Iterator[Message]:
+        yield TOLD[0]
+        raise OSError("no space left")
+
+    monkeypatch.setattr("tune.trainable.execute", execute)
+    with pytest.raises(typer.Exit) as end:
+        verify(str(study), ledger=path)
+    assert end.value.exit_code == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"({trial_id}): machine failure: OSError: no space left")
+
+
 def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp_path, monkeypatch, capsys):
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path) as ledger:
@@ -200,6 +220,18 @@ def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp
         verify(str(study), ledger=path)
     assert end.value.exit_code == 0
     assert capsys.readouterr().out.endswith("identical\n")
+
+
+@pytest.mark.parametrize(("gpus", "counted"), [("", 0), ("gpus = 2", 2)])
+def test_verify_counts_gpus_as_the_study_does(study, tmp_path, monkeypatch, gpus, counted):
+    study.write_text(f"{STUDY}[resources]\ngpus_per_trial = 0.5\n{gpus}\n")
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        record(ledger, prepare(str(study), []), tmp_path)
+    specs = []
+    monkeypatch.setattr("tune.trainable.execute", lambda spec: specs.append(spec) or iter(TOLD))
+    with pytest.raises(typer.Exit):
+        verify(str(study), ledger=tmp_path / "ledger.sqlite")
+    assert [(spec.gpus, spec.logical_gpus) for spec in map(spec_from_json, specs)] == [(0.5, counted)]
 
 
 def test_verify_needs_a_completed_trial(study, tmp_path):

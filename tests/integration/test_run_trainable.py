@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import random
+import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from lai_net.encoder_files import encoder_id
 from lai_net.settings import with_settings
 from lai_net.training.features import FeatureStore
 from tune.engine import Message, attempt_messages
+from tune.failures import headline
 from tune.task_spec import CorpusSource, EvaluateSpec, TrainSpec, spec_to_json
 from tune.trainable import execute
 
@@ -190,6 +193,27 @@ def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatc
     started = next(execute(spec_to_json(task)))
     assert started.content == {"device": "cuda" if caps else "cpu"}
     assert set_caps == caps
+
+
+def no_cuda() -> bool:
+    warnings.warn("The NVIDIA driver on your system is too old", stacklevel=1)
+    return False
+
+
+def test_a_gpu_that_torch_does_not_see_is_the_machines_fault(pipeline, spec, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", no_cuda)
+    monkeypatch.setattr("lai_net.device._refusal", lambda _: "the driver is too old")
+    (last,) = messages(dataclasses.replace(spec, gpus=0.5))
+    assert (last.content["kind"], last.content["retryable"]) == ("machine", True)
+    said = headline(last.content["error"], last.content["kind"])
+    assert f"{socket.gethostname()} has no GPU that torch sees (the driver is too old), though" in said
+    assert pipeline.states == []
+
+
+def test_where_a_gpu_is_only_counted_the_cpu_does(pipeline, spec, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", no_cuda)
+    told = messages(dataclasses.replace(spec, gpus=0.5, logical_gpus=3))
+    assert (told[0].content["device"], told[-1].event) == ("cpu", "completed")
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.frame import read_results
+from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from tests.drills.invariants import left_behind
 from tests.integration.searching import GRID, HEAD, RE, attempts, events, lai
@@ -207,6 +208,19 @@ def test_heads_that_cannot_divide_the_encoder_are_refused_before_anything_runs(s
     search_study.write_text(search_study.read_text().replace("choice = [1, 2, 4] }", "int = [1, 6] }"))
     with pytest.raises(InputError, match="must divide the width 384 of encoder minilm, but got 5"):
         prepare(str(search_study), [])
+
+
+def test_a_search_loads_its_dataset_and_fold_alone(search_study, monkeypatch):
+    other = '[[datasets]]\nname = "other"\n[datasets.ner]\npreset = "demo-ner"\n'
+    text = search_study.read_text().replace("[search]", f'{other}[search]\ndataset = "demo"')
+    search_study.write_text(text)
+    assert list(prepare(str(search_study), []).corpora) == [("demo", None)]
+    folds = text.replace('"embedded"', '"embedded"\nfolds = 3')
+    search_study.write_text(folds.replace('dataset = "demo"', 'dataset = "demo"\nfold = 1'))
+    embedded = load_corpus("embedded", name="demo")
+    monkeypatch.setattr("tune.preparation.num_folds", lambda _: 3)
+    monkeypatch.setattr("tune.task_spec.load_corpus", lambda *_, **__: embedded)
+    assert list(prepare(str(search_study), []).corpora) == [("demo", 1)]
 
 
 @pytest.mark.parametrize("level", ["needed", "none"])

@@ -1,5 +1,6 @@
 """Where an attempt ran, and whether the process of an earlier one still lives."""
 
+import importlib.metadata
 import os
 import signal
 import socket
@@ -9,9 +10,10 @@ import time
 
 import pytest
 
+import lai_net
 from lai_net.device import has_bf16
 from tune.code_identity import code_of
-from tune.provenance import provenance, wait_for_orphans
+from tune.provenance import _versions, provenance, wait_for_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -22,6 +24,19 @@ def test_provenance_names_process_code_and_versions():
     assert row["commit"] is None or len(row["commit"]) == 40
     assert row["has_bf16"] == has_bf16("cpu")
     assert row["versions"].keys() == {"python", "lai-tune", "torch", "transformers", "ray"}
+
+
+def test_code_that_was_sent_to_a_node_is_installed_nowhere_and_has_its_version(monkeypatch):
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "lai-tune":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    _versions.cache_clear()
+    assert provenance("cpu")["versions"]["lai-tune"] == lai_net.__version__
 
 
 def test_commit_and_changes_are_those_of_now(tmp_path):

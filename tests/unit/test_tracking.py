@@ -155,6 +155,38 @@ def test_a_tracker_that_fails_is_left_out_and_the_study_goes_on(job, tmp_path, c
     assert capsys.readouterr().err == "--track mlflow: server; going on without it\n"
 
 
+def test_a_tracker_whose_folder_cannot_be_made_is_left_out_and_one_without_files_goes_on(
+    job, tmp_path, monkeypatch, capsys
+):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    folder, where = tmp_path / "tracking", (tmp_path / "runs").as_uri()
+    folder.write_text("a file")
+    seen = told(["tensorboard", f"mlflow={where}"], job, folder, Message("started"), EPOCH)
+    assert seen == ["started", "epoch"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--track tensorboard: ")
+    assert line.endswith("abc-2'; going on without it")
+    client = mlflow.MlflowClient(where)
+    (run,) = client.search_runs([client.get_experiment_by_name("study").experiment_id])
+    assert (run.info.status, run.data.metrics["dev/f1"]) == ("FAILED", 0.25)
+
+
+def test_wandb_starts_no_actor_where_its_folder_cannot_be_made(job, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    from tune.wandb_callback import FlushingWandbCallback
+
+    callback, start = FlushingWandbCallback(project="p"), Mock()
+    monkeypatch.setattr(callback, "_start_logging_actor", start)
+    sink = TrackingSink(Inner(), {"abc": job}, "study", tmp_path, {"wandb": callback})
+    sink.record(Task("abc", 1, ""), Message("started"))
+    start.assert_called_once()
+    (tmp_path / "abc-2").write_text("a file")
+    sink.record(Task("abc", 2, ""), Message("started"))
+    start.assert_called_once()
+    assert sink.callbacks == {}
+
+
 class Listening:
     def __init__(self) -> None:
         self.calls: list[tuple[str, object]] = []

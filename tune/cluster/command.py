@@ -41,6 +41,7 @@ def check(
     storage: Annotated[str, typer.Option(metavar=PLACE, help="A folder or store that all nodes must reach.")],
     nodes: Annotated[int, typer.Option(min=1, help="Wait for so many nodes.")] = 1,
     wait_minutes: Annotated[float, typer.Option(min=0, help="How long at most.")] = 5,
+    gpus: Annotated[bool, typer.Option("--gpus", help="Torch must see the GPUs of nodes with some.")] = False,
     insecure_cluster: InsecureOption = False,
     ship_code: ShipOption = False,
 ) -> None:
@@ -52,5 +53,5 @@ def check(
 
     with cluster(address, insecure=insecure_cluster, ship_code=ship_code):
         wait_for_nodes(nodes, patience_s=60 * wait_minutes)
-        count = check_nodes(Requirements(code_identity(), {}, storage_at(storage), str(Path.cwd())))
+        count = check_nodes(Requirements(code_identity(), {}, storage_at(storage), str(Path.cwd()), gpus))
     typer.echo(f"{count} nodes are ready")

@@ -31,12 +31,14 @@ class Requirements:
         encoders: content id by name.
         storage: of the artefacts, which all nodes must reach.
         cwd: of the driver; relative names of encoders are relative to it.
+        cuda: whether torch must see the GPUs of a node that has some.
     """
 
     code: str
     encoders: Mapping[str, str]
     storage: Storage
     cwd: str
+    cuda: bool = False
 
 
 def wait_for_nodes(count: int, *, patience_s: float) -> None:
@@ -64,7 +66,7 @@ def check_nodes(required: Requirements, *, patience_s: float = 120.0) -> int:
         InputError: one line with all nodes that will not do, and why; or no node is there.
     """
     with _told(required.storage) as word:
-        asked = {node["NodeID"]: _look_at(node["NodeID"], required, word) for node in _nodes()}
+        asked = {node["NodeID"]: _look_at(node, required, word) for node in _nodes()}
         answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=patience_s)
         found = {
             node: _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s"
@@ -104,19 +106,25 @@ def _told(storage: Storage) -> Iterator[str]:
             storage.remove(f".gate-{word}")
 
 
-def _look_at(node_id: str, required: Requirements, word: str) -> "ray.ObjectRef[str]":
+def _look_at(node: dict[str, Any], required: Requirements, word: str) -> "ray.ObjectRef[str]":
     code, encoders, cwd = required.code, dict(required.encoders), required.cwd
-    storage = required.storage.place("")
+    storage, cuda = required.storage.place(""), required.cuda and node["Resources"].get("GPU", 0) > 0
 
     def look() -> str:  # travels by value, so it also says that a node lacks our code
         try:
             from tune.cluster.gate import problem_here
         except ImportError as error:
             return f"has no lai-tune like ours ({error}); install it there, or say --ship-code"
-        return problem_here(code, encoders, storage, cwd, word)
+        if problem := problem_here(code, encoders, storage, cwd, word):
+            return problem
+        from tune.trainable import cuda_problem  # which the node has, since its code is ours
 
-    place = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(look).options(num_cpus=0, scheduling_strategy=place, max_retries=0).remote()
+        return cuda_problem() if cuda else ""
+
+    place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    # One call a process: CUDA keeps to the devices that it saw first, and a trial is given others.
+    once = ray.remote(max_calls=1)(look)
+    return once.options(num_cpus=0, scheduling_strategy=place, max_retries=0).remote()
 
 
 def _answer(ref: "ray.ObjectRef[str]") -> str:

@@ -17,12 +17,13 @@ from tune.artefacts.port import Storage
 from tune.cluster.connection import cluster
 from tune.cluster.features import ObjectStoreCarrier
 from tune.cluster.gate import Requirements, check_nodes
+from tune.cluster.nodes import alive_nodes
 from tune.cluster.options import Remote
 from tune.code_identity import code_identity
 from tune.engine import Executor, Message
 from tune.preparation import Prepared
 from tune.task_spec import CorpusSource
-from tune.trainable import execute
+from tune.trainable import cuda_problem, execute
 
 
 class ForeignCodeError(InputError):
@@ -80,11 +81,16 @@ def workers(prepared: Prepared, remote: Remote | None, storage: Storage) -> Iter
     Raises:
         InputError: the cluster or one of its nodes cannot be used.
     """
+    resources = prepared.study.resources
     if remote is None:
-        with cluster(gpus=prepared.study.resources.gpus):
+        with cluster(gpus=resources.gpus):
+            has_gpus = any(node.gpus for node in alive_nodes())
+            if resources.needs_cuda and has_gpus and (problem := cuda_problem()):
+                raise InputError(f"this machine {problem}")
             yield execute
         return
     with cluster(remote.address, insecure=remote.insecure, ship_code=remote.ship_code):
-        check_nodes(Requirements(code_identity(), prepared.contents.encoder_ids, storage, str(Path.cwd())))
+        encoders, cwd = prepared.contents.encoder_ids, str(Path.cwd())
+        check_nodes(Requirements(code_identity(), encoders, storage, cwd, resources.needs_cuda))
         sent = {source: ray.put(prepared.contents.corpora[key]) for key, source in prepared.corpora.items()}
         yield RemoteExecutor(code_identity(), sent, ObjectStoreCarrier.start())

@@ -66,7 +66,7 @@ def execute_study(
         folder,
         prepared.corpora,
         resources.fixed_share,
-        resources.gpus or 1,
+        resources.gpus or 0,
         retention=_retention(prepared, ledger),
     )
     budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)

@@ -12,6 +12,7 @@ from lai_net.errors import InputError
 from tune.commands.options import DEFAULT_LEDGER, FAILED, CorpusOption, LedgerOption, StudyArgument
 from tune.engine import Message, SerialEngine, Task
 from tune.execution import Execution
+from tune.failures import headline
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
 from tune.planning.plan import IdentifiedTrial
@@ -56,9 +57,10 @@ class _Recorded:
 
 def _chosen(prepared: Prepared, path: Path, count: int, folder: Path) -> list[_Recorded]:
     """All that is needed of the ledger, which a training would hold open for too long."""
-    share, models = prepared.study.resources.fixed_share, path.resolve().parent
+    resources, models = prepared.study.resources, path.resolve().parent
+    share, counted = resources.fixed_share, resources.gpus or 0
     with Ledger.open(path, read_only=True) as ledger:
-        execution = Execution(ledger, folder, prepared.corpora, share, models=models)
+        execution = Execution(ledger, folder, prepared.corpora, share, counted, models)
         trainings = [Training(trial) for trial in _completed(_trials(prepared, ledger), ledger)[:count]]
         return [
             _Recorded(training, execution.make_task(training), recorded(ledger, training.key))
@@ -67,13 +69,15 @@ def _chosen(prepared: Prepared, path: Path, count: int, folder: Path) -> list[_R
 
 
 def _repeat(trial: _Recorded) -> list[str]:
-    """Train it again; where that failed, and where it differs."""
+    """Train it again; why that failed, or where it differs."""
     from tune.trainable import execute
 
     repeated = _Repeated()
     schedule = Schedule([trial.training], lambda _: trial.task, max_attempts=1)
     SerialEngine(execute).run(schedule, repeated)
-    return [*schedule.failed.values(), *compare(trial.results, repeated)]
+    if schedule.failed:
+        return [headline(error, schedule.failures[key]) for key, error in schedule.failed.items()]
+    return compare(trial.results, repeated)
 
 
 def _trials(prepared: Prepared, ledger: Ledger) -> Iterable[IdentifiedTrial]:

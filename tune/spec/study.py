@@ -198,7 +198,8 @@ def _gpu_share(value: Any) -> Any:
 class Resources(Section):
     """What a trial takes, and, where Ray should not find out, how many GPUs there are.
 
-    `gpus_per_trial` may be "measured": each config then gets the share that it was measured to need.
+    `gpus_per_trial` may be "measured": each config then gets the share that it was measured to need. What
+    `gpus` says may be only counted: a trial that finds no such GPU trains on the CPU.
     """
 
     cpus_per_trial: Positive = 1
@@ -215,6 +216,11 @@ class Resources(Section):
     def fixed_share(self) -> float:
         """What a trial gets where nothing is measured; of what is to be measured, a whole GPU."""
         return 1.0 if isinstance(self.gpus_per_trial, str) else self.gpus_per_trial
+
+    @property
+    def needs_cuda(self) -> bool:
+        """Whether trials are given GPUs that are not only counted."""
+        return self.fixed_share > 0 and self.gpus is None
 
 
 class Budget(Section):
