@@ -21,6 +21,9 @@ from tune.code_identity import code_identity
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+_PATIENCE_S = 120.0
+"""With a node that is asked."""
+
 
 @dataclass(frozen=True)
 class Requirements:
@@ -57,7 +60,7 @@ def wait_for_nodes(count: int, *, patience_s: float) -> None:
         time.sleep(1.0)
 
 
-def check_nodes(required: Requirements, *, patience_s: float = 120.0) -> int:
+def check_nodes(required: Requirements) -> int:
     """Look at every node that may get a trial; returns how many there are.
 
     A node that dies meanwhile gets none, as one that dies later: it is no reason to stop.
@@ -67,9 +70,9 @@ def check_nodes(required: Requirements, *, patience_s: float = 120.0) -> int:
     """
     with _told(required.storage) as word:
         asked = {node["NodeID"]: _look_at(node, required, word) for node in _nodes()}
-        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=patience_s)
+        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE_S)
         found = {
-            node: _answer(ref) if ref in answered else f"gave no answer for {patience_s:g} s"
+            node: _answer(ref) if ref in answered else f"gave no answer for {_PATIENCE_S:g} s"
             for node, ref in asked.items()
         }
     alive = {
