@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from tune.planning.plan import Contents, make_plan
 from tune.results.table import LONG_COLUMNS
 from tune.search.plan import plan_search
 from tune.spec.identity import SEMANTICS, evaluation_id
-from tune.spec.study import load_study
+from tune.spec.study import load_study, study_file
 
 
 def lai(*words: str | Path) -> Result:
@@ -258,6 +259,57 @@ def test_parquet_needs_a_file(path: Path, tmp_path: Path) -> None:
         lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "no" / "x")
     lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "x.parquet")
     assert (tmp_path / "x.parquet").read_bytes().startswith(b"PAR1")
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "parquet"])
+def test_results_overwrites_neither_the_ledger_nor_the_study(
+    format_: str, path: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    study.write_bytes(study_file("demo").read_bytes())
+    (tmp_path / "soft").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(study)
+    before = path.read_bytes(), study.read_bytes()
+    for name, what in (
+        ("ledger.sqlite", "ledger"),
+        ("soft", "ledger"),
+        ("study.toml", "study's file"),
+        ("hard", "study's file"),
+    ):
+        out = tmp_path / name
+        with pytest.raises(InputError) as caught:
+            lai("results", study, "--ledger", path, "--format", format_, "--out", out)
+        assert str(caught.value) == f"--out {out}: is the {what}; name another file"
+    assert (path.read_bytes(), study.read_bytes()) == before
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "parquet"])
+def test_results_that_cannot_be_written_to_the_end_leave_what_was_there(
+    format_: str, path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.write_text("earlier")
+    out_of_room = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9)); "
+    code = f"{out_of_room}from analysis.__main__ import main; main()"
+    words = ["results", "demo", "--ledger", path, "--format", format_, "--out", out]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert re.fullmatch(rf"{out}: cannot be written \(.*File too large\); name another file\n", result.stderr)
+    assert out.read_text() == "earlier"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ledger.sqlite", "ledger.sqlite.lock", "out"]
+
+
+def test_results_go_through_a_link_and_into_a_device(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "out.csv")
+    for out in (tmp_path / "link", "/dev/null"):
+        lai("results", "demo", "--ledger", path, "--out", out)
+    text = lai("results", "demo", "--ledger", path).stdout
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "out.csv").read_text() == text
+    assert Path("/dev/null").is_char_device()
 
 
 def test_import_then_results(tmp_path: Path) -> None:

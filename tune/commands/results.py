@@ -1,27 +1,32 @@
 """`lai results` and `lai import`: the long table, out of a ledger and into one."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from os.path import realpath
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from lai_net.errors import InputError
+from lai_net.files import new_file
 from lai_net.wording import counted
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.ledger.ledger import Ledger
 from tune.planning.imported import lines_on_nameless
 from tune.results.curves import read_curves
 from tune.results.importing import import_csv
-from tune.results.table import long_table, to_csv, to_json, write_parquet
-from tune.spec.study import load_study
+from tune.results.table import ResultRow, long_table, to_csv, to_json, write_parquet
+from tune.spec.study import load_study, study_file
+
+Format = Literal["csv", "json", "parquet"]
+_RENDER = {"csv": to_csv, "json": to_json}
 
 
 def results(
     study: StudyArgument,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    format_: Annotated[
-        Literal["csv", "json", "parquet"], typer.Option("--format", help="Parquet needs --out.")
-    ] = "csv",
+    format_: Annotated[Format, typer.Option("--format", help="Parquet needs --out.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="Write there and not to stdout.")] = None,
 ) -> None:
     """Write the long results table of a study."""
@@ -29,17 +34,26 @@ def results(
         raise InputError("--format parquet writes no text; give --out FILE")
     with Ledger.open(ledger, read_only=True) as opened:
         rows = long_table(opened, load_study(study))
-    render = to_csv if format_ == "csv" else to_json
     if out is None:
-        typer.echo(render(rows), nl=False)
+        typer.echo(_RENDER[format_](rows), nl=False)
         return
+    for what, path in (("ledger", ledger), ("study's file", study_file(study))):
+        if out.exists() and out.samefile(path):
+            raise InputError(f"--out {out}: is the {what}; name another file")
     try:
-        if format_ == "parquet":
-            write_parquet(rows, out)
-        else:
-            out.write_bytes(render(rows))
+        _write(rows, format_, out)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); name another file") from error
+
+
+def _write(rows: Sequence[ResultRow], format_: Format, out: Path) -> None:
+    """Write all of a file, or leave what was there; a pipe or a device has no other to take its place."""
+    is_written_into = out.exists() and not out.is_file()
+    with nullcontext(out) if is_written_into else new_file(Path(realpath(out))) as place:
+        if format_ == "parquet":
+            write_parquet(rows, place)
+        else:
+            place.write_bytes(_RENDER[format_](rows))
 
 
 def import_(
