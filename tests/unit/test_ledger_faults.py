@@ -14,7 +14,7 @@ from tests.benchmarks.simulated import Trial, probe_row
 from tests.unit.ledgers import ASSETS, TRIAL, finished_ledger
 from tune.ledger.file import MissingLedgerError
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import SearchEvent
+from tune.ledger.rows import EvaluationRow, SearchEvent
 
 
 @pytest.fixture
@@ -86,6 +86,37 @@ def test_other_tables_likewise(path: Path, table: str, column: str, read) -> Non
         pytest.raises(InputError, match=rf"row trial_id t1.*no JSON in {column}"),
     ):
         read(ledger)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key", "read"),
+    [
+        ("trial", "dataset", "trial_id t1", Ledger.trials),
+        ("trial", "config", "trial_id t1", lambda ledger: ledger.trial("t1")),
+        ("attempt", "error", "trial_id t1, attempt 1", Ledger.all_attempts),
+        ("epoch", "report", "trial_id t1, attempt 1, epoch 1", lambda ledger: ledger.epochs("t1")),
+        ("evaluation", "split", "trial_id t1, evaluation_id e1", Ledger.evaluations),
+        ("imported", "row", "key k", Ledger.imported),
+        ("imported", "key", r'key {"a": "\\xff"}', Ledger.imported),
+        ("probe", "meter", "shape_id a, device_type logical", Ledger.probes),
+    ],
+)
+def test_a_row_whose_text_cannot_be_decoded_is_named(
+    path: Path, table: str, column: str, key: str, read
+) -> None:
+    with Ledger.open(path) as ledger:
+        scores = {"evaluation_id": "e1", "trial_id": "t1", "upstream_trial_id": None}
+        ledger.record_evaluation(EvaluationRow(**scores, split="dev", entities="predicted", scores=[]))
+        ledger.record_imported({"k": {"seed": 1}})
+        ledger.record_probe(probe_row(Trial("t", "a", 0.3, 0.3)))
+    content = b'{"a": "\xff"}'.hex()
+    where = "WHERE epoch = 1" if table == "epoch" else ""
+    sql(path, f"UPDATE {table} SET {column} = CAST(x'{content}' AS TEXT) {where}")
+    said = rf"ledger\.sqlite: row {key}: is damaged \(no UTF-8 in {column}\); restore a copy"
+    with Ledger.open(path, read_only=True) as ledger, pytest.raises(InputError, match=said):
+        read(ledger)
+    with pytest.raises(InputError, match=said):
+        Ledger.open(path)
 
 
 def test_a_row_that_refers_to_nothing_is_found(path: Path) -> None:

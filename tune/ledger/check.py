@@ -1,26 +1,21 @@
-"""Whether a ledger's file is whole: SQLite's own checks, and the JSON in its columns."""
+"""Whether a ledger's file is whole: SQLite's own checks, the JSON in its columns, and its text's encoding."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lai_net.errors import InputError
 from tune.ledger.rows import KEY_COLUMNS, damaged_row
 
 _JSON_COLUMNS = {
-    "trial": ("config",),
-    "attempt": ("provenance", "artefacts"),
-    "epoch": ("report",),
-    "evaluation": ("scores", "coverage"),
-    "evaluation_documents": ("documents",),
-    "imported": ("row",),
-    "imported_epoch": ("report",),
-    "search_event": ("given", "decided"),
-}
+    "config", "provenance", "artefacts", "report", "scores", "coverage", "documents", "row", "given",
+    "decided",
+}  # fmt: skip
+"""In whichever table."""
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Look at every page and row; about a second for a GiB.
+    """Look at every page and row; a few seconds for a GiB.
 
     Raises:
         InputError: one is damaged, or refers to what is not there.
@@ -43,17 +38,38 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def first_damaged_row(connection: sqlite3.Connection) -> str | None:
-    """What is wrong with the first row that holds no JSON where it should; None where all do."""
+    """What is wrong with the first row that lacks JSON where it should be, or UTF-8; None where none does."""
     return next(_damaged_rows(connection), None)
 
 
 def _damaged_rows(connection: sqlite3.Connection) -> Iterator[str]:
-    existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    for table, columns in _JSON_COLUMNS.items():
-        for column in columns if table in existing else ():
-            wrong = f"{column} <> '' AND NOT json_valid({column})"
-            cursor = connection.execute(f"SELECT * FROM {table} WHERE {wrong}")
-            names = [item[0] for item in cursor.description]
-            for values in cursor:
-                row = dict(zip(names, values, strict=True))
-                yield damaged_row({name: row[name] for name in KEY_COLUMNS if name in row}, column)
+    for table, names in _tables(connection):
+        # As bytes: sqlite3 itself gives no row whose text it cannot decode.
+        rows = f"SELECT {', '.join(f'CAST({name} AS BLOB)' for name in names)} FROM {table}"
+        for column in (name for name in names if name in _JSON_COLUMNS):
+            for values in connection.execute(f"{rows} WHERE {column} <> '' AND NOT json_valid({column})"):
+                yield damaged_row(_key(names, values), column)
+        for values in connection.execute(rows):
+            if not _is_utf8(b"\n".join(filter(None, values))):
+                column = next(name for name, value in zip(names, values, strict=True) if not _is_utf8(value))
+                yield damaged_row(_key(names, values), column, "UTF-8")
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, list[str]]]:
+    """The tables in the order of their making, with their columns."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
+    columns = "SELECT name FROM pragma_table_info(?)"
+    return [(table, [name for (name,) in connection.execute(columns, (table,))]) for (table,) in tables]
+
+
+def _key(names: Sequence[str], values: Sequence[bytes]) -> dict[str, str]:
+    row = dict(zip(names, values, strict=True))
+    return {name: row[name].decode(errors="backslashreplace") for name in KEY_COLUMNS if name in row}
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True

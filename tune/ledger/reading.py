@@ -103,7 +103,7 @@ class LedgerReader:
     def each_evaluation(self, *, by_trial: bool = False) -> Iterator[EvaluationRow]:
         """All evaluations, ordered by (trial and) id, one at a time: parsed, they take much room."""
         order = "trial_id, evaluation_id" if by_trial else "evaluation_id"
-        for row in self._connection.execute(f"SELECT * FROM evaluation ORDER BY {order}"):
+        for row in self._each(f"SELECT * FROM evaluation ORDER BY {order}"):
             yield evaluation_row(row, self._file)
 
     def failed_evaluations(self) -> list[EvaluationRow]:
@@ -138,7 +138,7 @@ class LedgerReader:
             yield from_json(row, "row", self._file)
 
     def _one(self, query: str, *values: Any) -> Any:
-        return self._connection.execute(query, values).fetchone()
+        return next(self._each(query, *values), None)
 
     def _each(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         try:

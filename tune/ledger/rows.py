@@ -14,7 +14,9 @@ from tune.engine import FailureKind
 Status = Literal["planned", "running", "completed", "failed", "pruned"]
 FinalStatus = Literal["completed", "failed", "pruned"]
 
-KEY_COLUMNS = ("trial_id", "attempt", "epoch", "evaluation_id", "key", "search_id", "number")
+KEY_COLUMNS = (
+    "trial_id", "attempt", "epoch", "evaluation_id", "key", "search_id", "number", "shape_id", "device_type",
+)  # fmt: skip
 """Those that name a row, in whichever table."""
 
 TrialKey = tuple[str, int | None, int, str]
@@ -148,11 +150,11 @@ def from_json(row: sqlite3.Row, column: str, file: str) -> Any:
         raise InputError(f"{file}: {damaged_row(key, column)}") from error
 
 
-def damaged_row(key: Mapping[str, Any], column: str) -> str:
-    """What is wrong with a row that cannot be read, and what to do."""
+def damaged_row(key: Mapping[str, Any], column: str, lacks: str = "JSON") -> str:
+    """What is wrong with a row that cannot be read, and what to do; `lacks` is what a column should be."""
     place = ", ".join(f"{name} {value}" for name, value in key.items())
     return (
-        f"row {place}: is damaged (no JSON in {column}); restore a copy of the file, or name a ledger in "
+        f"row {place}: is damaged (no {lacks} in {column}); restore a copy of the file, or name a ledger in "
         "another folder"
     )
 
