@@ -83,7 +83,7 @@ def test_killed_at_an_import_all_rows_are_there_or_none(undisturbed, study, tmp_
 
     def take_in() -> int:
         with Ledger.open(ledger) as opened:
-            return import_csv(table, opened)
+            return import_csv(table, opened).new
 
     assert in_fork(take_in, f"{point}:kill") == -signal.SIGKILL
     with Ledger.open(ledger, read_only=True) as opened:

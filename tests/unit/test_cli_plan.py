@@ -327,6 +327,17 @@ def test_import_then_results(tmp_path: Path) -> None:
     assert ",imported" in text.splitlines()[1]
 
 
+def test_import_says_how_many_rows_stay_as_they_were(tmp_path: Path) -> None:
+    for wall_s, said in (("10", "1 new row"), ("20", "0 new rows")):
+        header = ",".join(["wall_s", *LONG_COLUMNS[2:15]])
+        row = f"{wall_s},demo,NER,NER,test,7,1,4,true,inv,true,0.5,0.5,0.5"
+        (tmp_path / "runs.csv").write_text(f"{header}\n{row}\n")
+        result = lai("import", tmp_path / "runs.csv", "--ledger", tmp_path / "ledger")
+        assert result.stderr.startswith(f"{said} from")
+        stay = "; rows that were there with another wall_s, device or commit, and stay as they were: 1;"
+        assert (stay in result.stderr) == (wall_s == "20")
+
+
 def test_readers_refuse_a_missing_ledger(tmp_path: Path) -> None:
     for words in (("results", "demo"), ("why", "x")):
         with pytest.raises(InputError, match="no such ledger"):

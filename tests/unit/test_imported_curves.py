@@ -126,7 +126,7 @@ def test_of_two_curves_that_which_reaches_further_stands_unmixed(
 def test_a_ledgers_own_curves_come_back_to_it_without_a_word(made: Place) -> None:
     with Ledger.open(made.first) as ledger:
         before = read_curves(ledger)
-        assert import_csv(made.long, ledger, made.curves) == 0
+        assert import_csv(made.long, ledger, made.curves).new == 0
         assert read_curves(ledger) == before
         assert read_curves(ledger, imported=True) == {}
 
@@ -135,5 +135,12 @@ def test_a_table_without_curves_may_get_them_later(made: Place, tmp_path: Path) 
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         import_csv(made.long, ledger)
         assert read_curves(ledger) == {}
-        assert import_csv(made.long, ledger, made.curves) == 0
+        assert import_csv(made.long, ledger, made.curves).new == 0
         assert len(read_curves(ledger)) == 12
+
+
+def test_other_seconds_of_a_second_run_leave_a_curve_as_it_was(place: Place, write: Write) -> None:
+    with Ledger.open(place.ledger) as ledger:
+        before = read_curves(ledger)
+        import_csv(place.long, ledger, write(cpu_s="12345"))
+        assert read_curves(ledger) == before

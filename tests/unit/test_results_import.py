@@ -31,7 +31,7 @@ def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
 
 
 def test_least_columns_get_the_defaults_of_the_tables(tmp_path: Path, ledger: Ledger) -> None:
-    assert import_csv(write(tmp_path, ROW), ledger) == 1
+    assert import_csv(write(tmp_path, ROW), ledger).new == 1
     (row,) = long_table(ledger)
     assert (row["seed"], row["gcn_heads"], row["entity_filter"], row["f1"]) == (1, 4, True, 0.65)
     assert (row["status"], row["entities"], row["protocol"], row["averaging"]) == (
@@ -63,8 +63,8 @@ def test_numbers_as_pandas_writes_them(tmp_path: Path, ledger: Ledger) -> None:
 
 
 def test_duplicates_are_taken_once(tmp_path: Path, ledger: Ledger) -> None:
-    assert import_csv(write(tmp_path, ROW, ROW), ledger) == 1
-    assert import_csv(write(tmp_path, ROW, ROW.replace("test,1", "test,2")), ledger) == 1
+    assert import_csv(write(tmp_path, ROW, ROW), ledger).new == 1
+    assert import_csv(write(tmp_path, ROW, ROW.replace("test,1", "test,2")), ledger).new == 1
     assert len(long_table(ledger)) == 2
 
 
@@ -72,9 +72,9 @@ def test_own_export_round_trips(tmp_path: Path, ledger: Ledger) -> None:
     import_csv(write(tmp_path, ROW, ROW.replace("test,1", "test,2")), ledger)
     text = to_csv(long_table(ledger))
     (tmp_path / "export.csv").write_bytes(text)
-    assert import_csv(tmp_path / "export.csv", ledger) == 0
+    assert import_csv(tmp_path / "export.csv", ledger).new == 0
     with Ledger.open(tmp_path / "second.sqlite") as second:
-        assert import_csv(tmp_path / "export.csv", second) == 2
+        assert import_csv(tmp_path / "export.csv", second).new == 2
         assert to_csv(long_table(second)) == text
 
 
@@ -83,7 +83,7 @@ def test_trials_that_the_ledger_completed_are_left_out(tmp_path: Path, ledger: L
     path = write(tmp_path, f"t,{ROW}", header=f"trial_id,{HEADER}")
     ledger.start_attempt("t", 1, {})
     ledger.finish_attempt("t", 1, "completed")
-    assert import_csv(path, ledger) == 0
+    assert import_csv(path, ledger).new == 0
 
 
 def half_finished(ledger: Ledger) -> None:
@@ -116,9 +116,9 @@ def test_export_of_a_half_finished_ledger_round_trips(tmp_path: Path, ledger: Le
     text = to_csv(long_table(ledger))
     assert [text.count(f",{status},".encode()) for status in ("completed", "failed", "running")] == [1, 3, 1]
     (tmp_path / "export.csv").write_bytes(text)
-    assert import_csv(tmp_path / "export.csv", ledger) == 0
+    assert import_csv(tmp_path / "export.csv", ledger).new == 0
     with Ledger.open(tmp_path / "second.sqlite") as second:
-        assert import_csv(tmp_path / "export.csv", second) == 5
+        assert import_csv(tmp_path / "export.csv", second).new == 5
         assert to_csv(long_table(second)) == text.replace(b",run\n", b",imported\n")
 
 
@@ -128,7 +128,7 @@ def test_completed_run_replaces_what_was_not_completed(tmp_path: Path, ledger: L
     failed = "x,failed," + ROW.replace("0.7,0.6,0.65", ",,")
     done = f"x,completed,{ROW}"
     for row, count in ((running, 1), (failed, 1), (done, 1), (running, 0), (failed, 0)):
-        assert import_csv(write(tmp_path, row, header=header), ledger) == count
+        assert import_csv(write(tmp_path, row, header=header), ledger).new == count
     assert [row["status"] for row in long_table(ledger)] == ["completed"]
 
 
@@ -146,20 +146,21 @@ def test_second_result_for_a_cell_and_seed_is_refused_at_the_import(
 ) -> None:
     header = f"{header},{HEADER}"
     import_csv(write(tmp_path, f"{old},{ROW}", header=header), ledger)
-    with pytest.raises(InputError, match=r"runs.csv:2: the same cell and seed as another row .* other f1"):
+    said = r"runs.csv:2: the same cell and seed as another row \(trial .*, in the ledger\), .* other f1"
+    with pytest.raises(InputError, match=said):
         import_csv(write(tmp_path, f"{new},{ROW.replace('0.65', '0.66')}", header=header), ledger)
-    assert import_csv(write(tmp_path, f"{new},{ROW}", header=header), ledger) == 1
+    assert import_csv(write(tmp_path, f"{new},{ROW}", header=header), ledger).new == 1
 
 
 def test_results_of_other_epochs_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
     header = f"trial_id,epochs,{HEADER}"
     path = write(tmp_path, f"a,3,{ROW}", f"b,6,{ROW.replace('0.65', '0.66')}", header=header)
-    assert import_csv(path, ledger) == 2
+    assert import_csv(path, ledger).new == 2
 
 
 def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
     rows = (f"bert,{ROW}", f"scibert,{ROW.replace('0.65', '0.66')}")
-    assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger) == 2
+    assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger).new == 2
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_bad_value_is_named_with_file_and_line_and_nothing_is_stored(
             "trial_id,config_id",
             "run1,c",
             "run1,d",
-            "3: trial run1 is known with config_id c, but here has d; give",
+            "3: trial run1 is known with config_id c \\(line 2\\), but here has d; give",
         ),
     ],
 )
@@ -233,10 +234,9 @@ def test_a_trial_has_one_seed_in_whichever_file(tmp_path: Path, ledger: Ledger) 
     first = ROW.split(",")
     seed = HEADER.split(",").index("seed")
     other = ",".join([*first[:seed], "77", *first[seed + 1 :]])
-    assert import_csv(write(tmp_path, f"run1,{ROW}", header=f"trial_id,{HEADER}"), ledger) == 1
-    with pytest.raises(
-        InputError, match=f"trial run1 is known with seed {first[seed]}, but here has 77; give"
-    ):
+    assert import_csv(write(tmp_path, f"run1,{ROW}", header=f"trial_id,{HEADER}"), ledger).new == 1
+    said = rf"trial run1 is known with seed {first[seed]} \(in the ledger\), but here has 77; give"
+    with pytest.raises(InputError, match=said):
         import_csv(write(tmp_path, f"run1,{other}", header=f"trial_id,{HEADER}"), ledger)
 
 
@@ -263,11 +263,33 @@ def test_unknown_representation_is_refused(tmp_path: Path, ledger: Ledger) -> No
 
 def test_same_run_with_other_scores_is_refused(tmp_path: Path, ledger: Ledger) -> None:
     path = write(tmp_path, ROW, ROW.replace("0.65", "0.66"))
-    with pytest.raises(InputError, match=r"runs.csv:3: the same run as another row, but with other f1"):
+    said = "the same run as another row ({}), but with other f1; keep one of them, or two ledgers"
+    with pytest.raises(InputError) as caught:
         import_csv(path, ledger)
+    assert str(caught.value) == f"{path}:3: {said.format('line 2')}"
     import_csv(write(tmp_path, ROW), ledger)
-    with pytest.raises(InputError, match=r"runs.csv:2: the same run"):
+    with pytest.raises(InputError) as caught:
         import_csv(write(tmp_path, ROW.replace("0.65", "0.66")), ledger)
+    assert str(caught.value) == f"{path}:2: {said.format('in the ledger')}"
+
+
+def test_a_run_that_was_made_again_stays_as_it_was(tmp_path: Path, ledger: Ledger) -> None:
+    header = f"trial_id,status,wall_s,device,commit,{HEADER}"
+    first, again, unsaid = (f"a,completed,{made},{ROW}" for made in ("10,cpu,abc", "20,cpu,def", ",,"))
+    assert import_csv(write(tmp_path, first, again, unsaid, header=header), ledger) == (1, 1)
+    assert import_csv(write(tmp_path, again, header=header), ledger) == (0, 1)
+    assert import_csv(write(tmp_path, first, unsaid, header=header), ledger) == (0, 0)
+    failed = f"a,failed,5,cpu,ghi,{ROW}".replace("0.7,0.6,0.65", ",,")
+    assert import_csv(write(tmp_path, failed, header=header), ledger) == (0, 0)
+    (row,) = long_table(ledger)
+    assert (row["wall_s"], row["device"], row["commit"]) == (10, "cpu", "abc")
+
+
+def test_a_run_that_was_made_again_of_other_epochs_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    path = write(tmp_path, f"a,3,{ROW}", f"a,6,{ROW}", header=f"trial_id,epochs,{HEADER}")
+    said = r"runs.csv:3: the same run as another row \(line 2\), .* other epochs;"
+    with pytest.raises(InputError, match=said):
+        import_csv(path, ledger)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,11 @@ def import_(
         count = import_csv(file, opened, curves)
         num_curves = len(read_curves(opened))
         nameless = lines_on_nameless(opened)
-    hint = "`lai report STUDY` says which of them fit no cell"
-    also = "" if curves is None else f"; the ledger has the learning curves of {counted(num_curves, 'trial')}"
-    typer.echo("\n".join([f"{counted(count, 'new row')} from {file}; {hint}{also}", *nameless]), err=True)
+    said = [f"{counted(count.new, 'new row')} from {file}"]
+    if count.otherwise:
+        what = "rows that were there with another wall_s, device or commit, and stay as they were"
+        said.append(f"{what}: {count.otherwise}")
+    said.append("`lai report STUDY` says which rows fit no cell")
+    if curves is not None:
+        said.append(f"the ledger has the learning curves of {counted(num_curves, 'trial')}")
+    typer.echo("\n".join(["; ".join(said), *nameless]), err=True)

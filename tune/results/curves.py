@@ -98,6 +98,8 @@ def curves_to_csv(curves: Curves, rows: Iterable[Mapping[str, Any]]) -> bytes:
 def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[ReportedEpoch]:
     """Epoch reports from a file such as `curves_to_csv` makes.
 
+    An epoch that is known stays as it is, also where a second run of the trial took other seconds.
+
     Args:
         path: a CSV file; it may omit what is not required.
         ledger: which has the curves so far.
@@ -120,8 +122,11 @@ def curve_reports(path: Path, ledger: Ledger, rows: Iterable[Mapping[str, Any]])
             _check(row, trials)
             epoch = Epoch(*(row[name] for name in Epoch._fields))
             place = (row["trial_id"], epoch.epoch)
-            if known.setdefault(place, epoch) != epoch:
-                raise InputError(f"epoch {epoch.epoch} of trial {place[0]} is known with other numbers")
+            if known.setdefault(place, epoch)._replace(cpu_s=epoch.cpu_s) != epoch:
+                raise InputError(
+                    f"epoch {epoch.epoch} of trial {place[0]} is known with other numbers; leave it out, or "
+                    "import the long table alone"
+                )
             reports.append((*place, _report(epoch)))
         except InputError as error:
             raise InputError(f"{path}:{line}: {error}") from error

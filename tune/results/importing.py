@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from lai_net.config import PHASES, AttentionMask, EntitySource, Representation
 from lai_net.errors import InputError
@@ -20,7 +20,9 @@ from tune.spec.identity import semantics_of
 
 _REQUIRED = LONG_COLUMNS[LONG_COLUMNS.index("dataset") : LONG_COLUMNS.index("f1") + 1]
 _DATASETS = {name.lower(): name for name in ("SciERC", "ADE", "ACE05", "CoNLL04")}
-_OUTCOME = (*SCORES, "status", "epochs", "wall_s", "device", "commit")
+_PROVENANCE = ("wall_s", "device", "commit")
+"""Where and how fast a run was made; made again, it has the same scores and others of these."""
+_OUTCOME = (*SCORES, "status", "epochs", *_PROVENANCE)
 """What a run gives; everything else says which run it is."""
 _EVALUATED = ("task", "split", "entities", "protocol", "averaging", "upstream_trial_id")
 """What tells the rows of one run apart."""
@@ -34,56 +36,76 @@ _NOT_THE_CELL = (
 _NOT_THE_TRIAL = (*_OUTCOME, *_EVALUATED, "trial_id", "encoder", "origin")
 _TRIAL = tuple(name for name in LONG_COLUMNS if name not in _NOT_THE_TRIAL)
 """What is the same in all rows of one trial; its encoder may have lain elsewhere."""
+_IN_LEDGER = "in the ledger"
+"""The place of a row that is none of the file's."""
 
 
-def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> int:
-    """Store the rows of a long table (CSV) as imported; returns how many were new or newly completed.
+class Import(NamedTuple):
+    """What became of a file's rows.
+
+    Attributes:
+        new: how many were new or newly completed.
+        otherwise: how many were there with the same scores, but another wall_s, device or commit.
+    """
+
+    new: int
+    otherwise: int
+
+
+def import_csv(path: Path, ledger: Ledger, curves: Path | None = None) -> Import:
+    """Store the rows of a long table (CSV) as imported.
 
     `curves` is a file with learning curves of its trials (see `tune.results.curves`).
 
     What the file omits reads as the tables' defaults: completed, LAI-Net, end to end, protocol pure, micro
     averages. In ADE the averaging stays open, since studies differ: such a row joins either. A factor that
     does not exist is emptied: heads with 0 layers, the filter in RE; Vis. without annotations is inv. Trials
-    that the ledger itself completed are left out. A run that is not completed gives way once it is. A row
-    is taken to be of today's semantics, since a table does not say, and is noted with them.
+    that the ledger itself completed are left out. A run that is not completed gives way once it is; of one
+    that is completed the first row stays, with its provenance. A row is taken to be of today's semantics,
+    since a table does not say, and is noted with them.
 
     Raises:
         InputError: `file:line` and what is wrong there; nothing is stored then.
     """
-    rows = ledger.imported()
+    rows, places, otherwise = ledger.imported(), dict[str, str](), 0
     own = ledger.newest_attempts()
-    completed: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    completed: dict[str, list[tuple[dict[str, Any], str]]] = defaultdict(list)
     for row in rows.values():
         if row["status"] == "completed":
-            completed[_values_but(row, _NOT_THE_CELL)].append(row)
+            completed[_values_but(row, _NOT_THE_CELL)].append((row, _IN_LEDGER))
     trials = _Trials(rows.values())
     for line, cells in read_csv(path, _REQUIRED, LONG_COLUMNS):
+        place = f"line {line}"
         try:
             row = _normalized(_checked(cells))
-            trials.add(row)
+            trials.add(row, place)
             key = _values_but(row, _OUTCOME)
-            if _is_outdone(row, own.get(row["trial_id"])) or (key in rows and not _is_newer(row, rows[key])):
+            if _is_outdone(row, own.get(row["trial_id"])):
+                continue
+            if key in rows and not _is_newer(row, rows[key], places.get(key, _IN_LEDGER)):
+                otherwise += _is_otherwise(row, rows[key])
                 continue
             if row["status"] == "completed":
-                _add(completed[_values_but(row, _NOT_THE_CELL)], row)
-            rows[key] = row
+                _add(completed[_values_but(row, _NOT_THE_CELL)], row, place)
+            rows[key], places[key] = row, place
         except InputError as error:
             raise InputError(f"{path}:{line}: {error}") from error
     outdated = _outdated(rows)
     rows = {key: row for key, row in rows.items() if key not in outdated}
     reports = [] if curves is None else curve_reports(curves, ledger, rows.values())
-    return ledger.record_imported(rows, outdated, reports)
+    return Import(ledger.record_imported(rows, outdated, reports), otherwise)
 
 
 class _Trials:
-    """What the rows of each trial_id say of their trial; an id has one trial."""
+    """What the rows of each trial_id say of their trial, and where; an id has one trial."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, tuple[Any, str]]] = {}
         for row in rows:
-            self._known.setdefault(row.get("trial_id") or "", {}).update(_said_of_trial(row))
+            said = {name: (value, _IN_LEDGER) for name, value in _said_of_trial(row).items()}
+            self._known.setdefault(row.get("trial_id") or "", {}).update(said)
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Mapping[str, Any], place: str) -> None:
         """Note a row.
 
         Raises:
@@ -91,14 +113,14 @@ class _Trials:
         """
         if row["trial_id"] is None:
             return
-        known, said = self._known.setdefault(row["trial_id"], {}), _said_of_trial(row)
-        name = next((name for name, value in said.items() if known.get(name, value) != value), None)
-        if name is not None:
-            raise InputError(
-                f"trial {row['trial_id']} is known with {name} {_spelled(known[name])}, but here has "
-                f"{_spelled(said[name])}; give each trial a trial_id of its own"
-            )
-        known.update(said)
+        known = self._known.setdefault(row["trial_id"], {})
+        for name, value in _said_of_trial(row).items():
+            other, there = known.setdefault(name, (value, place))
+            if other != value:
+                raise InputError(
+                    f"trial {row['trial_id']} is known with {name} {_spelled(other)} ({there}), but here has "
+                    f"{_spelled(value)}; give each trial a trial_id of its own"
+                )
 
 
 def _said_of_trial(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,27 +154,36 @@ def _is_outdone(row: Mapping[str, Any], own: AttemptRow | None) -> bool:
     return own is not None and (own.status == "completed" or row["status"] != "completed")
 
 
-def _is_newer(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_newer(row: Mapping[str, Any], other: Mapping[str, Any], there: str) -> bool:
     """Whether a row replaces another of the same run.
 
     Raises:
-        InputError: both are completed, and differ.
+        InputError: both are completed, and differ in more than provenance.
     """
     if other["status"] != "completed":
         return True
-    names = [name for name in _OUTCOME if other[name] != row[name]]
+    names = [name for name in _OUTCOME if name not in _PROVENANCE and other[name] != row[name]]
     if names and row["status"] == "completed":
-        raise InputError(f"the same run as another row, but with other {', '.join(names)}; keep one of them")
+        raise InputError(
+            f"the same run as another row ({there}), but with other {', '.join(names)}; keep one of them, or "
+            "two ledgers"
+        )
     return False
 
 
-def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
+def _is_otherwise(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a completed row says another provenance than another of the same run, which stays."""
+    differs = any(row[name] not in (None, other[name]) for name in _PROVENANCE)
+    return differs and row["status"] == "completed"
+
+
+def _add(others: list[tuple[dict[str, Any], str]], row: dict[str, Any], place: str) -> None:
     """Add a row to those of its cell and seed.
 
     Raises:
         InputError: another one has other scores, so that no table could say which holds.
     """
-    for other in others:
+    for other, there in others:
         fits = representation_of(row) == representation_of(other) and all(
             row[name] == other[name] or None in (row[name], other[name])
             for name in ("encoder", "selection", "epochs")
@@ -160,10 +191,10 @@ def _add(others: list[dict[str, Any]], row: dict[str, Any]) -> None:
         names = [name for name in SCORES if row[name] != other[name]]
         if fits and names:
             raise InputError(
-                f"the same cell and seed as another row (trial {other['trial_id'] or 'without id'}), but "
-                f"with other {', '.join(names)}; keep one of them, or two ledgers"
+                f"the same cell and seed as another row (trial {other['trial_id'] or 'without id'}, {there}),"
+                f" but with other {', '.join(names)}; keep one of them, or two ledgers"
             )
-    others.append(row)
+    others.append((row, place))
 
 
 def _values_but(row: Mapping[str, Any], names: Sequence[str]) -> str:
