@@ -41,7 +41,10 @@ def predict(  # noqa: PLR0913 - an argument an option
     source: Annotated[
         str | None,
         typer.Option(
-            "--input", metavar="FILE", help="A text a line, or JSON lines; - or a pipe: standard input."
+            "--input",
+            metavar="FILE",
+            help="A text a line (.txt), or JSON lines (.json, .jsonl); of other names, of - and of a pipe "
+            "(standard input) the first line tells: JSON begins with a brace.",
         ),
     ] = None,
     output: Annotated[Output, typer.Option("--format", help="dygie: what `lai score` reads.")] = "lines",
@@ -103,7 +106,13 @@ def _model_folders(
 
 def _records(text: str | None, source: str | None, output: Output) -> "Iterable[TextRecord]":
     """The texts to read: all of a file, checked before anything is computed, or a stream's one by one."""
-    from lai_net.corpora.texts import TextRecord, distinctly_named, iterate_texts, read_texts
+    from lai_net.corpora.texts import (
+        TextRecord,
+        distinctly_named,
+        is_json_as_text,
+        iterate_texts,
+        read_texts,
+    )
 
     if text is not None and source is not None:
         raise InputError("give either --text or --input")
@@ -111,6 +120,11 @@ def _records(text: str | None, source: str | None, output: Output) -> "Iterable[
         return [TextRecord(text)]
     if source is not None and source != "-":
         texts = read_texts(Path(source))
+        if is_json_as_text(Path(source), texts):
+            said = (
+                "JSON, but a line of a .txt file is read as text; name the file .jsonl if it is not meant so"
+            )
+            typer.echo(f"warning: {source}:{texts[0].line}: {said}", err=True)
         return list(distinctly_named(texts, Path(source))) if output == "dygie" else texts
     if source is None and sys.stdin.isatty():
         raise InputError("there is nothing to read: give --text or --input, or pipe texts in")

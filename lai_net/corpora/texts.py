@@ -4,7 +4,8 @@ A JSON line is `{"text": "…"}`, `{"tokens": [words]}`, or `{"sentences": [[wor
 document; of its other keys only `doc_key` and `id` are read. A SpERT file (one list of records) is read, too.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -104,6 +105,15 @@ def iterate_texts(stream: IO[bytes], path: Path) -> Iterator[TextRecord]:
     )
     for place, line in chain([first], lines):
         yield _record(line, place) if is_json else TextRecord(line, line=place.line)
+
+
+def is_json_as_text(path: Path, texts: Sequence[TextRecord]) -> bool:
+    """Whether a file's texts begin with a JSON line, which its name has made prose."""
+    try:
+        first = json.loads(str(texts[0].text)) if path.suffix == _PLAIN_SUFFIX else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and not first.keys().isdisjoint(_KINDS)
 
 
 def distinctly_named(records: Iterable[TextRecord], path: Path) -> Iterator[TextRecord]:

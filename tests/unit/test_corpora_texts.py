@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lai_net.cli import app
 from lai_net.corpora.texts import TextRecord, iterate_texts, read_texts
 from lai_net.errors import InputError
 
@@ -37,6 +39,29 @@ def test_a_text_file_may_begin_with_a_brace(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("{5} is a set")
     assert read_texts(path) == [TextRecord("{5} is a set", line=1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_told"),
+    [
+        ("x.txt", '\n{"text": "A b."}\n', True),
+        ("x.txt", '\ufeff{"doc_key": "k", "sentences": []}', True),
+        ("x.jsonl", '{"text": "A b."}', False),
+        ("x", '{"text": "A b."}', False),
+        ("x.txt", "{5} is a set", False),
+        ("x.txt", '{"a": 1}', False),
+        ("x.txt", "[" * 100_000, False),
+        ("x.txt", 'So.\n{"text": "A b."}', False),
+    ],
+)
+def test_json_in_a_text_file_is_told(name: str, content: str, is_told: bool, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    no_model = ["predict", "--model", str(tmp_path / "none"), "--input", str(path)]
+    result = CliRunner().invoke(app, no_model)
+    line = 1 + content.startswith("\n")
+    said = "JSON, but a line of a .txt file is read as text; name the file .jsonl if it is not meant so"
+    assert result.stderr == (f"warning: {path}:{line}: {said}\n" if is_told else "")
 
 
 def test_spert_file(tmp_path: Path) -> None:
