@@ -71,16 +71,17 @@ def read_dygie(path: Path) -> CorpusFile:
 def read_dygie_predictions(path: Path) -> CorpusFile:
     """Read predicted annotations; gold ones in the same file are not looked at.
 
-    A document without `predicted_relations` (an NER run's output) has no relations.
+    Where no document has `predicted_relations` (an NER run's output) there are no relations.
 
     Raises:
-        InputError: with `path:line` for what is malformed.
+        InputError: with `path:line` for what is malformed, also where some documents have that field alone.
     """
     return _read(path, prefix="predicted_")
 
 
 def _read(path: Path, *, prefix: str) -> CorpusFile:
     documents: dict[str, Document] = {}
+    without: list[Location] = []
     unknown: Counter[str] = Counter()
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
@@ -91,7 +92,14 @@ def _read(path: Path, *, prefix: str) -> CorpusFile:
         if document.key in documents:
             raise place.error(f"doc_key {shown(document.key)} was there before", "give each document its own")
         documents[document.key] = document
+        if f"{prefix}relations" not in record:
+            without.append(place)
         unknown.update(record.keys() - _KNOWN_KEYS)
+    if without and len(without) < len(documents):
+        raise without[0].error(
+            f"the document has no '{prefix}relations', though others do",
+            "add it, with an empty list a sentence where none are predicted, or leave it out everywhere",
+        )
     return CorpusFile("dygie", tuple(documents.values()), dict(sorted(unknown.items())))
 
 

@@ -86,6 +86,23 @@ def test_spert_gold(tmp_path):
     assert "holds no relation" in result.stderr
 
 
+@pytest.mark.parametrize("line", [1, 2])
+def test_relations_of_some_documents_alone_are_refused(gold, predicted, line):
+    documents = [PREDICTED | {"doc_key": key} for key in "ab"]
+    gold.write_text("\n".join(json.dumps(DOCUMENT | {"doc_key": key}) for key in "ab"))
+    del documents[line - 1]["predicted_relations"]
+    predicted.write_text("\n".join(map(json.dumps, documents)))
+    assert str(run(gold, predicted).exception) == (
+        f"{predicted}:{line}: the document has no 'predicted_relations', though others do; add it, with an "
+        "empty list a sentence where none are predicted, or leave it out everywhere"
+    )
+    documents[2 - line].pop("predicted_relations")
+    predicted.write_text("\n".join(map(json.dumps, documents)))
+    result = run(gold, predicted, "--json")
+    assert json.loads(result.stdout) == {"NER": ENTITIES, "RE": NOTHING, "RE+": NOTHING}
+    assert "holds no relation" in result.stderr
+
+
 @pytest.fixture
 def unknown(gold, predicted):
     """Both files with a relation type that no shipped annotations have."""

@@ -179,7 +179,8 @@ def test_predictions_may_end_in_scores_and_lack_relations(tmp_path):
         predicted_ner=[[[0, 0, "X", 3.5, 0.9]], []], predicted_relations=[[[0, 0, 1, 1, "R", 2]], []]
     )
     second = document(doc_key="b", ner=None, relations=None, predicted_ner=[[], [[3, 3, "Y"]]])
-    scored, plain = read_dygie_predictions(write(tmp_path / "x.json", first, second)).documents
+    (scored,) = read_dygie_predictions(write(tmp_path / "x.json", first)).documents
+    (plain,) = read_dygie_predictions(write(tmp_path / "y.json", second)).documents
     x = Entity(Span(0, 1), "X")
     assert scored.sentences[0].entities == (x,)
     assert scored.sentences[0].relations == (Relation(x, Entity(Span(1, 2), ""), "R"),)
