@@ -10,6 +10,7 @@ from analysis.__main__ import app
 from analysis.frame import read_results
 from lai_net.errors import InputError
 from tests.unit.growing import Place, run_all
+from tests.unit.rows import trial_row
 from tune.commands.standing import take_stock
 from tune.commands.verify import verify
 from tune.forecast.summary import summarize
@@ -181,6 +182,28 @@ def test_status_and_why_say_imported(place: Place) -> None:
     shown = lai("why", name, "--ledger", place.ledger)
     assert ": imported" in shown
     assert "not trained again by any study that plans it, unless an evaluation needs its model" in shown
+
+
+def test_an_imported_trial_is_named_by_how_its_id_alone_begins(place: Place) -> None:
+    first, *_ = (job.row.trial_id for job in prepare(place.study(), []).plan.trials)
+    for look in (lambda name: lai("why", name, "--ledger", place.ledger),
+                 lambda name: trained_model_folder(name, place.ledger)):  # fmt: skip
+        with pytest.raises(InputError, match=f"^trial {first} is imported: there are its results"):
+            look(first[:-1])
+        with pytest.raises(
+            InputError, match=r"^12 trials of the ledger have an id that begins with ''; name"
+        ):
+            look("")
+    with Ledger.open(place.ledger) as ledger:
+        ledger.register_trials([trial_row(trial_id=f"{first[:-1]}-")])
+    with pytest.raises(
+        InputError, match=f"^2 trials of the ledger have an id that begins with '{first[:-1]}'"
+    ):
+        lai("why", first[:-1], "--ledger", place.ledger)
+    with Ledger.open(place.ledger) as ledger:
+        ledger.register_trials([trial_row(trial_id=f"{first}-", seed=7)])
+    with pytest.raises(InputError, match=f"^trial {first} is imported"):
+        lai("why", first, "--ledger", place.ledger)
 
 
 def test_status_counts_the_splits_that_a_run_would_make(place: Place) -> None:

@@ -21,15 +21,17 @@ def find_trial(ledger: Ledger, name: str) -> TrialRow:
     Raises:
         InputError: there is none, or more than one, or it is imported and no study here has planned it yet.
     """
-    found = [row for row in ledger.trials() if row.trial_id.startswith(name)]
-    if not found and any(trial_id.startswith(name) for trial_id in imported_ids(ledger).trials):
-        raise InputError(
-            f"trial {name} is imported: there are its results, but neither settings nor model; `lai run` of "
-            "the study that plans it finds its settings"
-        )
+    own, imported = {row.trial_id: row for row in ledger.trials()}, imported_ids(ledger).trials
+    known = own.keys() | imported
+    found = [name] if name in known else [known_id for known_id in known if known_id.startswith(name)]
     if len(found) != 1:
         raise InputError(f"{len(found)} trials of the ledger have an id that begins with {name!r}; name one")
-    return found[0]
+    if found[0] not in own:
+        raise InputError(
+            f"trial {found[0]} is imported: there are its results, but neither settings nor model; `lai run` "
+            "of the study that plans it finds its settings"
+        )
+    return own[found[0]]
 
 
 def state_of(ledger: Ledger, row: TrialRow) -> str:
