@@ -63,7 +63,8 @@ def predict(  # noqa: PLR0913 - an argument an option
         raise InputError("--model holds both phases; give it, or --ner and --re")
     if model is not None and ledger is not None:
         raise InputError("--ledger names trials for --ner and --re; leave it out with --model")
-    folders = () if model is not None else _model_folders(context, ner, re_model, ledger)
+    other = ", or --model with both in one folder"
+    folders = () if model is not None else _model_folders(context, ner, re_model, ledger, other)
     records = _records(text, source, output)
 
     from lai_net.extractor import LaiNet
@@ -95,11 +96,14 @@ def save(
 
 
 def _model_folders(
-    context: typer.Context, ner: str | None, re_model: str | None, ledger: Path | None
+    context: typer.Context, ner: str | None, re_model: str | None, ledger: Path | None, other: str = ""
 ) -> tuple[Path, Path]:
-    """The folders of both phases' models; what is no folder is taken for a TRIAL_ID."""
+    """The folders of both phases' models; what is no folder is taken for a TRIAL_ID.
+
+    `other` says how else a command's models may be given.
+    """
     if ner is None or re_model is None:
-        raise InputError("two models are needed: give --ner and --re, or --model with both in one folder")
+        raise InputError(f"two models are needed: give --ner and --re{other}")
     first, second = (model_folder(context, name, ledger) for name in (ner, re_model))
     return first, second
 

@@ -196,6 +196,12 @@ def test_wrong_input_is_one_line_and_exits_with_2(
     assert reason in message
 
 
+def test_save_asks_for_no_option_that_it_lacks(lai: Run, tmp_path: Path) -> None:
+    for words in ((), ("--ner", "aa")):
+        said = "two models are needed: give --ner and --re\n"
+        assert lai("save", tmp_path / "m", *words) == (2, [], said)
+
+
 def test_a_folder_that_holds_no_whole_model_is_one_line_and_exits_with_2(
     lai: Run, saved: Path, trials: dict[Phase, Path], tiny_encoder: str
 ) -> None:
