@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -13,6 +14,12 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 _INTEGER_END = 2**63
+_FORMS = {
+    "tuple_type": ("a list", "[[{}]]"),
+    "model_type": ("a table", "[{}]"),
+    "dict_type": ("a table", "[{}]"),
+}
+"""What a value of pydantic's error must be, and the header under which it stands in a file."""
 
 
 class Section(BaseModel):
@@ -31,10 +38,24 @@ def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
         return f"{_place(parents)}unknown key {last!r}; known: {', '.join(_known_keys(root, parents))}"
     if problem["type"] == "missing":
         return f"{_place(parents)}key {last!r} is missing"
+    return f"{_place(problem['loc'])}{_wrong(problem)}"
+
+
+def _wrong(problem: ErrorDetails) -> str:
+    """What is wrong with a value, in TOML's words where pydantic's are of Python and JSON."""
+    got, kind, limits = problem["input"], problem["type"], problem.get("ctx", {})
+    if kind == "too_short":
+        return f"needs at least {'one' if limits['min_length'] == 1 else limits['min_length']}"
+    if kind == "too_long":
+        return f"takes at most {limits['max_length']}, but has {limits['actual_length']}"
     message = problem["msg"].removeprefix("Value error, ")
-    got = problem["input"]
-    shown = "" if isinstance(got, dict) else f", but got {reprlib.repr(got)}"
-    return f"{_place(problem['loc'])}{message[:1].lower()}{message[1:]}{shown}"
+    message = f"{message[:1].lower()}{message[1:]}"
+    if kind in _FORMS:
+        form, header = _FORMS[kind]
+        message = f"must be {form}"
+        if len(problem["loc"]) == 1 and isinstance(got, dict | list):
+            return f"{message}: write {header.format(*problem['loc'])}"
+    return message if isinstance(got, dict) else f"{message}, but got {reprlib.repr(got)}"
 
 
 def unfit_values(value: Any, location: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
