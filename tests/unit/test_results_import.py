@@ -132,6 +132,16 @@ def test_completed_run_replaces_what_was_not_completed(tmp_path: Path, ledger: L
     assert [row["status"] for row in long_table(ledger)] == ["completed"]
 
 
+def test_a_run_that_was_broken_off_elsewhere_is_not_shown_beside_the_one_here(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    running = "t0,running," + ROW.replace("SciERC", "demo").replace("test", "").replace("0.7,0.6,0.65", ",,")
+    import_csv(write(tmp_path, running, header=f"trial_id,status,{HEADER}"), ledger)
+    assert [row["status"] for row in long_table(ledger)] == ["running"]
+    half_finished(ledger)
+    assert [row["status"] for row in long_table(ledger) if row["trial_id"] == "t0"] == ["completed"]
+
+
 @pytest.mark.parametrize(
     ("header", "old", "new"),
     [

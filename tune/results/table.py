@@ -150,12 +150,22 @@ def _run_rows(ledger: Ledger, trials: Mapping[str, TrialRow], plan: Plan | None)
 def _not_run_here(
     imported: Iterable[Mapping[str, Any]], rows: Iterable[ResultRow]
 ) -> Iterator[Mapping[str, Any]]:
-    """Imported rows without those of evaluations that the ledger made itself since."""
+    """Imported rows without those of evaluations that the ledger made itself since.
+
+    What says of a trial that runs here how far it came elsewhere is left out, too.
+    """
     names = ("trial_id", "upstream_trial_id", "split", "entities")
     imported = list(imported)
     trials = {row.get("trial_id") for row in imported} - {None}
-    made = {tuple(map(row.get, names)) for row in rows if row["trial_id"] in trials and row["f1"] is not None}
-    return (row for row in imported if tuple(map(row.get, names)) not in made)
+    own = [row for row in rows if row["trial_id"] in trials]
+    here = {row["trial_id"] for row in own}
+    made = {tuple(map(row.get, names)) for row in own if row["f1"] is not None}
+    return (
+        row
+        for row in imported
+        if tuple(map(row.get, names)) not in made
+        and (row.get("status", "completed") == "completed" or row.get("trial_id") not in here)
+    )
 
 
 def _evaluations_by_trial(
