@@ -9,7 +9,7 @@ from analysis.cautions import cautions
 from analysis.frame import read_results
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
-from tests.unit.test_cli_plan import lai
+from tests.unit.commanding import lai
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Contents, make_plan
 from tune.preparation import prepare
