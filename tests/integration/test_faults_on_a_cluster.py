@@ -82,8 +82,8 @@ def ended(driver: subprocess.Popen[str]) -> tuple[int, str]:
     return driver.returncode, err if driver.returncode else ""
 
 
-def kill_workers(node: subprocess.Popen[bytes]) -> int:
-    """SIGKILL of all workers of a node; how many there were."""
+def signal_workers(node: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Signal all workers of a node; how many there were."""
     workers = [
         int(entry.name)
         for entry in Path("/proc").iterdir()
@@ -91,7 +91,7 @@ def kill_workers(node: subprocess.Popen[bytes]) -> int:
     ]
     own = [pid for pid in workers if node.pid in ancestors(pid)]
     for pid in own:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     return len(own)
 
 
@@ -122,7 +122,7 @@ def test_killed_while_the_driver_stands_at_a_point(
     if victim == "node":
         kill_session(node)
     else:
-        assert sum(kill_workers(each) for each in cluster.processes[1:]) > 0
+        assert sum(signal_workers(each, signal.SIGKILL) for each in cluster.processes[1:]) > 0
     driver.send_signal(signal.SIGCONT)
     code, err = ended(driver)
     if node.poll() is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from tests.drills.invariants import finished, num_epochs, violations
 from tests.drills.playing import start_driver
 from tests.drills.study import study_text
 from tests.integration import standing_in
+from tests.integration.test_faults_on_a_cluster import signal_workers
 from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
@@ -172,21 +174,24 @@ def test_devices_of_two_types_in_one_cluster(tmp_path: Path) -> None:
 @pytest.mark.ray
 def test_a_type_that_joins_late_is_used_and_one_that_goes_is_done_without(tmp_path: Path) -> None:
     study, ledger = tmp_path / "study.toml", tmp_path / "ledger.sqlite"
-    study.write_text(study_text([*range(8)]) + '[resources]\ngpus_per_trial = "measured"\n')
+    study.write_text(study_text([1, 2]) + '[resources]\ngpus_per_trial = "measured"\n')
     with head_alone() as raylets:
-        start_device(raylets, TYPES[0])
+        first = start_device(raylets, TYPES[0])
         driver = start_driver(study, ledger, raylets.address, **raylets.environment)
         try:
-            wait_for(lambda: driver.poll() is not None or num_epochs(ledger) > 0, 120)
+            wait_for(lambda: driver.poll() is not None or num_epochs(ledger) > 0, 240)
+            assert signal_workers(first, signal.SIGSTOP) > 0  # so that something is left for the late one
             late = start_device(raylets, TYPES[1])  # the driver, on this host, may hang on the first raylet
-            wait_for(lambda: driver.poll() is not None or TYPES[1] in started_on(ledger), 120)
-            assert driver.poll() is None, "nothing was left for the late device"
+            wait_for(lambda: driver.poll() is not None or TYPES[1] in started_on(ledger), 240)
+            assert driver.poll() is None
             kill_session(late)
+            signal_workers(first, signal.SIGCONT)
             time.sleep(1)  # for what it had said
             before = finished(ledger)
-            _, err = driver.communicate(timeout=300)
+            _, err = driver.communicate(timeout=600)  # see fence 7 of `tune.ray_engine`
         finally:
             driver.kill()
+            driver.wait()
     assert driver.returncode == 0, err
     assert violations(ledger, before) == []
     with Ledger.open(ledger, read_only=True) as opened:
