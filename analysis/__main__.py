@@ -89,7 +89,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr; a locale may lack a quote or a label
     try:
         code = app(args=args, prog_name="lai", standalone_mode=False)
-    except (KeyboardInterrupt, SystemExit):  # the latter is Typer's where the reader of a pipe has gone
+    except KeyboardInterrupt:
+        code = _TYPER_INTERRUPTED
+    except SystemExit:  # Typer's where the reader of a pipe has gone
         code = INTERRUPTED
     except Exception as error:
         message = _message(error, args)
@@ -97,7 +99,10 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(message)
         code = INPUT_WRONG
-    sys.exit(INTERRUPTED if code == _TYPER_INTERRUPTED else code)
+    if code == _TYPER_INTERRUPTED:  # where the command itself has not said how it goes on
+        sys.stderr.write("interrupted; the same call goes on\n")
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def _message(error: Exception, args: Sequence[str]) -> str | None:

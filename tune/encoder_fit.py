@@ -55,7 +55,7 @@ def misfits(plan: Plan | SearchPlan) -> list[str]:
                 shapes[name] = _shape_of(name)
             except InputError as error:
                 lines.append(str(error))
-    return [*lines, *_misfits(plan, shapes)]
+    return list(dict.fromkeys([*lines, *_misfits(plan, shapes)]))  # many configs inherit what the base has
 
 
 def _misfits(plan: Plan | SearchPlan, shapes: Mapping[str, _Shape]) -> Iterator[str]:

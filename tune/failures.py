@@ -1,5 +1,6 @@
 """What attempts failed of, in words: the ledger keeps a kind and a traceback."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,6 +13,8 @@ _WORDS: dict[FailureKind, str] = {
     "memory": "out of device memory",
     "stall": "stalled",
 }
+_TUNE_HEADING = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)
+"""Ray Tune's first line on a worker that was lost."""
 
 
 def headline(error: str | None, kind: FailureKind | None) -> str:
@@ -19,7 +22,7 @@ def headline(error: str | None, kind: FailureKind | None) -> str:
 
     `kind` is None where an old ledger has not recorded it.
     """
-    lines = (error or "").strip().splitlines() or ["no error was recorded"]
+    lines = _TUNE_HEADING.sub("", error or "").strip().splitlines() or ["no error was recorded"]
     said = lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
     return said if kind is None else f"{_WORDS[kind]}: {said}"
 

@@ -116,7 +116,9 @@ def _named_folders(study: Study, options: Sequence[str]) -> dict[str, str]:
         if not separator or not folder:
             raise InputError(f"--corpus takes NAME=DIR, but got {option!r}")
         if name not in known:
-            raise InputError(f"--corpus {option}: study {study.name} has no dataset {name!r}; it has {known}")
+            raise InputError(
+                f"--corpus {option}: study {study.name} has no dataset {name!r}; it has {', '.join(known)}"
+            )
         folders[name] = folder
     return folders
 

@@ -99,12 +99,12 @@ def test_a_loss_that_is_no_number_costs_no_other_trial_and_is_not_tried_again(st
 @pytest.mark.ray
 def test_a_trial_that_hangs_is_given_up_and_tried_again(study, undisturbed, tmp_path):
     """Every worker process hangs at its eighth epoch, in its second trial."""
-    study.write_text(STUDY + "[budget]\nstall_minutes = 0.05\nmax_attempts = 9\n")
+    study.write_text(STUDY + "[budget]\nstall_minutes = 0.2\nmax_attempts = 9\n")
     ledger = tmp_path / "ledger.sqlite"
     driver = start_driver(study, ledger, "ray", **{VARIABLE: "worker.epoch:8:hang"})
-    _, err = driver.communicate(timeout=240)
+    _, err = driver.communicate(timeout=480)
     assert driver.returncode == 0, err
-    assert "no word for 0.05 minutes (budget.stall_minutes); the worker was killed" in err
+    assert "no word for 0.2 minutes (budget.stall_minutes); the worker was killed" in err
     assert differences(study, ledger, undisturbed) == []
 
 

@@ -89,6 +89,7 @@ def test_plan_warns_of_what_does_not_fit_an_encoder_that_is_at_hand(tmp_path: Pa
     assert "must" not in plan_warnings(tmp_path, '"graph.heads" = 4')
     said = plan_warnings(tmp_path, '"encoder.num_layers" = 99')
     assert "ner: encoder.num_layers must be at most the 6 layers of encoder minilm, but got 99" in said
+    assert said.count("but got 99") == 1, "though more than one trial would have it"
     assert "but got 99" not in plan_warnings(
         tmp_path, '"encoder.num_layers" = 99, "encoder.name" = "not/here"'
     )

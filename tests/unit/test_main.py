@@ -13,6 +13,7 @@ import typer
 import analysis.__main__ as command
 from lai_net import __version__
 from lai_net.errors import InputError
+from tune.commands.options import INTERRUPTED
 from tune.ledger.ledger import Ledger
 
 
@@ -123,6 +124,19 @@ def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.Monk
     monkeypatch.setattr("analysis.report.compose_report", raising(error))
     with pytest.raises(type(error)):
         command.main(["report", "demo", "--out", "out"])
+
+
+def test_an_interrupt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("analysis.report.compose_report", raising(KeyboardInterrupt()))
+    assert exit_code("report", "demo", "--out", "out") == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted; the same call goes on\n"
+
+
+def test_an_interrupt_while_python_imports_is_told_too(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom analysis.entry import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; the same call goes on\n")
 
 
 def test_help_loads_nothing_heavy() -> None:

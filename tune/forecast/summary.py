@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lai_net.config import EntitySource
 from lai_net.doubts import doubts, idle_doubts
+from lai_net.wording import counted
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
@@ -134,8 +135,9 @@ def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: 
         enough = next(n for n in range(num_seeds, 64) if smallest_p(n, most) < SIGNIFICANCE)
         factors = sorted({factor for (_, _, factor), count in comparisons.items() if count == most})
         warnings.append(
-            f"{num_seeds} seeds cannot show a difference: with {most} comparisons ({', '.join(factors)}) the "
-            f"smallest p after Holm is {best_p:.3g} (paired: 2/2^n each); {enough} seeds can"
+            f"{counted(num_seeds, 'seed')} cannot show a difference: with {counted(most, 'comparison')} "
+            f"({', '.join(factors)}) the smallest p after Holm is {best_p:.3g} (paired: 2/2^n each); "
+            f"{enough} seeds can"
         )
     warnings += _without_ner(plan)
     warnings += _without_effect(plan.study, plan.cells)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lai_net.wording import counted
 from tune.engine import Node
 from tune.forecast.estimate import Estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
@@ -156,6 +157,7 @@ def _warnings(decisions: Iterable[Decision]) -> Iterator[str]:
         best_p = smallest_p(looks[-1], comparisons * len(looks))
         if best_p >= SIGNIFICANCE:
             yield (
-                f"{dataset} {task}, {factor}: {looks[-1]} seeds cannot show a difference: with {comparisons} "
-                f"comparisons the smallest p after Holm is {best_p:.3g}; raise max_seeds"
+                f"{dataset} {task}, {factor}: {counted(looks[-1], 'seed')} cannot show a difference: with "
+                f"{counted(comparisons, 'comparison')} the smallest p after Holm is {best_p:.3g}; "
+                "raise max_seeds"
             )
