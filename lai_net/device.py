@@ -53,6 +53,7 @@ def _refusal(device: str) -> str:
 def has_bf16(device: str) -> bool:
     """Whether it multiplies in bf16 by instructions of its own; without them bf16 is slower than float32."""
     if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(torch.device(device)):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = torch.cpu.get_capabilities()
     return any(flags.get(name) for name in _BF16_FLAGS)

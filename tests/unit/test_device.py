@@ -1,12 +1,14 @@
 """What is set and asked of a device; a CUDA device is only named here."""
 
+import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from lai_net.device import keep_sums_in_order
+from lai_net.device import has_bf16, keep_sums_in_order
 
 
 @pytest.fixture
@@ -36,3 +38,18 @@ def test_what_the_user_has_set_for_cublas_stands(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     keep_sums_in_order("cuda")
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_of_two_cards_the_one_that_is_named_is_asked_for_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is older than the second."""
+    current = [0]
+
+    @contextlib.contextmanager
+    def on(device: Any) -> Iterator[None]:
+        current.append(device.index or 0)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: current[-1] == 1)
+    assert (has_bf16("cuda"), has_bf16("cuda:1")) == (False, True)
