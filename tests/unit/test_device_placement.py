@@ -16,6 +16,7 @@ from lai_net.config import Phase
 from lai_net.corpora.loading import load_corpus
 from lai_net.device import keep_sums_in_order
 from lai_net.extractor import LaiNet
+from lai_net.model.first_round import gather_tokens
 from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus
 from lai_net.streams import Streams
@@ -168,6 +169,15 @@ def test_a_tensor_that_is_made_on_the_host_is_found(
     task = task_of("NER", tiny_encoder, {})
     with pytest.raises(MixedDevices, match=r"aten\.mul"):
         next(next(task.steps(1)))
+
+
+def test_gradients_of_rows_are_added_in_order_on_the_device(cuda: PretendedCuda) -> None:
+    """There `gather` adds them atomically or, where that is forbidden, sorts the numbers of all rows."""
+    states, index = torch.randn(2, 5, 3), torch.tensor([[[0, 4], [4, 4]], [[1, 2], [0, 1]]])
+    found = gather_tokens(states.to("cuda").requires_grad_(), index.to("cuda"))
+    assert torch.equal(found.cpu(), gather_tokens(states, index))
+    assert found.grad_fn is not None
+    assert "Index" in found.grad_fn.name()
 
 
 def test_what_one_part_drops_shifts_no_other_on_the_device(cuda: PretendedCuda) -> None:
