@@ -238,8 +238,8 @@ class FirstRound(nn.Module):
 
     def _marker_ids(self, bounds: Tensor) -> Tensor:
         """Of the start and end marker of each pair of `bounds`."""
-        ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
-        return ids.expand(bounds.shape)
+        kinds = torch.arange(PAIR_START, PAIR_END + 1, device=bounds.device)  # a list would have to be copied
+        return (self.encoder.vocab_size + kinds).expand(bounds.shape)
 
     def _mark_at_once(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """Text and markers together; annotations that are read apart are read before."""

@@ -3,6 +3,7 @@
 What that cannot show (kernels, memory, speed) takes a GPU: tests with the marker `gpu`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_a_step_and_a_prediction_stay_on_the_device(
     assert len(state) > 100
     assert all(map(is_on_device, [*task.model.parameters(), *task.model.buffers(), *state]))
     assert len(task.predict(load_corpus("embedded", name="embedded").sentences("dev")[:4]).sentences) == 4
+
+
+@pytest.mark.parametrize(
+    ("phase", "settings", "expected"),
+    [
+        (
+            "NER",
+            {"filter__stage": "text"},
+            {"candidate_filter.py _local_scalar_dense": 1, "ner_model.py nonzero": 2},
+        ),
+        ("RE", {}, {"re_model.py nonzero": 2}),
+    ],
+    ids=["NER", "RE"],
+)
+def test_the_host_waits_for_the_device_where_a_number_decides_a_shape(
+    phase: Phase, settings: dict[str, Any], expected: dict[str, int], tiny_encoder: str, cuda: PretendedCuda
+) -> None:
+    task = task_of(phase, tiny_encoder, settings)
+    optimizer, step = build_optimizer(task.model, task.config.training), next(task.steps(1))
+    cuda.waits.clear()
+    training_step(task.model, optimizer, step, clip=1.0)
+    looked_up, at_the_end = {"encoder.py _unique2": 1}, {"loop.py _local_scalar_dense": 2}
+    assert Counter(cuda.waits) == expected | looked_up | at_the_end
 
 
 def trained(
