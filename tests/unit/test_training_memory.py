@@ -330,6 +330,24 @@ def test_compiled_passes_give_the_same_step(phase: str, tiny_encoder: str, corpu
         torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_passes_are_compiled_for_the_next_model_of_a_process_too(
+    tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its limit, eight, torch would go on without compiling; here the limit is one, and an error."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compile_(function, backend="eager"))
+    ids, seen = torch.tensor([[1, 2]]), torch.ones(1, 1, 2, dtype=torch.bool)
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for layers in (1, 2):
+            module = task_of(
+                "RE", tiny_encoder, corpus, {"encoder.num_layers": layers}
+            ).model.first_round.encoder
+            module.compile_passes()
+            _, memory = module.encode(*module.look_up(ids), ids, seen)
+            assert len(memory.layers) == layers
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.filterwarnings("ignore")
