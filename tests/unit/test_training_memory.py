@@ -176,6 +176,14 @@ def nodes_of(loss: torch.Tensor) -> set[Any]:
     return found
 
 
+def test_compiled_passes_whose_activations_are_not_held_are_refused() -> None:
+    """torch fails at it: "lift_tracked_freevar_to_input should not be called on root SubgraphTracer"."""
+    with pytest.raises(InputError, match=r"training\.compile = false with"):
+        with_settings(
+            TrialConfig(phase="NER"), {"training.compile": True, "training.activation_checkpointing": True}
+        )
+
+
 def test_a_budget_below_one_token_is_refused() -> None:
     with pytest.raises(InputError, match=r"training\.micro_batch_tokens >= 1"):
         with_settings(TrialConfig(phase="NER"), {"training.micro_batch_tokens": 0})
