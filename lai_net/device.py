@@ -1,8 +1,10 @@
 """The device that a model is on, and what it can do."""
 
+import os
 import warnings
 
 import torch
+import torch.utils.deterministic
 
 from lai_net.errors import InputError, first_line
 
@@ -19,6 +21,18 @@ def checked_device(device: str) -> str:
     if reason := _refusal(device):
         raise InputError(f"device {device!r} is not to be had ({reason}); give cpu, cuda or cuda:1")
     return device
+
+
+def keep_sums_in_order(device: str) -> None:
+    """Let equal trainings on a CUDA device give equal bits, as they do on a CPU, which is left as it is.
+
+    For the whole process, and before its first product on the device, where cuBLAS's setting is read. What
+    torch cannot compute so raises a RuntimeError there.
+    """
+    if torch.device(device).type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch raises at most others
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def missing_cuda() -> str:
@@ -39,6 +53,7 @@ def _refusal(device: str) -> str:
 def has_bf16(device: str) -> bool:
     """Whether it multiplies in bf16 by instructions of its own; without them bf16 is slower than float32."""
     if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(torch.device(device)):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = torch.cpu.get_capabilities()
     return any(flags.get(name) for name in _BF16_FLAGS)

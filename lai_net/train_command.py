@@ -139,7 +139,7 @@ def _run(
     done: "list[EpochReport]",
 ) -> "Iterator[Evaluation]":
     """Train with a line an epoch on stderr, then evaluate; `done` gets the epochs' reports."""
-    from lai_net.device import checked_device, has_bf16
+    from lai_net.device import checked_device, has_bf16, keep_sums_in_order
     from lai_net.doubts import SLOW_BF16
     from lai_net.encoder_files import encoder_id
     from lai_net.pipeline import evaluate_trial, train_trial
@@ -147,6 +147,7 @@ def _run(
 
     one_thread()
     device = checked_device(device)
+    keep_sums_in_order(device)
     if config.training.precision == "bf16" and not has_bf16(device):
         typer.echo(f"warning: {device} {SLOW_BF16}", err=True)
     ner_dir = None if upstream is None else _ner_model(upstream, corpus)

@@ -29,8 +29,10 @@ _MACHINE_FAULTS = {
 _ERROR = re.compile(r"^[\w.]+(?:Error|Exception)\b.*", re.MULTILINE)
 """The line of a traceback that names its error; of chained ones there are several."""
 _OUT_OF_MEMORY = re.compile(
-    r"(?!ray\.)[\w.]*(OutOfMemoryError\b|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC))"
+    r"(?!ray\.)[\w.]*(OutOfMemoryError\b"
+    r"|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC|CUBLAS_STATUS_NOT_INITIALIZED))"
 )
+"""cuBLAS says either where it finds no room, at its first product."""
 
 
 FailureKind = Literal["config", "machine", "memory", "stall"]
@@ -165,9 +167,9 @@ def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
             reach(f"worker.{message.event}")
             yield message.to_json()
     except Exception as error:
-        if _is_named(error, {"AcceleratorError"}):
-            raise
         text = "".join(traceback.format_exception(error))
+        if _is_of_cuda(error, text):
+            raise
         yield failure(text, retryable=is_machines_fault(error) or is_out_of_memory(text)).to_json()
 
 
@@ -227,6 +229,12 @@ class SerialEngine:
                     return
                 if not goes_on:
                     break
+
+
+def _is_of_cuda(error: Exception, text: str) -> bool:
+    """Whether this process is not to use the device any more; of cuBLAS torch says so in words alone."""
+    in_words = str(error).startswith("CUDA error: ") and not is_out_of_memory(text)
+    return in_words or _is_named(error, {"AcceleratorError"})
 
 
 def _quotient(held: float, needed: float) -> int:

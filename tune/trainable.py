@@ -208,6 +208,8 @@ def _device(task: Spec) -> str:
     """The CPU, or the GPU that the task was given, emptied and with its cap."""
     import torch
 
+    from lai_net.device import keep_sums_in_order
+
     if task.gpus == 0:
         return "cpu"
     if problem := cuda_problem():
@@ -216,6 +218,7 @@ def _device(task: Spec) -> str:
         raise NoCudaError(f"{socket.gethostname()} {problem}")
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(task.memory_cap)
+    keep_sums_in_order("cuda")
     return "cuda"
 
 

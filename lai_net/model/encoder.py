@@ -224,7 +224,12 @@ class TwoPassEncoder(nn.Module):
         return _padded(tokens, present), _padded(pairs, marked).view(*ids.shape, self.hidden_size)
 
     def compile_passes(self) -> None:
-        """`torch.compile` both passes, for any lengths; the first call of each takes a while."""
+        """`torch.compile` both passes, for any lengths; the first call of each takes a while.
+
+        What was compiled for other models is forgotten: torch compiles a function at most eight times, then
+        runs it as it is. A model takes four, for training or not and one row or several.
+        """
+        torch.compiler.reset()
         self.is_compiled = True
         self.encode = torch.compile(self.encode, dynamic=True)  # type: ignore[method-assign]
         self.encode_pairs = torch.compile(self.encode_pairs, dynamic=True)  # type: ignore[method-assign]

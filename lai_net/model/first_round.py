@@ -238,8 +238,8 @@ class FirstRound(nn.Module):
 
     def _marker_ids(self, bounds: Tensor) -> Tensor:
         """Of the start and end marker of each pair of `bounds`."""
-        ids = self.encoder.vocab_size + torch.tensor([PAIR_START, PAIR_END], device=bounds.device)
-        return ids.expand(bounds.shape)
+        kinds = torch.arange(PAIR_START, PAIR_END + 1, device=bounds.device)  # a list would have to be copied
+        return (self.encoder.vocab_size + kinds).expand(bounds.shape)
 
     def _mark_at_once(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
         """Text and markers together; annotations that are read apart are read before."""
@@ -305,7 +305,14 @@ class FirstRound(nn.Module):
 
 
 def gather_tokens(states: Tensor, index: Tensor) -> Tensor:
-    """Rows of `states` (B, T, H) at `index` (B, ..., k) -> (B, ..., k, H)."""
+    """Rows of `states` (B, T, H) at `index` (B, ..., k) -> (B, ..., k, H).
+
+    On a GPU `gather` adds up a row's gradients in any order, indexing in the index's. On a CPU both take the
+    index's, but indexing rounds bf16 otherwise, so what was trained there would come out otherwise.
+    """
+    if states.is_cuda:
+        rows = torch.arange(len(states), device=states.device).view(-1, *[1] * (index.ndim - 1))
+        return states[rows, index]
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, states.shape[-1])
     return torch.unflatten(states.gather(1, flat), 1, index.shape[1:])
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_END, SUBJECT_START
+from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_START
 from lai_net.model.first_round import FirstRound, gather_tokens
 from lai_net.model.readings import Interaction, PairInteraction, Reading, Text
 
@@ -45,7 +45,7 @@ class SolidMarkers(FirstRound):
         """`Interaction.pairs` is (B, P, 2, H), the two markers of each candidate."""
         if reading.states is None:
             raise RuntimeError("solid markers in NER need candidates that were chosen on the text's states")
-        markers = self._read_copies(reading.text, bounds.unsqueeze(2), valid, [PAIR_START, PAIR_END])
+        markers = self._read_copies(reading.text, bounds.unsqueeze(2), valid, PAIR_START)
         return Interaction(reading.states, markers.squeeze(2), None)
 
     def mark_objects(
@@ -53,16 +53,18 @@ class SolidMarkers(FirstRound):
     ) -> PairInteraction:
         """A subject's states differ from object to object; an object has its two markers' alone."""
         spans = torch.stack([subjects.unsqueeze(1).expand_as(bounds), bounds], dim=2)
-        kinds = [SUBJECT_START, SUBJECT_END, PAIR_START, PAIR_END]
-        of_subjects, of_objects = self._read_copies(reading.text, spans, valid, kinds).unbind(2)
+        of_subjects, of_objects = self._read_copies(reading.text, spans, valid, SUBJECT_START).unbind(2)
         return PairInteraction(of_subjects, of_objects, None)
 
-    def _read_copies(self, text: Text, spans: Tensor, valid: Tensor, kinds: list[int]) -> Tensor:
-        """The states of the markers around `spans` (B, P, S, 2), each row a copy: (B, P, S, 2, H)."""
+    def _read_copies(self, text: Text, spans: Tensor, valid: Tensor, first: int) -> Tensor:
+        """The states of the markers around `spans` (B, P, S, 2), each row a copy: (B, P, S, 2, H).
+
+        Markers are numbered from `first`.
+        """
         marked = torch.zeros(*spans.shape, self.encoder.hidden_size, device=spans.device)
         rows, columns = valid.nonzero(as_tuple=True)
         if len(rows):
-            markers = self.encoder.vocab_size + torch.tensor(kinds, device=spans.device)
+            markers = self.encoder.vocab_size + torch.arange(first, PAIR_END + 1, device=spans.device)
             copies, places = with_solid_markers(
                 Text(text.ids[rows], text.valid[rows]), spans[rows, columns], markers.view(-1, 2)
             )

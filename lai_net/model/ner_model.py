@@ -111,17 +111,17 @@ class NerModel(nn.Module):
             whole: where the batch is a part of one: `counts` of that one. The losses of the parts then add
                 up to that of the whole.
         """
-        own = self.counts(output, batch)
+        # Each place is looked up once: on a GPU the host waits for it.
+        kept, valid = (places.nonzero(as_tuple=True) for places in (output.kept_valid, batch.valid))
+        own = Counter(candidates=len(valid[0]), classified=len(kept[0]))
         whole = whole or own
-        targets = batch.targets.gather(1, output.kept)[output.kept_valid]
-        logits = output.class_logits[output.kept_valid]
-        span_loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, whole["classified"])
-        if output.filter_logits is None or not batch.valid.any():
+        targets = batch.targets.gather(1, output.kept)[kept]
+        span_loss = F.cross_entropy(output.class_logits[kept], targets, reduction="sum")
+        span_loss = span_loss / max(1, whole["classified"])
+        if output.filter_logits is None or not own["candidates"]:
             return span_loss
         is_gold = (batch.targets > 0).float()
-        filter_loss = F.binary_cross_entropy_with_logits(
-            output.filter_logits[batch.valid], is_gold[batch.valid]
-        )
+        filter_loss = F.binary_cross_entropy_with_logits(output.filter_logits[valid], is_gold[valid])
         return filter_loss * (own["candidates"] / whole["candidates"]) + span_loss
 
     def counts(self, output: NerOutput, batch: NerBatch) -> Counter[str]:

@@ -103,13 +103,14 @@ class ReModel(nn.Module):
             whole: where the batch is a part of one: `counts` of that one. The losses of the parts then add
                 up to that of the whole.
         """
-        own = self.counts(batch)
+        # Each place is looked up once: on a GPU the host waits for it.
+        valid, typed = (places.nonzero(as_tuple=True) for places in (batch.valid, batch.types != UNTYPED))
+        own = Counter(pairs=len(valid[0]), typed=len(typed[0]))
         whole = whole or own
-        loss = F.cross_entropy(output.pair_logits[batch.valid], batch.targets[batch.valid])
+        loss = F.cross_entropy(output.pair_logits[valid], batch.targets[valid])
         loss = loss * (own["pairs"] / whole["pairs"])
         if output.type_logits is None or not own["typed"]:
             return loss
-        typed = batch.types != UNTYPED
         type_loss = F.cross_entropy(output.type_logits[typed], batch.types[typed])
         return loss + type_loss * (own["typed"] / whole["typed"])
 

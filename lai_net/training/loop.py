@@ -164,15 +164,18 @@ def training_step(
         DivergedError: a loss, or the gradient, is not finite; the weights are as they were.
     """
     optimizer.zero_grad(set_to_none=True)
-    total = 0.0
+    values = []
     for loss in losses:
-        value = float(loss.detach())
+        go_back_by_layer(loss)
+        loss.backward()
+        values.append(loss.detach())
+    clipped = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    total = 0.0
+    for value in map(float, values):  # now only, since on a GPU the host waits for them
         if not math.isfinite(value):
             raise DivergedError(f"loss is {value}")
         total += value
-        go_back_by_layer(loss)
-        loss.backward()
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
+    norm = float(clipped)
     if not math.isfinite(norm):
         raise DivergedError(f"the gradient's norm is {norm}")
     optimizer.step()

@@ -188,11 +188,14 @@ def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", set_caps.append)
+    ordered: list[str] = []
+    monkeypatch.setattr("lai_net.device.keep_sums_in_order", ordered.append)
     monkeypatch.setattr("tune.trainable.provenance", lambda device: {"device": device})
     task = dataclasses.replace(spec, gpus=gpus, memory_cap=0.315)
     started = next(execute(spec_to_json(task)))
     assert started.content == {"device": "cuda" if caps else "cpu"}
     assert set_caps == caps
+    assert ordered == ["cuda"] * len(caps)
 
 
 def no_cuda() -> bool:

@@ -72,10 +72,23 @@ def test_a_diverged_training_has_no_score_and_is_not_tried_again() -> None:
     assert last.content["error"].strip().splitlines()[-1].endswith("lower the learning rates")
 
 
-def test_want_of_device_memory_is_tried_again_whoever_names_it() -> None:
+@pytest.mark.parametrize("status", ["CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED"])
+def test_want_of_device_memory_is_tried_again_whoever_names_it(status: str) -> None:
     def run_out(_: str):
         yield Message("started")
-        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        raise RuntimeError(f"CUDA error: {status} when calling `cublasCreate(handle)`")
 
     last = Message.from_json(list(attempt_messages(run_out, ""))[-1])
     assert (last.content["kind"], last.content["retryable"]) == ("memory", True)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, type("AcceleratorError", (RuntimeError,), {})])
+def test_a_process_ends_with_its_device(kind: type[RuntimeError]) -> None:
+    """Another one may have the trial: it is no fault of the config."""
+
+    def fail(_: str):
+        yield Message("started")
+        raise kind("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`")
+
+    with pytest.raises(kind, match="EXECUTION_FAILED"):
+        list(attempt_messages(fail, ""))

@@ -257,6 +257,8 @@ def test_jobs_are_told_by_the_cells_that_they_fill():
         ("Traceback\n  x\ntorch.OutOfMemoryError: CUDA out of memory. Tried", True),
         ("torch.AcceleratorError: CUDA error: out of memory\nCUDA kernel errors", True),
         ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", True),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling", True),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling", False),
         ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory", False),
         ("ValueError: OutOfMemoryError", False),
         ("torch.OutOfMemoryError: 2 GiB\n\nDuring handling …\n\nTraceback\n  x\nValueError: wrong", False),

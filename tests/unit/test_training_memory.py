@@ -176,6 +176,14 @@ def nodes_of(loss: torch.Tensor) -> set[Any]:
     return found
 
 
+def test_compiled_passes_whose_activations_are_not_held_are_refused() -> None:
+    """torch fails at it: "lift_tracked_freevar_to_input should not be called on root SubgraphTracer"."""
+    with pytest.raises(InputError, match=r"training\.compile = false with"):
+        with_settings(
+            TrialConfig(phase="NER"), {"training.compile": True, "training.activation_checkpointing": True}
+        )
+
+
 def test_a_budget_below_one_token_is_refused() -> None:
     with pytest.raises(InputError, match=r"training\.micro_batch_tokens >= 1"):
         with_settings(TrialConfig(phase="NER"), {"training.micro_batch_tokens": 0})
@@ -328,6 +336,24 @@ def test_compiled_passes_give_the_same_step(phase: str, tiny_encoder: str, corpu
     assert loss == pytest.approx(expected, abs=1e-5)
     for name, gradient in gradients.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_passes_are_compiled_for_the_next_model_of_a_process_too(
+    tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its limit, eight, torch would go on without compiling; here the limit is one, and an error."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compile_(function, backend="eager"))
+    ids, seen = torch.tensor([[1, 2]]), torch.ones(1, 1, 2, dtype=torch.bool)
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for layers in (1, 2):
+            module = task_of(
+                "RE", tiny_encoder, corpus, {"encoder.num_layers": layers}
+            ).model.first_round.encoder
+            module.compile_passes()
+            _, memory = module.encode(*module.look_up(ids), ids, seen)
+            assert len(memory.layers) == layers
 
 
 @pytest.mark.gpu
