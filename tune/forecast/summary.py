@@ -22,8 +22,8 @@ from tune.spec.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The counts of `lai plan`; `done` are the trials that the ledger has completed, or imported."""
+class Counts:
+    """What a study comes to; `done` are the trials that the ledger has completed, or imported."""
 
     cells: int
     seeds: int
@@ -31,6 +31,12 @@ class Summary:
     trials: int
     folded: int
     done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Counts):
+    """What `lai plan` says."""
+
     to_run: int
     estimate: Estimate
     warnings: tuple[str, ...]

@@ -13,7 +13,7 @@ from lai_net.wording import counted
 from tune.engine import Node
 from tune.forecast.estimate import Estimate
 from tune.forecast.significance import SIGNIFICANCE, smallest_p
-from tune.forecast.summary import summarize
+from tune.forecast.summary import Counts, summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey
 from tune.planning.plan import Plan, make_plan
@@ -55,20 +55,13 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Growth:
-    """What `lai plan --until-decided` says.
+class Growth(Counts):
+    """What `lai plan --until-decided` says: counts of the study's own seeds, and the next look's cost.
 
     Attributes:
-        cells, seeds, runs, trials, folded, done: of the study's own seeds, as `lai plan` counts them.
         to_run: trials that the next look waits for.
     """
 
-    cells: int
-    seeds: int
-    runs: int
-    trials: int
-    folded: int
-    done: int
     max_seeds: int
     step: int
     min_effect: float
@@ -112,22 +105,8 @@ def grow(
     decide = _decide(study)
     plan = _only(make_plan(with_all_seeds(study)), needed_trials(study, decisions))
     own, summary = summarize(make_plan(study), ledger), summarize(plan, ledger, nodes=nodes)
-    return Growth(
-        cells=own.cells,
-        seeds=own.seeds,
-        runs=own.runs,
-        trials=own.trials,
-        folded=own.folded,
-        done=own.done,
-        max_seeds=decide.max_seeds,
-        step=decide.step,
-        min_effect=decide.min_effect,
-        alpha=SIGNIFICANCE,
-        decisions=tuple(decisions),
-        to_run=summary.to_run,
-        estimate=summary.estimate,
-        warnings=tuple(_warnings(decisions)),
-    )
+    ahead = {"to_run": summary.to_run, "estimate": summary.estimate, "warnings": tuple(_warnings(decisions))}
+    return Growth(**vars(own) | ahead | decide.model_dump(), alpha=SIGNIFICANCE, decisions=tuple(decisions))
 
 
 def _keys(study: Study, cell: Cell, seeds: Sequence[int]) -> set[TrialKey]:
