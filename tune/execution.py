@@ -37,7 +37,7 @@ class Execution:
         ledger: open for writing.
         folder: the ledger's folder.
         corpora: by dataset and fold.
-        gpus: share of a GPU of one trial that is given no other.
+        share: of a GPU of one trial that is given no other.
         logical_gpus: of this machine, where it may have none; 0 where GPUs must be real.
         models: the folder of the ledger that the models are of; None where that is `folder`.
         retention: tells which models may go.
@@ -46,7 +46,7 @@ class Execution:
     ledger: Ledger
     folder: Path
     corpora: Mapping[tuple[str, int | None], CorpusSource]
-    gpus: float
+    share: float
     logical_gpus: int = 0
     models: Path | None = None
     retention: Retention = field(default_factory=lambda: Retention("", "all", IdentifiedPlan((), ())))
@@ -104,11 +104,8 @@ class Execution:
             shape_id=shape,
             device_type=placement.device_type,
             config=trial.config,
-            corpus=self.corpora[trial.row.dataset, trial.row.fold],
             encoder_id=trial.row.encoder_id,
-            gpus=placement.share,
-            logical_gpus=self.logical_gpus,
-            cwd=str(Path.cwd()),
+            **self._common(trial, placement),
         )
         return Task(f"probe of {shape} on {placement.device_type}", 1, spec_to_json(spec), placement)
 
@@ -116,7 +113,8 @@ class Execution:
         if isinstance(job, Evaluating):
             return Task(job.key, 1, spec_to_json(self._evaluate_spec(job, placement)), placement)
         attempt = self.ledger.next_attempt(job.key)
-        return Task(job.key, attempt, spec_to_json(self.train_spec(job.trial, attempt, placement)), placement)
+        spec = self._train_spec(job.trial, attempt, placement)
+        return Task(job.key, attempt, spec_to_json(spec), placement)
 
     def record(self, task: Task, message: Message) -> None:
         """Commit a message; delete what became needless only after that."""
@@ -144,45 +142,41 @@ class Execution:
         placement = {"share": task.placement.share, "device_type": task.placement.device_type}
         return {**study, "packing": {"shape_id": self.shape_of(task.key), **placement}}
 
-    def train_spec(
-        self, trial: IdentifiedTrial, attempt: int, placement: Placement | None = None
-    ) -> TrainSpec:
-        """What a worker needs to train a trial."""
+    def _train_spec(self, trial: IdentifiedTrial, attempt: int, placement: Placement | None) -> TrainSpec:
         row, entities = trial.row, trial.config.training.selection_entities
         return TrainSpec(
             trial_id=row.trial_id,
             attempt=attempt,
             config=trial.config,
             seed=row.seed,
-            corpus=self.corpora[row.dataset, row.fold],
             encoder_id=row.encoder_id,
-            upstream_dir=None if entities == "gold" else self.best(entities),
-            artifacts=self.storage.place(""),
+            upstream_dir=None if entities == "gold" else self._best(entities),
+            artefacts=self.storage.place(""),
             splits=SPLITS,
-            gpus=self._share(placement).share,
-            logical_gpus=self.logical_gpus,
-            memory_cap=self._share(placement).cap,
-            cwd=str(Path.cwd()),
+            **self._common(trial, placement),
         )
-
-    def _share(self, placement: Placement | None) -> Placement:
-        """What a try is given; a fixed share of a device is a cap, too."""
-        return placement or Placement(self.gpus, cap=self.gpus if 0 < self.gpus < 1 else 1.0)
 
     def _evaluate_spec(self, job: Evaluating, placement: Placement | None) -> EvaluateSpec:
         return EvaluateSpec(
-            model_dir=self.best(job.trial.row.trial_id),
-            upstream_dir=None if job.upstream_trial_id is None else self.best(job.upstream_trial_id),
-            corpus=self.corpora[job.trial.row.dataset, job.trial.row.fold],
+            model_dir=self._best(job.trial.row.trial_id),
+            upstream_dir=None if job.upstream_trial_id is None else self._best(job.upstream_trial_id),
             entities=job.entities,
             splits=job.splits,
-            gpus=self._share(placement).share,
-            logical_gpus=self.logical_gpus,
-            memory_cap=self._share(placement).cap,
-            cwd=str(Path.cwd()),
+            **self._common(job.trial, placement),
         )
 
-    def best(self, trial_id: str) -> str:
+    def _common(self, trial: IdentifiedTrial, placement: Placement | None) -> dict[str, Any]:
+        """What every spec says; a fixed share of a device is a cap, too."""
+        given = placement or Placement(self.share, cap=self.share if 0 < self.share < 1 else 1.0)
+        return {
+            "corpus": self.corpora[trial.row.dataset, trial.row.fold],
+            "share": given.share,
+            "logical_gpus": self.logical_gpus,
+            "memory_cap": given.cap,
+            "cwd": str(Path.cwd()),
+        }
+
+    def _best(self, trial_id: str) -> str:
         """Where a finished trial's model lies.
 
         Raises:

@@ -59,7 +59,7 @@ class RayEngine:
     Attributes:
         executor: runs in the workers, so it must be importable there or picklable by value.
         cpus: of one trial.
-        gpus: share of a GPU of one trial.
+        share: of a GPU that one trial takes.
         max_concurrent: bound of trials side by side; None takes what the cluster holds.
         wave_trials: tasks of one Tune experiment; more take another.
         stall_s: seconds without a word from a running trial, after which its worker is killed.
@@ -67,7 +67,7 @@ class RayEngine:
 
     executor: Executor
     cpus: float = 1.0
-    gpus: float = 0.0
+    share: float = 0.0
     max_concurrent: int | None = None
     wave_trials: int = _WAVE_TRIALS
     stall_s: float = math.inf
@@ -99,7 +99,7 @@ class RayEngine:
 
     def slots(self) -> int:
         """How many trials run side by side on the nodes that there are."""
-        slots = sum(node.fits(self.cpus, self.gpus) for node in self.nodes())
+        slots = sum(node.fits(self.cpus, self.share) for node in self.nodes())
         return slots if self.max_concurrent is None else min(slots, self.max_concurrent)
 
     def _refuse_what_no_node_holds(self) -> None:
@@ -107,13 +107,13 @@ class RayEngine:
         if self.slots() == 0:
             held = "; ".join(f"{node.cpus:g} CPUs and {node.gpus} GPUs" for node in self.nodes())
             raise InputError(
-                f"a trial needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, but no node holds that ({held}); "
+                f"a trial needs {self.cpus:g} CPUs and {self.share:g} GPUs, but no node holds that ({held}); "
                 "lower cpus_per_trial or gpus_per_trial in the study's [resources], or give its `gpus`"
             )
 
     def _resources(self, task: Task) -> PlacementGroupFactory:
         """What Ray reserves for a task: its own share of a device of its type, or the engine's."""
-        given = task.placement or Placement(self.gpus)
+        given = task.placement or Placement(self.share)
         bundle = {"CPU": self.cpus, "GPU": given.share}
         if given.device_type != LOGICAL:
             bundle[TYPE_PREFIX + given.device_type] = _TYPE_SHARE

@@ -39,20 +39,34 @@ class CorpusSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainSpec:
-    """One try at one training.
+class _TaskSpec:
+    """What every task says.
 
     Attributes:
-        artifacts: folder or URI of all trials' files, as `tune.artefacts.storage.storage_at` takes it.
-        encoder_id: content of the encoder that was planned with.
-        upstream_dir: selected model of the trial that `training.selection_entities` names; None where that is
-            gold.
-        splits: to evaluate the selected model on.
-        gpus: the share of a GPU that the try was given; 0 means the CPU.
+        share: of a GPU that the try was given; 0 means the CPU.
         logical_gpus: how many GPUs of the machine may be only counted, so that the CPU does where torch sees
             none; 0 means that they are real.
         memory_cap: share of the GPU's memory beyond which the try is out of memory.
         cwd: the driver's working folder, which relative names (an encoder's folder) are relative to.
+    """
+
+    corpus: CorpusSource
+    share: float
+    logical_gpus: int = 0
+    memory_cap: float = 1.0
+    cwd: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSpec(_TaskSpec):
+    """One try at one training.
+
+    Attributes:
+        artefacts: folder or URI of all trials' files, as `tune.artefacts.storage.storage_at` takes it.
+        encoder_id: content of the encoder that was planned with.
+        upstream_dir: selected model of the trial that `training.selection_entities` names; None where that is
+            gold.
+        splits: to evaluate the selected model on.
     """
 
     kind: Literal["train"] = "train"
@@ -60,19 +74,14 @@ class TrainSpec:
     attempt: int
     config: TrialConfig
     seed: int
-    corpus: CorpusSource
     encoder_id: str
     upstream_dir: str | None = None
-    artifacts: str
+    artefacts: str
     splits: tuple[str, ...]
-    gpus: float
-    logical_gpus: int = 0
-    memory_cap: float = 1.0
-    cwd: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateSpec:
+class EvaluateSpec(_TaskSpec):
     """Evaluation of a trained trial.
 
     Attributes:
@@ -84,35 +93,25 @@ class EvaluateSpec:
     kind: Literal["evaluate"] = "evaluate"
     model_dir: str
     upstream_dir: str | None
-    corpus: CorpusSource
     entities: EntitySource
     splits: tuple[str, ...]
-    gpus: float
-    logical_gpus: int = 0
-    memory_cap: float = 1.0
-    cwd: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProbeSpec:
+class ProbeSpec(_TaskSpec):
     """A measurement of what a config needs, on a whole device.
 
     Attributes:
         shape_id: of the config.
         device_type: as the driver names it.
-        logical_gpus: as in `TrainSpec`; among so many the machine's memory is divided where there is none.
+        logical_gpus: among so many the machine's memory is divided, too, where there is none.
     """
 
     kind: Literal["probe"] = "probe"
     shape_id: str
     device_type: str
     config: TrialConfig
-    corpus: CorpusSource
     encoder_id: str
-    gpus: float
-    logical_gpus: int = 0
-    memory_cap: float = 1.0
-    cwd: str
 
 
 Spec = TrainSpec | EvaluateSpec | ProbeSpec

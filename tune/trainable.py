@@ -111,7 +111,7 @@ def _train(
     """Train and evaluate alone; each epoch is published before it is told, the selected model at the end."""
     from lai_net.training.features import FeatureStore
 
-    storage = storage_at(task.artifacts)
+    storage = storage_at(task.artefacts)
     features = FeatureStore(storage.features, carrier)
     with storage.attempt(task.trial_id, task.attempt) as attempt:
         yield from _epochs(task, attempt, corpus, device, features)
@@ -210,7 +210,7 @@ def _device(task: Spec) -> str:
 
     from lai_net.device import keep_sums_in_order
 
-    if task.gpus == 0:
+    if task.share == 0:
         return "cpu"
     if problem := cuda_problem():
         if task.logical_gpus > 0:

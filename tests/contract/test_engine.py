@@ -106,7 +106,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def ray_of(executor: Executor, **settings) -> Engine:
     from tune.ray_engine import RayEngine
 
-    return RayEngine(executor, **{"cpus": 0.5, "gpus": 0.25, "max_concurrent": 2, **settings})
+    return RayEngine(executor, **{"cpus": 0.5, "share": 0.25, "max_concurrent": 2, **settings})
 
 
 def run(engine: Engine, *jobs: Job, **settings) -> tuple[Schedule, Rows]:

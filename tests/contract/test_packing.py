@@ -99,5 +99,5 @@ def test_devices_types_are_rays_resources() -> None:
     task = Task("a", 1, "{}", Placement(share=0.375, device_type="GeForce-RTX-3090", cap=0.35))
     (bundle,) = RayEngine(work)._resources(task).bundles
     assert bundle == {"CPU": 1.0, "GPU": 0.375, "accelerator_type:GeForce-RTX-3090": 0.001}
-    (plain,) = RayEngine(work, gpus=0.5)._resources(Task("b", 1, "{}")).bundles
+    (plain,) = RayEngine(work, share=0.5)._resources(Task("b", 1, "{}")).bundles
     assert plain == {"CPU": 1.0, "GPU": 0.5}

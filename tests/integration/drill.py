@@ -59,7 +59,7 @@ def probe(task: ProbeSpec) -> dict[str, object]:
 def train(task: TrainSpec) -> Iterator[Message]:
     if task.config.training.warmup == 0.5:
         raise ValueError("this level cannot be trained")
-    folder = Path(task.artifacts, task.trial_id)
+    folder = Path(task.artefacts, task.trial_id)
     work_dir = folder / f"attempt-{task.attempt}"
     work_dir.mkdir(parents=True)
     stored = [json.loads(path.read_text()) for path in folder.glob("attempt-*/last.json")]
@@ -95,9 +95,9 @@ def make_engine(name: str, study: Study) -> Iterator[object]:
     from tune.ray_engine import RayEngine
 
     where = cluster(gpus=1) if name == "ray" else cluster(name)
-    gpus, stall_s = (0.25 if name == "ray" else 0.0), 60 * study.budget.stall_minutes
+    share, stall_s = (0.25 if name == "ray" else 0.0), 60 * study.budget.stall_minutes
     with where:
-        yield RayEngine(execute, cpus=1, gpus=gpus, max_concurrent=2, stall_s=stall_s)
+        yield RayEngine(execute, cpus=1, share=share, max_concurrent=2, stall_s=stall_s)
 
 
 if __name__ == "__main__":

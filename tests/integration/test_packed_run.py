@@ -81,7 +81,7 @@ def test_trial_is_measured_once_and_goes_on_after_out_of_memory_at_a_larger_shar
 ) -> None:
     worker = Worker(peak=0.4)
     assert run(study, worker) == 0
-    asked = [(told["kind"], told["gpus"], round(told["memory_cap"], 3)) for told in worker.told]
+    asked = [(told["kind"], told["share"], round(told["memory_cap"], 3)) for told in worker.told]
     # 300 x 1.05 + 20 of 1000; the cap leaves out the 20 of the context
     assert asked == [
         ("probe", 1.0, 1.0), ("train", 0.335, 0.315), ("train", 0.375, 0.355), ("train", 0.5, 0.48),
@@ -108,7 +108,7 @@ def test_what_no_device_holds_fails_once_and_a_new_call_measures_nothing(
     assert "needs more than a whole device (logical); lower training.batch_size" in capsys.readouterr().err
     again = Worker(peak=0.1)
     assert run(study, again) == 0
-    assert [(told["kind"], told["gpus"]) for told in again.told] == [("train", 1.0), ("train", 1.0)]
+    assert [(told["kind"], told["share"]) for told in again.told] == [("train", 1.0), ("train", 1.0)]
 
 
 def test_cluster_without_gpus_is_refused(study: Path) -> None:

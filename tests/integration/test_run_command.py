@@ -111,7 +111,7 @@ def test_failures_are_told_by_factor_and_level(study, tmp_path):
 
 def record(ledger: Ledger, prepared: Prepared, folder: Path) -> str:
     """One trained trial, as a worker would tell it."""
-    execution = Execution(ledger, folder, prepared.corpora, gpus=0)
+    execution = Execution(ledger, folder, prepared.corpora, share=0)
     ledger.register_trials([job.row for job in prepared.plan.trials])
     (trial,) = prepared.plan.trials
     task = execution.make_task(Training(trial))
@@ -231,7 +231,7 @@ def test_verify_counts_gpus_as_the_study_does(study, tmp_path, monkeypatch, gpus
     monkeypatch.setattr("tune.trainable.execute", lambda spec: specs.append(spec) or iter(TOLD))
     with pytest.raises(typer.Exit):
         verify(str(study), ledger=tmp_path / "ledger.sqlite")
-    assert [(spec.gpus, spec.logical_gpus) for spec in map(spec_from_json, specs)] == [(0.5, counted)]
+    assert [(spec.share, spec.logical_gpus) for spec in map(spec_from_json, specs)] == [(0.5, counted)]
 
 
 def test_verify_needs_a_completed_trial(study, tmp_path):

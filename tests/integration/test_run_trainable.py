@@ -93,9 +93,9 @@ def spec(tmp_path: Path, corpus: CorpusSource) -> TrainSpec:
         seed=1,
         corpus=corpus,
         encoder_id=encoder_id("minilm"),
-        artifacts=str(tmp_path / "artifacts"),
+        artefacts=str(tmp_path / "artifacts"),
         splits=("dev", "test"),
-        gpus=0.0,
+        share=0.0,
         cwd=str(tmp_path),
     )
 
@@ -110,13 +110,13 @@ def test_training_reports_epochs_and_ends_with_its_evaluations(pipeline, spec):
     assert told[0].content["pid"] == os.getpid()
     assert told[-1].content["evaluations"] == [{"split": "dev"}, {"split": "test"}]
     assert pipeline.evaluated == [("best", "dev", None), ("best", "test", None)]
-    assert pipeline.features == 3 * [FeatureStore(Path(spec.artifacts) / "features")]
+    assert pipeline.features == 3 * [FeatureStore(Path(spec.artefacts) / "features")]
 
 
 def test_nothing_is_written_before_the_attempt_is_known(pipeline, spec):
     stream = attempt_messages(execute, spec_to_json(spec))
     next(stream)
-    assert not Path(spec.artifacts).exists()
+    assert not Path(spec.artefacts).exists()
 
 
 def test_later_attempt_reads_the_earlier_folders_and_writes_its_own(pipeline, spec):
@@ -126,7 +126,7 @@ def test_later_attempt_reads_the_earlier_folders_and_writes_its_own(pipeline, sp
 
 
 def test_folder_of_a_lost_ledger_is_emptied(pipeline, spec):
-    left = Path(spec.artifacts) / "t" / "attempt-1" / "last"
+    left = Path(spec.artefacts) / "t" / "attempt-1" / "last"
     left.mkdir(parents=True)
     assert messages(spec)[-1].event == "completed"
 
@@ -147,7 +147,7 @@ def test_end_to_end_evaluation_names_both_models(pipeline, spec, corpus):
             corpus=corpus,
             entities="predicted",
             splits=("test",),
-            gpus=0,
+            share=0,
             cwd=spec.cwd,
         )
     )
@@ -181,8 +181,8 @@ def test_other_content_than_planned_is_a_failure_that_is_not_retried(pipeline, s
     assert named in last.content["error"]
 
 
-@pytest.mark.parametrize(("gpus", "caps"), [(0.335, [0.315]), (0, [])])
-def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatch, gpus, caps):
+@pytest.mark.parametrize(("share", "caps"), [(0.335, [0.315]), (0, [])])
+def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatch, share, caps):
     """Where torch says that there is a GPU; the call alone is seen, nothing is allocated."""
     set_caps: list[float] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -191,7 +191,7 @@ def test_a_share_of_a_gpu_is_a_hard_cap_on_its_memory(pipeline, spec, monkeypatc
     ordered: list[str] = []
     monkeypatch.setattr("lai_net.device.keep_sums_in_order", ordered.append)
     monkeypatch.setattr("tune.trainable.provenance", lambda device: {"device": device})
-    task = dataclasses.replace(spec, gpus=gpus, memory_cap=0.315)
+    task = dataclasses.replace(spec, share=share, memory_cap=0.315)
     started = next(execute(spec_to_json(task)))
     assert started.content == {"device": "cuda" if caps else "cpu"}
     assert set_caps == caps
@@ -206,7 +206,7 @@ def no_cuda() -> bool:
 def test_a_gpu_that_torch_does_not_see_is_the_machines_fault(pipeline, spec, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", no_cuda)
     monkeypatch.setattr("lai_net.device._refusal", lambda _: "the driver is too old")
-    (last,) = messages(dataclasses.replace(spec, gpus=0.5))
+    (last,) = messages(dataclasses.replace(spec, share=0.5))
     assert (last.content["kind"], last.content["retryable"]) == ("machine", True)
     said = headline(last.content["error"], last.content["kind"])
     assert f"{socket.gethostname()} has no GPU that torch sees (the driver is too old), though" in said
@@ -215,7 +215,7 @@ def test_a_gpu_that_torch_does_not_see_is_the_machines_fault(pipeline, spec, mon
 
 def test_where_a_gpu_is_only_counted_the_cpu_does(pipeline, spec, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", no_cuda)
-    told = messages(dataclasses.replace(spec, gpus=0.5, logical_gpus=3))
+    told = messages(dataclasses.replace(spec, share=0.5, logical_gpus=3))
     assert (told[0].content["device"], told[-1].event) == ("cpu", "completed")
 
 
@@ -224,7 +224,7 @@ def test_where_a_gpu_is_only_counted_the_cpu_does(pipeline, spec, monkeypatch):
 def test_a_trial_gets_no_more_of_a_gpu_than_its_cap(spec, tiny_encoder):
     """Trained in truth: the cap is a hundred thousandth of the device, then half of it."""
     config = with_settings(spec.config, {"encoder.name": tiny_encoder, "training.epochs": 1})
-    task = dataclasses.replace(spec, config=config, encoder_id=encoder_id(tiny_encoder), gpus=0.5)
+    task = dataclasses.replace(spec, config=config, encoder_id=encoder_id(tiny_encoder), share=0.5)
     try:
         (*_, held_back) = messages(dataclasses.replace(task, memory_cap=1e-5))
         (*_, let) = messages(dataclasses.replace(task, memory_cap=0.5, attempt=2))

@@ -46,7 +46,7 @@ class Bench:
         (folder / "s.toml").write_text(text.replace("SETTINGS", settings))
         self.plan = plan_search(load_study(folder / "s.toml"))
         corpora = {("demo", None): CorpusSource(source="embedded", name="demo", content_id="x")}
-        self.execution = Execution(ledger, folder, corpora, gpus=0)
+        self.execution = Execution(ledger, folder, corpora, share=0)
         self.ledger = ledger
         self.source = SearchSource(
             plan=self.plan,

@@ -55,7 +55,7 @@ def ledger(tmp_path: Path):
 @pytest.fixture
 def execution(ledger, tmp_path) -> Execution:
     corpora = {("demo", None): CorpusSource(source="embedded", name="demo", content_id="x")}
-    return Execution(ledger, tmp_path, corpora, gpus=0)
+    return Execution(ledger, tmp_path, corpora, share=0)
 
 
 def train(execution: Execution, trial: IdentifiedTrial, entities: str) -> None:

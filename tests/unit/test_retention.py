@@ -44,7 +44,7 @@ def execute(spec: str) -> Iterator[Message]:
             for split in told["splits"]]  # fmt: skip
     if told["kind"] == "train":
         phase, layers = told["config"]["phase"], told["config"]["graph"]["layers"]
-        Path(told["artifacts"], told["trial_id"], f"attempt-{told['attempt']}", "best").mkdir(parents=True)
+        Path(told["artefacts"], told["trial_id"], f"attempt-{told['attempt']}", "best").mkdir(parents=True)
         kind = {"task": phase, "protocol": "pure", "averaging": "micro"}
         kind["f1"] = SCORES[phase][layers] - 0.01 * told["seed"]
         for row in rows:

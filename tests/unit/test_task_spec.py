@@ -23,9 +23,9 @@ def test_train_spec_round_trip_keeps_none_and_every_bit_of_floats(phase):
         seed=2**32 - 1,
         corpus=CORPUS,
         encoder_id="e",
-        artifacts="/a",
+        artefacts="/a",
         splits=("dev", "test"),
-        gpus=0.25,
+        share=0.25,
         cwd="/",
     )
     again = spec_from_json(spec_to_json(spec))
@@ -41,7 +41,7 @@ def test_evaluate_spec_round_trip():
         corpus=CORPUS,
         entities="predicted",
         splits=("test",),
-        gpus=0,
+        share=0,
         cwd=str(Path.cwd()),
     )
     assert spec_from_json(spec_to_json(spec)) == spec
