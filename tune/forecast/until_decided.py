@@ -6,7 +6,7 @@ open cell and its base, and for end-to-end relations of the NER trials they need
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from lai_net.wording import counted
@@ -16,7 +16,7 @@ from tune.forecast.significance import SIGNIFICANCE, smallest_p
 from tune.forecast.summary import Counts, summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey
-from tune.planning.plan import Plan, make_plan
+from tune.planning.plan import make_plan
 from tune.spec.cells import Cell, expand
 from tune.spec.identity import spec_id
 from tune.spec.study import Decide, Study, with_all_seeds
@@ -103,7 +103,7 @@ def grow(
 ) -> Growth:
     """What the next look costs, on a cluster's nodes or this machine; `study` has its `[decide]`."""
     decide = _decide(study)
-    plan = _only(make_plan(with_all_seeds(study)), needed_trials(study, decisions))
+    plan = make_plan(with_all_seeds(study)).only(needed_trials(study, decisions))
     own, summary = summarize(make_plan(study), ledger), summarize(plan, ledger, nodes=nodes)
     ahead = {"to_run": summary.to_run, "estimate": summary.estimate, "warnings": tuple(_warnings(decisions))}
     return Growth(**vars(own) | ahead | decide.model_dump(), alpha=SIGNIFICANCE, decisions=tuple(decisions))
@@ -115,12 +115,6 @@ def _keys(study: Study, cell: Cell, seeds: Sequence[int]) -> set[TrialKey]:
     return {
         (cell.dataset, fold, seed, spec_id(config)) for config in configs for seed in seeds for fold in folds
     }
-
-
-def _only(plan: Plan, keys: set[TrialKey]) -> Plan:
-    evaluations = (item for item in plan.evaluations if {item.trial, item.upstream} <= keys | {None})
-    trials = (trial for trial in plan.trials if trial.key in keys)
-    return replace(plan, trials=tuple(trials), evaluations=tuple(evaluations))
 
 
 def _decide(study: Study) -> Decide:

@@ -181,6 +181,12 @@ class Plan:
         """The encoders whose content `identify` needs."""
         return tuple(dict.fromkeys(trial.config.encoder.name for trial in self.trials))
 
+    def only(self, keys: Set[TrialKey]) -> "Plan":
+        """The trials with these keys, and the evaluations that need no other."""
+        trials = tuple(trial for trial in self.trials if trial.key in keys)
+        evaluations = (item for item in self.evaluations if {item.trial, item.upstream} <= {*keys, None})
+        return replace(self, trials=trials, evaluations=tuple(evaluations))
+
     def identify(self, contents: Contents) -> IdentifiedPlan:
         """The plan with ids."""
         cells = cell_names(self.cells)
