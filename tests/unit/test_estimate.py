@@ -21,11 +21,9 @@ CONFIG = with_settings(TrialConfig(phase="NER"), {"training.epochs": 4})
 
 def planned(count: int) -> list[PlannedTrial]:
     return [
-        PlannedTrial(
-            dataset="d", phase="NER", fold=None, seed=seed, spec_id=spec_id(CONFIG), config=CONFIG
-        )
+        PlannedTrial(dataset="d", fold=None, seed=seed, spec_id=spec_id(CONFIG), config=CONFIG)
         for seed in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def row_of(seed: int) -> TrialRow:

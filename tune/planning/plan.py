@@ -32,11 +32,15 @@ class PlannedTrial:
     """One training that the study asks for; `fold` is None without folds."""
 
     dataset: str
-    phase: Phase
     fold: int | None
     seed: int
     spec_id: str
     config: TrialConfig
+
+    @property
+    def phase(self) -> Phase:
+        """That of its config."""
+        return self.config.phase
 
     @property
     def key(self) -> TrialKey:
@@ -234,14 +238,7 @@ def make_plan(study: Study) -> Plan:
         for dataset, configs, joins in per_dataset:
             for spec, config in configs.items():
                 trials += [
-                    PlannedTrial(
-                        dataset=dataset.name,
-                        phase=config.phase,
-                        fold=fold,
-                        seed=seed,
-                        spec_id=spec,
-                        config=config,
-                    )
+                    PlannedTrial(dataset=dataset.name, fold=fold, seed=seed, spec_id=spec, config=config)
                     for fold in dataset.fold_numbers
                 ]
             for fold in dataset.fold_numbers:

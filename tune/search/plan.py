@@ -151,7 +151,6 @@ def _upstream(study: Study, spec: SearchSpec, dataset: DatasetSpec, fold: int | 
 def _trial(dataset: DatasetSpec, fold: int | None, config: TrialConfig, seed: int) -> PlannedTrial:
     return PlannedTrial(
         dataset=dataset.name,
-        phase=config.phase,
         fold=fold,
         seed=seed,
         spec_id=spec_id(config),
