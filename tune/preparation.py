@@ -11,7 +11,7 @@ from lai_net.schema import Corpus
 from tune.encoder_fit import check_fit
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey, TrialRow
-from tune.planning.plan import Contents, IdentifiedPlan, PlannedTrial, make_plan
+from tune.planning.plan import Contents, IdentifiedPlan, Plan, PlannedTrial, make_plan
 from tune.search.plan import SearchPlan, plan_search
 from tune.spec.study import DatasetSpec, Study, load_study
 from tune.task_spec import CorpusSource
@@ -26,7 +26,8 @@ class Prepared:
 
     Attributes:
         corpora: by dataset and fold, as workers load them; with a search its own alone.
-        plan: everything that the study's tables need, done or not.
+        planned: everything that the study's tables need, done or not.
+        plan: that, with ids.
         contents: of corpora and encoders.
         search: None where the study has tables.
         keys: of the trials to run; None runs them all.
@@ -34,6 +35,7 @@ class Prepared:
 
     study: Study
     corpora: dict[tuple[str, int | None], CorpusSource]
+    planned: Plan
     plan: IdentifiedPlan
     contents: Contents
     search: SearchPlan | None = None
@@ -50,14 +52,14 @@ def prepare(study: str | Study, corpus_options: Sequence[str]) -> Prepared:
     plan = make_plan(study)
     search = None if study.search is None else plan_search(study)
     corpora = dict(_load_corpora(study, search, _named_folders(study, corpus_options)))
-    planned = search or plan
-    check_fit(planned)
+    asked = search or plan
+    check_fit(asked)
     contents = Contents(
         {key: loaded for key, (loaded, _) in corpora.items()},
-        {name: encoder_id(name) for name in planned.encoder_names},
+        {name: encoder_id(name) for name in asked.encoder_names},
     )
     sources = {key: source for key, (_, source) in corpora.items()}
-    return Prepared(study, sources, plan.identify(contents), contents, search)
+    return Prepared(study, sources, plan, plan.identify(contents), contents, search)
 
 
 def changed_contents(study: Study, trials: Iterable[PlannedTrial], ledger: Ledger) -> list[str]:

@@ -23,7 +23,7 @@ from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import WINDOW, PackedSource
 from tune.planning.jobs import Evaluating, Training, open_jobs
-from tune.planning.plan import IdentifiedPlan, make_plan
+from tune.planning.plan import IdentifiedPlan
 from tune.planning.retention import Retention
 from tune.preparation import Prepared
 from tune.provenance import wait_for_orphans
@@ -100,7 +100,7 @@ def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
 
 def _run_tables(prepared: Prepared, runner: "_Runner") -> int:
     execution, ledger = runner.execution, runner.execution.ledger
-    found = imported_results(make_plan(prepared.study), ledger)
+    found = imported_results(prepared.planned, ledger)
     asked = prepared.plan if prepared.keys is None else prepared.plan.only(prepared.keys)
     ledger.register_trials([trial.row for trial in asked.trials])
     jobs = open_jobs(asked, ledger)
