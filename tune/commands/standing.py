@@ -49,7 +49,7 @@ class BestTrial:
 
 def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
     """Of each dataset and phase the best of a plan's trials, the first planned among equals."""
-    ids = {row.key: row.trial_id for row in ledger.trials()}
+    ids = ledger.ids_by_key()
     evaluations: dict[str, list[EvaluationRow]] = defaultdict(list)
     for item in filter(is_current, ledger.each_evaluation()):
         evaluations[item.trial_id].append(item)
@@ -67,7 +67,7 @@ def trial_names(
     trials: Iterable[PlannedTrial], ledger: Ledger, cells: CellNames | None = None
 ) -> dict[str, str]:
     """What trials are in words, by their ids in a ledger."""
-    ids = {row.key: row.trial_id for row in ledger.trials()}
+    ids = ledger.ids_by_key()
     known = (trial for trial in trials if trial.key in ids)
     return {
         ids[trial.key]: trial_name(trial, (cells or {}).get((trial.dataset, trial.spec_id), ""))
@@ -78,7 +78,7 @@ def trial_names(
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     """Count a plan's trials and evaluations against a ledger; matched by dataset, fold, seed and spec_id."""
     attempts = ledger.all_attempts()
-    ids = {row.key: row.trial_id for row in ledger.trials()}
+    ids = ledger.ids_by_key()
     trials: dict[tuple[str, str], Counter[str]] = {}
     imported = imported_results(plan, ledger)
     for trial in plan.trials:

@@ -13,6 +13,7 @@ from tune.ledger.rows import (
     ProbeRow,
     SearchEvent,
     Status,
+    TrialKey,
     TrialRow,
     attempt_row,
     evaluation_row,
@@ -46,6 +47,10 @@ class LedgerReader:
     def trials(self) -> list[TrialRow]:
         """All trials in the order of their registration."""
         return trial_rows(self._each("SELECT * FROM trial ORDER BY rowid"), self._file)
+
+    def ids_by_key(self) -> dict[TrialKey, str]:
+        """The trials' ids by what names them in a study; of several ids the newest."""
+        return {row.key: row.trial_id for row in self.trials()}
 
     def next_attempt(self, trial_id: str) -> int:
         """The number of the attempt to come, from 1."""

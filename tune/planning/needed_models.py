@@ -17,7 +17,7 @@ def warnings_of_lost(plan: Plan, ledger: Ledger, folder: Path) -> list[str]:
 
     As in `Execution.check`, but joined with the ledger's trials by names alone.
     """
-    ids = {row.key: row.trial_id for row in ledger.trials()}
+    ids = ledger.ids_by_key()
     made = {row.evaluation_id for row in ledger.each_evaluation() if row.error is None}
     made |= imported_ids(ledger, plan.study).evaluations
     needed: dict[str, None] = {}
