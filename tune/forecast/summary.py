@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lai_net.config import EntitySource
-from lai_net.doubts import doubts, idle_doubts
+from lai_net.doubts import doubts
 from lai_net.wording import counted
 from tune.engine import Node
 from tune.forecast.estimate import Estimate, estimate
@@ -18,6 +18,7 @@ from tune.planning.plan import Plan, PlannedTrial
 from tune.results.spared import UNLIKE, imported_results
 from tune.spec.baseline import PL_MARKER
 from tune.spec.cells import Cell
+from tune.spec.idle import lines_on_idle
 from tune.spec.study import Study
 
 
@@ -123,9 +124,7 @@ def _without_effect(study: Study, cells: Iterable[Cell]) -> Iterator[str]:
         (dataset,) = (item for item in study.datasets if item.name == name)
         base = dataset.base(phase)
         spec = base.plmarker if base is not None and is_theirs else base
-        given = () if spec is None else spec.settings
-        for doubt in idle_doubts(found, given, on_cuda=study.resources.fixed_share > 0):
-            yield f"{name}, {phase}: {doubt}"
+        yield from lines_on_idle(study, f"{name}, {phase}", spec, found)
 
 
 def _warnings(plan: Plan, unmeasured: Sequence[str], num_said: int, num_unlike: int) -> list[str]:

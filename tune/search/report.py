@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lai_net.doubts import idle_doubts
 from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Contents, IdentifiedTrial, PlannedTrial
@@ -14,6 +13,7 @@ from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
 from tune.spec.identity import trial_id
+from tune.spec.idle import lines_on_idle
 
 _SHOWN = 5
 
@@ -108,9 +108,7 @@ def _without_effect(plan: SearchPlan) -> Iterator[str]:
     if plan.upstream is not None:
         read.append(("NER", dataset.ner, [plan.upstream.config]))
     for name, spec, configs in read:
-        given = () if spec is None else spec.settings
-        for doubt in idle_doubts(configs, given, on_cuda=plan.study.resources.fixed_share > 0):
-            yield f"{dataset.name}, {name}: {doubt}"
+        yield from lines_on_idle(plan.study, f"{dataset.name}, {name}", spec, configs)
 
 
 def _upstream_id(plan: SearchPlan, ledger: Ledger) -> str | None:
