@@ -1,9 +1,7 @@
 """Running what a study lacks to its end: the composition of plan, ledger, schedule and engine."""
 
 import contextlib
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from tune.budget import RunBudget, size_gib
 from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
+from tune.commands.signals import stop_on_signals
 from tune.engine import Engine, Sink, Source
 from tune.execution import Execution
 from tune.failures import headline
@@ -199,49 +198,6 @@ def _search_source(
         max_attempts=prepared.study.budget.max_attempts,
         is_spent=budget.is_spent,
     )
-
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""SIGHUP, since a terminal that closes sends it, and SIGUSR1, since batch systems are asked to warn by it."""
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 into a flag; a second one ends the process.
-
-    Also where SIGINT was ignored before, as shells have it for what they start in the background; but an
-    ignored SIGHUP, of `nohup`, stays so.
-    """
-    seen: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        seen.append(number)
-        for again in before:
-            signal.signal(again, signal.default_int_handler if again == signal.SIGINT else signal.SIG_DFL)
-        _let_go_of_terminal()
-        os.write(2, b"\nstopping at the last checkpoints; a second Ctrl-C stops at once\n")
-
-    is_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    heard = [number for number in _STOPPING if number != signal.SIGHUP or not is_nohup]
-    before = {number: signal.getsignal(number) for number in heard}
-    for number in heard:
-        signal.signal(number, note)
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _let_go_of_terminal() -> None:
-    """Write into the void in place of a terminal that was closed, where every further word would raise."""
-    for stream in (1, 2):
-        try:
-            os.write(stream, b"")
-        except OSError:
-            void = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(void, stream)
-            os.close(void)
 
 
 def _settle_orphans(attempts: Iterable[AttemptRow]) -> None:
