@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, digests, and what is told of a file.
+"""Files and folders that appear whole or not at all, digests, sizes, and what is told of a file.
 
 What is being written lies beside its place, or in it, under a hidden name. Where it does not come to its end,
 it is removed, and of a killed process the next one removes it, but for files that several may write. An
@@ -112,6 +112,18 @@ def sha256_of(path: Path) -> str:
 def json_digest(value: Any) -> str:
     """SHA-256 (hex) of a value as JSON, whatever the order of keys; stored, so it must stay as it is."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def size_gib(folder: Path) -> float:
+    """What the files below a folder take; 0 where there is none."""
+    total = 0
+    for place, _, names in os.walk(folder):  # passes over folders that vanish; `rglob` raises
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118 - many files
+            except FileNotFoundError:  # a worker renamed it meanwhile
+                continue
+    return total / 2**30
 
 
 def is_disk_full(error: OSError) -> bool:

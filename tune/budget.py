@@ -1,11 +1,9 @@
 """When a run starts nothing new: after so many hours, or with so much on disk."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 _LOOK_EVERY_S = 30.0
 """Disk use is summed file by file, so not at every question."""
@@ -52,15 +50,3 @@ class RunBudget:
             f"the artefacts take budget.disk_gib = {self.disk_gib:g}: raise it, or keep fewer models "
             "(budget.keep_models), and resume with the same call"
         )
-
-
-def size_gib(folder: Path) -> float:
-    """What the files below a folder take; 0 where there is none."""
-    total = 0
-    for place, _, names in os.walk(folder):  # passes over folders that vanish; `rglob` raises
-        for name in names:
-            try:
-                total += os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118 - many files
-            except FileNotFoundError:  # a worker renamed it meanwhile
-                continue
-    return total / 2**30

@@ -1,9 +1,7 @@
 """A run's bounds."""
 
-import os
-from pathlib import Path
-
-from tune.budget import RunBudget, size_gib
+from lai_net.files import size_gib
+from tune.budget import RunBudget
 
 
 class Clock:
@@ -36,18 +34,3 @@ def test_disk_is_measured_now_and_then(tmp_path):
 
 def test_no_bounds_are_never_spent(tmp_path):
     assert not RunBudget(None, None, lambda: 0.0).is_spent()
-
-
-def test_a_folder_that_a_worker_deletes_meanwhile_is_passed_over(tmp_path, monkeypatch):
-    for name in ("gone", "stays"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model").write_bytes(bytes(1024))
-    look = os.scandir
-
-    def scandir(folder):
-        if Path(folder).name == "gone":
-            raise FileNotFoundError(folder)
-        return look(folder)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    assert size_gib(tmp_path) == 1 / 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lai_net.files import json_digest, new_file, new_files, new_folder, sha256_of, unwritable
+from lai_net.files import json_digest, new_file, new_files, new_folder, sha256_of, size_gib, unwritable
 from lai_net.tensor_files import write_tensors
 
 
@@ -129,3 +129,20 @@ def test_a_digest_is_of_the_bytes(tmp_path: Path) -> None:
 def test_the_digest_of_a_value_stays_and_knows_no_order_of_keys() -> None:
     stored = "9830686b5fe6d9b8f0f0363efba19623df8333d7f4a7a57d86bd4c3fbebcaa4e"
     assert json_digest({"b": 1, "a": ["é", None]}) == json_digest({"a": ["é", None], "b": 1}) == stored
+
+
+def test_the_size_of_a_folder_passes_over_what_a_worker_deletes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "stays"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model").write_bytes(bytes(1024))
+    look = os.scandir
+
+    def scandir(folder: str) -> object:
+        if Path(folder).name == "gone":
+            raise FileNotFoundError(folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert size_gib(tmp_path) == 1 / 2**20

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lai_net.errors import InputError, first_line
+from lai_net.files import size_gib
 from tune.artefacts.port import FEATURES, FOLDER, Attempt, Storage, attempt_name
-from tune.budget import size_gib
 
 _OWNER = "ledger.txt"
 

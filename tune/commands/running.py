@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from tune.budget import RunBudget, size_gib
+from lai_net.files import size_gib
+from tune.budget import RunBudget
 from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink

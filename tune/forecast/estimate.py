@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from lai_net.active_settings import active_settings
+from lai_net.files import size_gib
 from lai_net.wording import counted
-from tune.budget import size_gib
 from tune.engine import Node
 from tune.forecast.cost import Cost, CostModel, nodes_in_words
 from tune.ledger.ledger import Ledger
