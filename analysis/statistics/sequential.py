@@ -10,13 +10,11 @@ The looks are replayed from the first one each time, so that asking twice is no 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.paired import paired_deltas, sign_flip_p
 from analysis.statistics.summary import summarise
-
-State = Literal["different", "equivalent", "open", "exhausted"]
+from tune.forecast.significance import State
 
 
 @dataclass(frozen=True, slots=True)

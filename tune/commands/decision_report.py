@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import get_args
 
 import typer
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.table import Table
 from lai_net.wording import counted
 from tune.commands.console import table_console, warn
 from tune.forecast.estimate import estimate_lines
+from tune.forecast.significance import State
 from tune.forecast.until_decided import Decision, Growth
 
 
@@ -24,7 +26,7 @@ def show_growth(growth: Growth, *, as_json: bool) -> None:
     counts = Counter(item.state for item in growth.decisions)
     console.print(
         f"{len(growth.decisions)} comparisons: "
-        + ", ".join(f"{counts[state]} {state}" for state in ("different", "equivalent", "open", "exhausted"))
+        + ", ".join(f"{counts[state]} {state}" for state in get_args(State))
         + f"; equivalent within ±{growth.min_effect:g} points; the probability of a false mark is at most "
         f"{growth.alpha:g} per dataset, task and factor over all looks, for which p and interval allow: both "
         "are stricter than those of the tables",

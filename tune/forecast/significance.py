@@ -1,6 +1,10 @@
 """What counts as significant, and what few seeds can reach; apart, so that statistics load no plan."""
 
+from typing import Literal
+
 SIGNIFICANCE = 0.05
+State = Literal["different", "equivalent", "open", "exhausted"]
+"""Of a comparison to which seeds are added until it is decided."""
 
 
 def smallest_p(pairs: int, comparisons: int = 1) -> float:

@@ -7,12 +7,11 @@ open cell and its base, and for end-to-end relations of the NER trials they need
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from lai_net.wording import counted
 from tune.engine import Node
 from tune.forecast.estimate import Estimate
-from tune.forecast.significance import SIGNIFICANCE, smallest_p
+from tune.forecast.significance import SIGNIFICANCE, State, smallest_p
 from tune.forecast.summary import Counts, summarize
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialKey
@@ -43,7 +42,7 @@ class Decision:
     level: str
     base_level: str
     looks: tuple[int, ...]
-    state: Literal["different", "equivalent", "open", "exhausted"]
+    state: State
     look: int
     n: int
     delta: float | None
