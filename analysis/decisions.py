@@ -36,10 +36,9 @@ def decide_results(results: Iterable[CellResults], study: Study) -> list[Decisio
     """The same from what was found for the study with all its seeds."""
     if study.decide is None:
         return []
-    planned = {(cell.dataset, cell.phase, cell.factor, cell.level) for cell in expand(study)}
-    places = [(item.place.cell, item) for item in results]
+    planned = {cell.key for cell in expand(study)}
     # What imported rows alone bring is compared in the tables, but nobody here can train more of it.
-    own = [item for cell, item in places if (cell.dataset, cell.phase, cell.factor, cell.level) in planned]
+    own = [item for item in results if item.place.cell.key in planned]
     cells = to_frame(own)
     existing = cells[cells["exists"]]
     decisions = []

@@ -86,9 +86,7 @@ def look_counts(study: Study, comparisons: int) -> tuple[int, ...]:
 
 def needed_trials(study: Study, decisions: Iterable[Decision]) -> set[TrialKey]:
     """The trials that the open decisions wait for, done or not."""
-    cells: dict[tuple[str, str, str, str], Cell] = {
-        (cell.dataset, cell.phase, cell.factor, cell.level): cell for cell in expand(study)
-    }
+    cells = {cell.key: cell for cell in expand(study)}
     keys: set[TrialKey] = set()
     for item in decisions:
         place = (item.dataset, item.phase, item.factor)

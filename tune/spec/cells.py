@@ -50,6 +50,11 @@ class Cell:
     upstream: TrialConfig | None = None
 
     @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Names the cell within a study."""
+        return (self.dataset, self.phase, self.factor, self.level)
+
+    @property
     def table(self) -> str:
         """The table that shows this factor."""
         return TABLES[self.factor]
