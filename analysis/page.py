@@ -20,7 +20,7 @@ from markupsafe import Markup
 from analysis.evidence import CellKey, Evidence
 from analysis.figures.gallery import DrawnFigure
 from analysis.findings import score
-from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
+from analysis.sparklines import draw_sparkline
 from analysis.tables.layout import NAMES, Entry, Grid, interval_text, signed
 from analysis.tables.rows import Row, f1_rows
 from analysis.tables.table import Table
@@ -101,7 +101,6 @@ def render_page(page: Page) -> str:
         notes=list(dict.fromkeys(note for table in page.tables for note in table.notes)),
         headlines={item.anchor: _headline(item, rows) for item in page.evidence},
         differences={item.anchor: list(_differences(item, rows)) for item in page.evidence},
-        curve_size=(WIDTH, HEIGHT),
         only_imported=origins == {"imported"},
     )
     text = io.StringIO()

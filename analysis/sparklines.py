@@ -11,7 +11,7 @@ from statistics import fmean
 from analysis.evidence import Points, Run
 from lai_net.wording import counted
 
-WIDTH, HEIGHT = 300, 130
+_WIDTH, _HEIGHT = 300, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 8, 24
 _MOST_TICKS = 5
 
@@ -33,12 +33,18 @@ class Sparkline:
         x_ticks: epochs.
         y_ticks: F1 in percent.
         summary: the drawing in words, for those who do not see it.
+        width, height: of the drawing, in pixels.
+        left, right: where the curves' field begins and ends.
     """
 
     lines: tuple[tuple[str, str], ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     summary: str
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
 
 
 def draw_sparkline(runs: Sequence[Run]) -> Sparkline | None:
@@ -53,10 +59,10 @@ def draw_sparkline(runs: Sequence[Run]) -> Sparkline | None:
     high = high if high > low else low + step
 
     def x(epoch: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (epoch - 1) / max(1, last - 1)
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (epoch - 1) / max(1, last - 1)
 
     def y(f1: float) -> float:
-        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (f1 - low) / (high - low)
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (f1 - low) / (high - low)
 
     every = max(1, math.ceil(last / _MOST_TICKS))
     return Sparkline(

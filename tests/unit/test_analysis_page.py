@@ -20,7 +20,7 @@ from analysis.frame import read_results
 from analysis.page import page_lines
 from analysis.report import compose_report
 from analysis.retrain import train_command
-from analysis.sparklines import HEIGHT, WIDTH, draw_sparkline
+from analysis.sparklines import draw_sparkline
 from analysis.tables.layout import Entry, Grid, Line
 from lai_net.active_settings import active_settings
 from tune.ledger.ledger import Ledger
@@ -219,8 +219,8 @@ def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     first, last = drawing.x_ticks
     assert points.split() == [f"{first.at:.1f},{low.at:.1f}"] * 2 + [f"{last.at:.1f},{high.at:.1f}"]
     assert (first.label, last.label) == ("1", "2")
-    assert 0 < first.at < last.at < WIDTH
-    assert 0 < high.at < low.at < HEIGHT
+    assert 0 < first.at < last.at < drawing.width
+    assert 0 < high.at < low.at < drawing.height
     assert drawing.summary == "F1 on dev by epoch, 1 trial: best 70.00, last 70.00."
     assert draw_sparkline(runs[1:]) is None
 
