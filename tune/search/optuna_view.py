@@ -1,7 +1,9 @@
 """A finished or running search as Optuna sees it: importances, and a journal for optuna-dashboard."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -9,8 +11,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lai_net.errors import InputError
+from tune.search.candidate import Told
 from tune.search.plan import SearchPlan
 from tune.search.sampler import frozen_trial
+from tune.search.space import Space
 from tune.search.state import Search
 
 _FEWEST = 10
@@ -36,10 +40,7 @@ def importances(plan: SearchPlan, search: Search) -> dict[str, float]:
         raise InputError(
             f"all {len(complete)} complete configs score {complete[0].value}: no setting matters"
         )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    for told in sorted(complete, key=lambda told: told.number):
-        study.add_trial(frozen_trial(plan.space, told))
+    study = _filled_study(plan.space, sorted(complete, key=lambda told: told.number))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         evaluator = PedAnovaImportanceEvaluator(
@@ -62,8 +63,15 @@ def export_journal(plan: SearchPlan, search: Search, path: Path) -> int:
         storage = JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    told = [candidate.told() for candidate in search.candidates]
+    _filled_study(plan.space, told, study_name=plan.study.name, storage=storage)
+    return len(told)
+
+
+def _filled_study(space: Space, told: Iterable[Told], **options: Any) -> optuna.Study:
+    """A study of Optuna's with what was told of each suggestion, in that order."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=plan.study.name, storage=storage, direction="maximize")
-    for candidate in search.candidates:
-        study.add_trial(frozen_trial(plan.space, candidate.told()))
-    return len(search.candidates)
+    study = optuna.create_study(direction="maximize", **options)
+    for item in told:
+        study.add_trial(frozen_trial(space, item))
+    return study
