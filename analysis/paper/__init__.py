@@ -56,8 +56,7 @@ def published_values() -> dict[tuple[str, str, str, str, str], float]:
 
 def published_encoders(dataset: str) -> list[str]:
     """The encoders behind the paper's numbers on a dataset; empty for a dataset that it does not have."""
-    rows = read_rows(FOLDER / "settings.csv", ("dataset", "encoder"))
-    return sorted({row["encoder"] for _, row in rows if row["dataset"] == dataset})
+    return _stated(dataset, "encoder")
 
 
 @cache
@@ -69,11 +68,16 @@ def why_unpublished(dataset: str, averaging: str, only_folds: str) -> str:
         averaging: of the scores.
         only_folds: the folds that are taken, in words; empty where all are.
     """
-    rows = read_rows(FOLDER / "settings.csv", ("dataset", "averaging"))
-    averagings = sorted({row["averaging"] for _, row in rows if row["dataset"] == dataset})
+    averagings = _stated(dataset, "averaging")
     reasons = []
     if averagings and only_folds:
         reasons.append(f"fold {only_folds} alone, the paper's are means over all folds")
     if averagings and averaging not in averagings:
         reasons.append(f"{averaging} averages, the paper's are {' and '.join(averagings)}")
     return "; ".join(reasons)
+
+
+def _stated(dataset: str, column: str) -> list[str]:
+    """What the paper's settings say of a dataset, each value once; empty where the paper does not have it."""
+    rows = read_rows(FOLDER / "settings.csv", ("dataset", column))
+    return sorted({row[column] for _, row in rows if row["dataset"] == dataset})
