@@ -30,8 +30,6 @@ from tune.ledger.ledger import Ledger
 from tune.results.table import long_table
 from tune.spec.study import Decide, Interval, Study, with_all_seeds
 
-POWER = 0.8
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast(Comparison):
@@ -236,7 +234,7 @@ def _family(
 def _needing(found: Comparison, min_effect: float, comparisons: int) -> Contrast:
     needed = None
     if found.delta.std is not None and found.delta.has_spread:
-        needed = required_seeds(min_effect, found.delta.std, power=POWER, comparisons=comparisons)
+        needed = required_seeds(min_effect, found.delta.std, comparisons=comparisons)
     return Contrast(
         delta=found.delta, p=found.p, p_adjusted=found.p_adjusted, effect=found.effect, seeds_needed=needed
     )

@@ -14,6 +14,7 @@ from scipy import integrate, stats
 
 from tune.forecast.significance import SIGNIFICANCE
 
+_POWER = 0.8
 _MOST_SEEDS = 10_000
 _SCANNED = 64
 """Up to here the power may fall from one n to the next, since the attainable levels jump."""
@@ -51,22 +52,22 @@ def paired_power(
     return min(1.0, sum(float(tail) for tail in tails if not math.isnan(tail)))
 
 
-def required_seeds(delta: float, std: float, *, power: float = 0.8, comparisons: int = 1) -> int | None:
-    """The fewest seeds with which a true difference is marked with probability `power`.
+def required_seeds(delta: float, std: float, *, comparisons: int = 1) -> int | None:
+    """The fewest seeds with which a true difference is marked with probability 0.8.
 
-    Other arguments as in `paired_power`. None where 10,000 seeds are not enough, so for `delta` 0.
+    Arguments as in `paired_power`. None where 10,000 seeds are not enough, so for `delta` 0.
     """
     if delta == 0:
         return None
     for n in range(2, _SCANNED):
-        if paired_power(delta, std, n, comparisons=comparisons) >= power:
+        if paired_power(delta, std, n, comparisons=comparisons) >= _POWER:
             return n
     low, high = _SCANNED - 1, _MOST_SEEDS
-    if paired_power(delta, std, high, comparisons=comparisons) < power:
+    if paired_power(delta, std, high, comparisons=comparisons) < _POWER:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if paired_power(delta, std, middle, comparisons=comparisons) < power:
+        if paired_power(delta, std, middle, comparisons=comparisons) < _POWER:
             low = middle
         else:
             high = middle
