@@ -161,7 +161,7 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
     place, cell = results.place, results.place.cell
     shared = {
         "table": cell.table, "dataset": cell.dataset, "phase": cell.phase, "task": place.task,
-        "factor": cell.factor, "level": str(cell.level), "is_base": cell.is_base,
+        "factor": cell.factor, "level": cell.level, "is_base": cell.is_base,
         "exists": cell.config is not None, "planned_seeds": len(place.study.seeds), "trial_ids": "",
         **{name: place.values[name] for name in _SHOWN_COLUMNS}, "interval": place.study.report.interval,
         "only_folds": _only_folds(place.dataset),

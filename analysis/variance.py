@@ -175,7 +175,7 @@ def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -
     """One look at the pairs that each family has; none is the last, as nobody has said how many are to be."""
     for cells in families:
         compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells])
-        base = next((str(cell.place.cell.level) for cell in cells if cell.place.cell.is_base), None)
+        base = next((cell.place.cell.level for cell in cells if cell.place.cell.is_base), None)
         for item, versus in zip(cells, compared, strict=True):
             if versus is None or base is None:
                 continue
@@ -183,7 +183,7 @@ def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -
             low, high = delta.ci_low, delta.ci_high
             yield Decision(
                 dataset=cell.dataset, phase=cell.phase, task=item.place.task, factor=cell.factor,
-                level=str(cell.level), base_level=base, looks=(delta.n,),
+                level=cell.level, base_level=base, looks=(delta.n,),
                 state=judge(versus.p_adjusted, low, high, min_effect=min_effect, alpha=SIGNIFICANCE),
                 look=int(delta.n > 0), n=delta.n, delta=delta.mean, ci_low=low, ci_high=high,
                 p_adjusted=versus.p_adjusted, missing=(), base_missing=(),
@@ -209,7 +209,7 @@ def _family(
     compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells], interval)
     spreads = tuple(
         CellSpread(
-            level=str(cell.place.cell.level),
+            level=cell.place.cell.level,
             is_base=cell.place.cell.is_base,
             seeds=summarise(scores := list(cell.f1.values()), interval=interval),
             documents=_documents(folds, cell),
@@ -284,7 +284,7 @@ def _view(place: Place) -> tuple[str, str]:
 def _ranked(cells: Sequence[CellResults]) -> dict[str, SeedScores]:
     """The levels that have all seeds of the base: one that lacks some would leave all others so few."""
     base = {seed for cell in cells if cell.place.cell.is_base for seed in cell.scores}
-    return {str(cell.place.cell.level): cell.f1 for cell in cells if base and cell.scores.keys() >= base}
+    return {cell.place.cell.level: cell.f1 for cell in cells if base and cell.scores.keys() >= base}
 
 
 def _shared(scores: Sequence[SeedScores]) -> npt.NDArray[np.float64]:
