@@ -108,7 +108,7 @@ def read_results(ledger: str | Path, study: str | Path, interval: Interval | Non
             if item.error
         }
         rows = tuple(long_table(opened, parsed))
-        imported = tuple(map(ResultRow, opened.imported().values()))
+        imported = tuple(map(ResultRow, opened.each_imported()))
         curves = read_curves(opened)
         corpora = {(row.dataset, row.fold): row.corpus_id for row in opened.trials()}
         changed = tuple(changed_contents(parsed, shown_plan(parsed, opened).trials, opened))

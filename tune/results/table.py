@@ -100,7 +100,7 @@ def long_table(ledger: Ledger, study: Study | None = None) -> list[ResultRow]:
             spec_id=specs.get(row.get("trial_id")),
             upstream_spec_id=specs.get(row.get("upstream_trial_id")),
         )
-        for row in _not_run_here(ledger.imported().values(), rows)
+        for row in _not_run_here(ledger.each_imported(), rows)
         if names is None or row["dataset"] in names
     ]
     rows.sort(key=_Order())
