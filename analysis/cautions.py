@@ -7,7 +7,7 @@ from typing import Any
 from analysis.frame import CellResults, Results
 from analysis.place import VIEW_COLUMNS, Place
 from lai_net.metrics.scoring import SCORES
-from lai_net.wording import counted
+from lai_net.wording import counted, spelled
 from tune.results.table import FACTOR_COLUMNS, ResultRow
 from tune.spec.cells import Cell
 
@@ -201,6 +201,4 @@ def _obstacle(row: ResultRow, cells: Sequence[Place]) -> tuple[str, str] | None:
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "nothing" if value is None else spelled(value)

@@ -14,7 +14,7 @@ from lai_net.active_settings import active_settings
 from lai_net.config import PHASES, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.settings import flat
-from lai_net.wording import counted
+from lai_net.wording import counted, spelled
 from tune.results.csv_files import Parsers, one_of, parse_fields, positive, read_csv, whole
 from tune.spec.baseline import Model
 
@@ -52,9 +52,7 @@ def arrangement(config: TrialConfig) -> str:
 
 
 def _in_words(value: object) -> str:
-    if value is None:
-        return "all"  # encoder.num_layers alone has no value
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "all" if value is None else spelled(value)  # encoder.num_layers alone has no value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Numbers in sentences."""
+"""Numbers and values in sentences."""
 
 from collections.abc import Iterable
 
@@ -13,3 +13,8 @@ def spanned(numbers: Iterable[int]) -> str:
     found = sorted(numbers)
     low, high = found[0], found[-1]
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def spelled(value: object) -> str:
+    """A value as TOML has it where it is a boolean, else its text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

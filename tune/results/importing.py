@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 from lai_net.config import PHASES, AttentionMask, EntitySource, Representation
 from lai_net.errors import InputError
 from lai_net.metrics.scoring import SCORES, TASKS_OF_PHASE, Averaging, Protocol, Task
+from lai_net.wording import spelled
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.results.csv_files import Parsers, number, one_of, parse_fields, read_csv, truth, whole, word
@@ -118,18 +119,14 @@ class _Trials:
             other, there = known.setdefault(name, (value, place))
             if other != value:
                 raise InputError(
-                    f"trial {row['trial_id']} is known with {name} {_spelled(other)} ({there}), but here has "
-                    f"{_spelled(value)}; give each trial a trial_id of its own"
+                    f"trial {row['trial_id']} is known with {name} {spelled(other)} ({there}), but here has "
+                    f"{spelled(value)}; give each trial a trial_id of its own"
                 )
 
 
 def _said_of_trial(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says of its trial; a value that it leaves open is not said."""
     return {name: value for name in _TRIAL if (value := row.get(name)) is not None}
-
-
-def _spelled(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _outdated(rows: Mapping[str, dict[str, Any]]) -> set[str]:
