@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from lai_net import LaiNet, encoder_files
-from lai_net.config import PHASES, Phase, TrialConfig
+from lai_net.config import PHASES, Phase
 from lai_net.encoder_files import encoder_id
 from lai_net.extraction import Extraction, Text
 from lai_net.schema import Labels
-from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.trained_model import labels_to_dict, make_task
 from lai_net.training.checkpoint import save_model
+from tests.configs import config_with
 
 TEXTS: Sequence[Text] = [
     "Ada Lovelace wrote about the engine. Charles  Babbage built it in London.",
@@ -37,10 +37,7 @@ LABELS = Labels(
 
 def make_trial(folder: Path, phase: Phase, encoder: str, **settings: Any) -> Path:
     """What `lai train` leaves behind, but untrained."""
-    changes = {key.replace("__", "."): value for key, value in settings.items()}
-    config = with_settings(
-        TrialConfig(phase=phase), {"encoder.name": encoder, "filter.threshold": 0.0} | changes
-    )
+    config = config_with(phase, {"encoder.name": encoder, "filter.threshold": 0.0}, **settings)
     task = make_task(config, LABELS, Streams(5, torch.device("cpu")), "cpu", ())
     with torch.no_grad():
         task.model.classifier.bias[0] = -9.0  # "none" is never the likeliest, so that something is found

@@ -6,7 +6,7 @@ import torch
 
 from lai_net.config import Phase, Representation, TrialConfig
 from lai_net.model.encoder import TwoPassEncoder
-from lai_net.settings import with_settings
+from tests.configs import config_with
 
 FAMILIES: tuple[Representation, ...] = get_args(Representation)
 
@@ -21,8 +21,7 @@ def config_of(phase: Phase, family: Representation, encoder: str = "minilm", **s
         "training.encoder_lr": 1e-3,
         "training.head_lr": 3e-3,
     }
-    changes = {key.replace("__", "."): value for key, value in settings.items()}
-    return with_settings(TrialConfig(phase=phase), common | changes)
+    return config_with(phase, common, **settings)
 
 
 def without_dropout(model: torch.nn.Module) -> None:

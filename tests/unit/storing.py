@@ -4,17 +4,17 @@ from pathlib import Path
 
 import torch
 
-from lai_net.config import TrialConfig
+from lai_net.config import Phase, TrialConfig
 from lai_net.schema import Corpus
-from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.trained_model import make_task
 from lai_net.training.features import FeatureStore
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
+from tests.configs import config_with
 
 
-def config(phase: str, encoder: str, **settings: object) -> TrialConfig:
+def config(phase: Phase, encoder: str, **settings: object) -> TrialConfig:
     common = {
         "encoder.name": encoder,
         "encoder.freeze": "features",
@@ -23,8 +23,7 @@ def config(phase: str, encoder: str, **settings: object) -> TrialConfig:
         "training.head_lr": 3e-3,
         "filter.threshold": 0.0,
     }
-    changes = {key.replace("__", "."): value for key, value in settings.items()}
-    return with_settings(TrialConfig(phase=phase), common | changes)  # type: ignore[arg-type]
+    return config_with(phase, common, **settings)
 
 
 def task_of(settings: TrialConfig, corpus: Corpus, seed: int = 1) -> NerTask | ReTask:

@@ -26,6 +26,7 @@ from lai_net.trained_model import load_model
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import ReTask
 from lai_net.training.task import Predictions
+from tests.configs import config_with
 
 CPU = torch.device("cpu")
 
@@ -50,9 +51,11 @@ def corpus() -> Corpus:
 
 
 def config(phase: Phase, encoder: str, **settings: object) -> TrialConfig:
-    few = {"encoder.name": encoder, "training.epochs": 1, "training.batch_size": 4, "filter.cold_epochs": 0}
-    named = {name.replace("__", "."): value for name, value in settings.items()}
-    return with_settings(TrialConfig(phase=phase), few | {"input.context_tokens": 100} | named)
+    common = {
+        "encoder.name": encoder, "training.epochs": 1, "training.batch_size": 4, "filter.cold_epochs": 0,
+        "input.context_tokens": 100,
+    }  # fmt: skip
+    return config_with(phase, common, **settings)
 
 
 def grown_window(left: list[int], own: list[int], right: list[int], size: int) -> tuple[list[int], int]:

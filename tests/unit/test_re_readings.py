@@ -25,6 +25,7 @@ from lai_net.streams import Streams
 from lai_net.trained_model import load_model
 from lai_net.training.ner_task import NerTask
 from lai_net.training.re_task import RankedTriple, ReTask, joint_class, without_overlapping_triples
+from tests.configs import config_with
 
 BOTH = HeadConfig(symmetric_rule="both", relation_threshold=0.3)
 
@@ -42,8 +43,7 @@ def config_of(encoder: str, **settings: object) -> TrialConfig:
         "encoder.name": encoder, "graph.layers": 0, "training.epochs": 1, "training.encoder_lr": 0.0,
         "training.head_lr": 1e-12,
     }  # fmt: skip
-    changes = {key.replace("__", "."): value for key, value in settings.items()}
-    return with_settings(TrialConfig(phase="RE"), common | changes)
+    return config_with("RE", common, **settings)
 
 
 def task_of(config: TrialConfig, corpus: Corpus) -> ReTask:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from lai_net import pipeline
-from lai_net.config import TrialConfig
+from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.model.encoder import TwoPassEncoder
 from lai_net.pipeline import train_trial
 from lai_net.schema import Corpus
-from lai_net.settings import with_settings
 from lai_net.trained_model import load_model
+from tests.configs import config_with
 from tests.embedded import small_corpus
 
 
@@ -20,10 +20,9 @@ def corpus() -> Corpus:
     return small_corpus(4)
 
 
-def small(phase: str, encoder: str, **settings: object) -> TrialConfig:
+def small(phase: Phase, encoder: str, **settings: object) -> TrialConfig:
     common = {"encoder.name": encoder, "training.epochs": 1, "filter.cold_epochs": 0}
-    changes = {key.replace("__", "."): value for key, value in settings.items()}
-    return with_settings(TrialConfig(phase=phase), common | changes)  # type: ignore[arg-type]
+    return config_with(phase, common, **settings)
 
 
 def run(config: TrialConfig, corpus: Corpus, folder: Path, *, seed: int = 1) -> None:
