@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tune.ledger.ledger import Ledger
+from tests.drills.invariants import finished
 
 KILLS = 5
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -46,16 +46,6 @@ def report_of(ledger: Path) -> dict[str, bytes]:
     }
 
 
-def completed_attempts(path: Path) -> dict[str, int]:
-    """Of every finished trial the attempt that finished it."""
-    with Ledger.read_or_empty(path) as ledger:
-        return {
-            trial_id: row.attempt
-            for trial_id, row in ledger.newest_attempts().items()
-            if row.status == "completed"
-        }
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = tmp_path_factory.mktemp("undisturbed") / "ledger.sqlite"
@@ -68,25 +58,25 @@ def test_the_tables_and_the_figure_are_there_and_a_second_call_does_nothing(undi
     found = report_of(undisturbed)
     assert names | {f"figure_a1.{kind}" for kind in ("png", "pdf", "svg")} <= set(found)
     assert not any(word in found["table2.csv"] for word in (b"missing", b"failed"))
-    before = completed_attempts(undisturbed)
+    before = finished(undisturbed)
     assert len(before) == 54
     assert start_run(undisturbed).wait() == 0
-    assert completed_attempts(undisturbed) == before
+    assert finished(undisturbed) == before
 
 
 def test_killed_five_times_it_gives_the_same_tables(undisturbed: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     moments = random.Random(20261122)
-    finished: dict[str, int] = {}
+    before: dict[str, int] = {}
     for _ in range(KILLS):
         process = start_run(ledger)
         time.sleep(moments.uniform(15, 60))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        now = completed_attempts(ledger)
-        assert now.items() >= finished.items(), "a finished trial was trained again"
-        finished = now
+        now = finished(ledger)
+        assert now.items() >= before.items(), "a finished trial was trained again"
+        before = now
     assert start_run(ledger).wait() == 0
-    assert completed_attempts(ledger).items() >= finished.items()
-    assert max(completed_attempts(ledger).values()) > 1, "no kill hit a running trial"
+    assert finished(ledger).items() >= before.items()
+    assert max(finished(ledger).values()) > 1, "no kill hit a running trial"
     assert report_of(ledger) == report_of(undisturbed)

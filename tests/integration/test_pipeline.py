@@ -9,11 +9,12 @@ from lai_net.config import Phase, TrialConfig
 from lai_net.errors import InputError
 from lai_net.extractor import LaiNet
 from lai_net.metrics.scoring import MatchCounts, average
-from lai_net.pipeline import Evaluation, evaluate_trial, train_trial
+from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.trained_model import load_model
 from tests.embedded import small_corpus
+from tests.scores import score_of
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +44,11 @@ def models(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[Pha
     return {phase: folder / phase / "best" for phase in phases}
 
 
-def f1(evaluation: Evaluation, task: str) -> float:
-    (row,) = [
-        score
-        for score in evaluation.scores
-        if (score["task"], score["averaging"], score["protocol"]) == (task, "micro", "pure")
-    ]
-    return float(row["f1"])
-
-
 def test_end_to_end_takes_the_entities_of_the_ner_trial(corpus: Corpus, models: dict[Phase, Path]) -> None:
     gold = evaluate_trial(models["RE"], corpus, "train")
     end_to_end = evaluate_trial(models["RE"], corpus, "train", upstream_dir=models["NER"])
     assert (gold.entities, end_to_end.entities) == ("gold", "predicted")
-    assert f1(gold, "RE") == f1(gold, "RE+") > f1(end_to_end, "RE") > 0
+    assert score_of(gold, "RE") == score_of(gold, "RE+") > score_of(end_to_end, "RE") > 0
     assert end_to_end.coverage["relations_unreachable"] > gold.coverage["relations_unreachable"] == 0
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from analysis.tables.rows import Row
+from analysis.tables.table import Table
 
 STUDY = """
 name = "s"
@@ -29,6 +30,11 @@ def row_of(rows: tuple[Row, ...], task: str, factor: str, level: str, metric: st
     (found,) = [
         row for row in rows if (row.task, row.factor, row.level, row.metric) == (task, factor, level, metric)
     ]
+    return found
+
+
+def table_row(table: Table, level: str, task: str = "NER", metric: str = "f1") -> Row:
+    (found,) = [row for row in table.rows if (row.level, row.task, row.metric) == (level, task, metric)]
     return found
 
 

@@ -17,12 +17,12 @@ from analysis.speed import read_speeds, speed_of
 from analysis.tables.efficiency import left_out
 from analysis.tables.layout import Entry
 from analysis.tables.render import to_csv
-from analysis.tables.rows import Row
-from analysis.tables.table import Table, compute_table, compute_tables
+from analysis.tables.table import compute_table, compute_tables
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
 from lai_net.errors import InputError
 from tests.reporting import write_report
+from tests.unit.tabling import table_row
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialRow
 from tune.planning.plan import make_plan
@@ -82,11 +82,6 @@ def trained(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
         return ledger, study
 
     return make
-
-
-def row_of(table: Table, level: str, task: str, metric: str) -> Row:
-    (found,) = [row for row in table.rows if (row.level, row.task, row.metric) == (level, task, metric)]
-    return found
 
 
 def test_table_3_has_the_papers_shape(trained: Any, benchmark_file: Path) -> None:
@@ -169,10 +164,10 @@ def test_representations_against_f1_speed_and_memory(trained: Any, benchmark_fil
         "Four ways to represent a span (Eq. 1 to 4)",
     )
     assert table.grid.groups == (("F1", 1), ("Sentences/s", 1), ("Peak memory (MiB)", 1))
-    annotate, enumerated = (row_of(table, level, "NER", "f1") for level in ("annotate", "enumerate"))
+    annotate, enumerated = (table_row(table, level, "NER", "f1") for level in ("annotate", "enumerate"))
     assert (annotate.mean, annotate.best) == (pytest.approx(60.0), True)
     assert enumerated.mean == pytest.approx(59.0)
-    assert row_of(table, "vanilla", "NER", "f1").mark == "missing"
+    assert table_row(table, "vanilla", "NER", "f1").mark == "missing"
     speeds = [row.mean for row in table.rows if row.metric == "sentences_per_second"]
     assert speeds == [60.0, None, 18.0, 16.0]  # without a graph, as the F1
     memory = [row for row in table.rows if row.metric == "peak_mib"]
@@ -204,9 +199,9 @@ def test_as_levels_of_a_factor_representations_are_tested_with_their_graph(
     levels = 'representation = ["enumerate", "annotate"]\n'
     study = STUDY[: STUDY.index("model =")] + levels
     table = compute_table(read_results(*trained(study)).cells, "representations", read_speeds(benchmark_file))
-    assert row_of(table, "enumerate", "NER", "f1").p == pytest.approx(1.0)
-    assert row_of(table, "annotate", "NER", "sentences_per_second").mean == 15.0
-    assert row_of(table, "enumerate", "NER", "sentences_per_second").mark == "missing"
+    assert table_row(table, "enumerate", "NER", "f1").p == pytest.approx(1.0)
+    assert table_row(table, "annotate", "NER", "sentences_per_second").mean == 15.0
+    assert table_row(table, "enumerate", "NER", "sentences_per_second").mark == "missing"
     assert {row.metric for row in table.rows} == {"f1", "sentences_per_second"}, "no memory of these"
 
 
@@ -262,8 +257,8 @@ def test_imported_scores_have_a_speed_where_a_run_tells_their_settings(
         with Ledger.open(path) as opened:
             import_csv(table, opened)
     grown = compute_table(read_results(ledger, study).cells, "3", speeds)
-    assert row_of(grown, "LAI-Net", "NER", "f1").n == 6
-    assert row_of(grown, "LAI-Net", "NER", "sentences_per_second").mean == 15.0
+    assert table_row(grown, "LAI-Net", "NER", "f1").n == 6
+    assert table_row(grown, "LAI-Net", "NER", "sentences_per_second").mean == 15.0
     cells = read_results(alone, study).cells
     assert "3" not in {table.number for table in compute_tables(cells, speeds)}
     assert left_out(cells, speeds, ())[-2].endswith(
@@ -314,7 +309,7 @@ def test_imported_rows_join_their_representation(imported: Any, result_row: Any)
         result_row(0.40, representation="vanilla", entity_filter="true", **bare),
     ]
     table = compute_table(imported(study, rows).cells, "representations")
-    means = {level: row_of(table, level, "NER", "f1").mean for level in levels}
+    means = {level: table_row(table, level, "NER", "f1").mean for level in levels}
     assert means == pytest.approx({"vanilla": 40.0, "marker": None, "enumerate": 50.0, "annotate": 60.0})
-    assert row_of(table, "vanilla", "NER", "f1").delta == pytest.approx(-20.0)
+    assert table_row(table, "vanilla", "NER", "f1").delta == pytest.approx(-20.0)
     assert "mean difference to the base" in " ".join((*table.caption, *table.notes))

@@ -10,8 +10,8 @@ from analysis.paper import baselines
 from analysis.tables.layout import Entry
 from analysis.tables.overall import NOTE
 from analysis.tables.render import to_csv
-from analysis.tables.rows import Row
-from analysis.tables.table import Table, compute_table
+from analysis.tables.table import compute_table
+from tests.unit.tabling import table_row
 
 STUDY = """
 name = "s"
@@ -34,11 +34,6 @@ OF_PL_MARKER = {
 }
 
 
-def row_of(table: Table, level: str, task: str = "NER", metric: str = "f1") -> Row:
-    (found,) = [row for row in table.rows if (row.level, row.task, row.metric) == (level, task, metric)]
-    return found
-
-
 @pytest.fixture
 def base(result_row: Any) -> list[dict[str, Any]]:
     """LAI-Net 60, 62, 64."""
@@ -47,7 +42,7 @@ def base(result_row: Any) -> list[dict[str, Any]]:
 
 def test_a_study_without_pl_marker_has_no_line_of_it(imported: Any, base: Any) -> None:
     table = compute_table(imported(STUDY, base).cells, "1")
-    ours, theirs = row_of(table, "LAI-Net"), row_of(table, "PL-Marker")
+    ours, theirs = table_row(table, "LAI-Net"), table_row(table, "PL-Marker")
     assert (ours.n, ours.mean, ours.std) == (3, pytest.approx(62.0), pytest.approx(2.0))
     assert (ours.ci_low, ours.paper) == (pytest.approx(62 - 4.302652729696142 * 2 / 3**0.5), 69.94)
     assert (theirs.n, theirs.mean, theirs.mark, theirs.paper) == (0, None, "missing", 69.90)
@@ -65,7 +60,7 @@ def test_a_base_of_pl_marker_is_shown_as_that(imported: Any, result_row: Any, fa
     rows = [result_row(f1, seed=seed, **OF_PL_MARKER) for seed, f1 in ((1, 0.60), (2, 0.62), (3, 0.64))]
     paths = imported(study.replace("gcn_layers = [0, 1, 2]", factors), rows)
     table = compute_table(paths.cells, "1")
-    ours, theirs = row_of(table, "LAI-Net"), row_of(table, "PL-Marker")
+    ours, theirs = table_row(table, "LAI-Net"), table_row(table, "PL-Marker")
     assert (theirs.n, theirs.mean, theirs.is_base) == (3, pytest.approx(62.0), True)
     assert (ours.n, ours.mark, ours.is_base) == (0, "missing", False)
     lines = {line.labels[1]: line for line in table.grid.lines}
@@ -83,20 +78,20 @@ def test_imported_pl_marker_is_shown_in_a_study_that_does_not_plan_it(
     """Whatever its factor columns say: it has no graph, filter or annotations."""
     theirs = [result_row(f1, seed=seed, **OF_PL_MARKER) for seed, f1 in ((1, 0.59), (2, 0.60), (4, 0.7))]
     table = compute_table(imported(STUDY, base + theirs).cells, "1")
-    found = row_of(table, "PL-Marker")
+    found = table_row(table, "PL-Marker")
     assert (found.n, found.mean) == (3, pytest.approx(63.0))
     assert found.delta == pytest.approx(-1.5)  # seeds 1 and 2: -1 and -2
-    assert row_of(table, "LAI-Net").mean == pytest.approx(62.0)
+    assert table_row(table, "LAI-Net").mean == pytest.approx(62.0)
     assert [row.level for row in table.rows if row.best and row.metric == "f1"] == ["LAI-Net"]  # on 1 and 2
 
 
 def test_baselines_stand_as_published_and_are_not_ranked(imported: Any, base: Any) -> None:
     table = compute_table(imported(STUDY, base).cells, "1")
-    spert = row_of(table, "Spert", "RE+")
+    spert = table_row(table, "Spert", "RE+")
     assert (spert.mark, spert.n, spert.mean, spert.paper) == ("published", None, None, 50.84)
     assert spert.paper is not None
     assert spert.paper > 50
-    assert row_of(table, "Spert", "RE").paper is None
+    assert table_row(table, "Spert", "RE").paper is None
     lines = {line.labels[1]: line for line in table.grid.lines}
     assert list(lines) == [
         "DyGIE++ (2019)", "Spert (2019)", "UniRE (2021)", "PURE (2021)", "PL-Marker (2022), paper",

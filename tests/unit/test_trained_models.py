@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from lai_net.errors import InputError
 from lai_net.evaluation import score_split
-from lai_net.pipeline import Evaluation, evaluate_trial
+from lai_net.pipeline import evaluate_trial
 from lai_net.schema import Corpus, Entity, Sentence, Span
 from lai_net.streams import Streams
 from lai_net.trained_model import load_model, make_task
 from lai_net.training.ner_task import without_overlaps
 from lai_net.training.task import PredictedSentence, Predictions
 from tests.embedded import small_corpus
+from tests.scores import score_of
 from tests.unit.training import run, small
 
 
@@ -81,15 +82,6 @@ def test_every_option_trains_and_loads(
     found = evaluate_trial(tmp_path / "best", corpus, config.training.selection)
     assert score_of(found, "NER", config.training.selection_averaging) == pytest.approx(report.dev["f1"])
     assert (report.filter_recall is None) == (not config.filter.enabled)
-
-
-def score_of(evaluation: Evaluation, task: str, averaging: str = "micro", protocol: str = "pure") -> float:
-    (row,) = [
-        score
-        for score in evaluation.scores
-        if (score["task"], score["averaging"], score["protocol"]) == (task, averaging, protocol)
-    ]
-    return float(row["f1"])
 
 
 def test_a_folder_without_a_model_is_one_clear_line(tmp_path: Path) -> None:
