@@ -1,4 +1,4 @@
-"""The numbers of the figures beside Figure A1, computed before anything is drawn; all can be drawn."""
+"""The numbers of the other figures, computed before anything is drawn; all can be drawn."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.figures import gallery
 from analysis.figures.convergence import compute_convergence
-from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, panels, render
 from analysis.figures.filter_recall import compute_filter_recall
 from analysis.figures.search import (
@@ -22,39 +21,19 @@ from analysis.figures.search import (
     draw_search_history,
 )
 from analysis.figures.speed import compute_speed
-from analysis.tables.rows import Row
 from analysis.tables.table import compute_tables
 from lai_net.errors import InputError
+from tests.unit.drawing import STUDY, row, two_levels
 from tune.ledger.ledger import Ledger
 from tune.results.curves import Epoch
 from tune.search.candidate import Rules
 from tune.search.plan import SearchPlan
 from tune.search.state import Search
 
-STUDY = """
-name = "s"
-seeds = [1, 2, 3]
-[[datasets]]
-name = "SciERC"
-[datasets.ner]
-preset = "demo-ner"
-[factors]
-gcn_layers = [0, 1, 2]
-"""
-
 
 @pytest.fixture
 def cells(imported: Any, result_row: Any) -> Any:
-    """Base 60, 62, 64 (seeds 1 to 3); 0 layers 58, 61, 60; 2 layers not run."""
-    rows = [result_row(f1, seed=seed, trial_id=f"b{seed}") for seed, f1 in ((1, 0.60), (3, 0.64), (2, 0.62))]
-    none = {"gcn_layers": 0, "gcn_heads": ""}
-    rows += [result_row(f1, seed=seed, **none) for seed, f1 in ((1, 0.58), (2, 0.61), (3, 0.60))]
-    return imported(STUDY, rows).cells
-
-
-def row(metric: str, level: str, mean: float | None, **changes: Any) -> Row:
-    values = {"table": "3", "dataset": "D", "task": "RE", "factor": "model", "split": "test", "n": 2}
-    return Row(**values | {"metric": metric, "level": level, "mean": mean} | changes)
+    return two_levels(imported, result_row)
 
 
 @pytest.fixture
@@ -69,117 +48,6 @@ def search() -> Search:
         if number == 0:
             machine.done(number=0, seed=1, score=0.5)
     return machine
-
-
-def test_forest_plot_has_the_deltas_of_the_tables(cells: Any) -> None:
-    figure = compute_deltas([row for table in compute_tables(cells) for row in table.rows])
-    assert figure is not None
-    assert (figure.tasks, figure.datasets, figure.lines) == (("NER",), ("SciERC",), (("gcn_layers", "0"),))
-    (delta,) = figure.deltas
-    half = 4.302652729696142 * 1.5275252316519465 / 3**0.5  # Student's t; -2, -1, -4
-    assert (delta.delta, delta.is_significant) == (pytest.approx(-7 / 3), False)
-    assert (delta.low, delta.high) == (pytest.approx(-7 / 3 - half), pytest.approx(-7 / 3 + half))
-    assert figure.reach == pytest.approx(1.08 * (7 / 3 + half))
-
-
-def test_an_interval_that_dwarfs_the_differences_does_not_set_the_axis() -> None:
-    wide = row("f1", "a", 1.0, table="2", task="NER", delta=0.5, delta_ci_low=-50.0, delta_ci_high=51.0)
-    figure = compute_deltas([wide])
-    assert figure is not None
-    assert figure.reach == 1.5
-
-
-def test_an_interval_that_costs_little_room_is_shown_whole() -> None:
-    ends = {"a": 0.25, "b": 0.32, "c": 0.66}
-    rows = [
-        row("f1", level, 60.0, table="2", task="NER", delta=0.2, delta_ci_low=-0.1, delta_ci_high=end)
-        for level, end in ends.items()
-    ]
-    figure = compute_deltas(rows)
-    assert figure is not None
-    assert figure.reach == pytest.approx(1.08 * 0.66), "not 3 times 0.2"
-
-
-def test_another_model_does_not_set_the_axis_either() -> None:
-    """One level 20 points below; it has an arrow and its value at the end of the axis."""
-    rows = [
-        row(
-            "f1",
-            level,
-            60.0,
-            table="2",
-            task="NER",
-            delta=delta,
-            delta_ci_low=delta - 1,
-            delta_ci_high=delta + 1,
-        )
-        for level, delta in (("a", 0.5), ("b", -0.8), ("c", 0.9), ("PL-Marker", -20.0))
-    ]
-    figure = compute_deltas(rows)
-    assert figure is not None
-    assert figure.reach == pytest.approx(4 * (1.8 + 1.9) / 2)
-    for width in (ONE_COLUMN, TWO_COLUMNS):
-        (ax,) = draw_deltas(figure, width).axes
-        assert [text.get_text() for text in ax.texts] == ["−20.00"]
-        assert ax.get_xlim() == (-figure.reach, figure.reach)
-
-
-def test_a_value_beyond_the_axis_is_not_struck_through_and_no_mark_is_cut() -> None:
-    changes = {"table": "2", "task": "NER"}
-    rows = [
-        row("f1", level, 60.0, delta=delta, delta_ci_low=-1.0, delta_ci_high=delta + 1, **changes)
-        for level, delta in (("a", 0.5), ("b", 0.8), ("c", 0.9), ("far", 20.0))
-    ]
-    figure = compute_deltas(rows)
-    assert figure is not None
-    (ax,) = draw_deltas(figure).axes
-    (text,) = ax.texts
-    patch = text.get_bbox_patch()
-    assert patch is not None
-    assert patch.get_facecolor() == (1, 1, 1, 1), "over the interval's line"
-    marks = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in marks] == [1, 1, 1, 0]
-    assert [line.get_clip_on() for line in marks] == [False, False, False, True]
-
-
-def test_panels_have_room_where_a_mean_lies_beyond_the_axis() -> None:
-    rows = [
-        row("f1", str(level), 60.0, table="2", task=task, delta=delta, delta_ci_low=-1.0, delta_ci_high=delta)
-        for task in ("NER", "RE", "RE+")
-        for level, delta in enumerate((0.5, 0.8, 0.9, 20.0))
-    ]
-    figure = compute_deltas(rows)
-    assert figure is not None
-    for width in (ONE_COLUMN, TWO_COLUMNS):
-        canvas = draw_deltas(figure, width)
-        render(canvas, ("png",))
-        shares = [box.width * box.height for box in (ax.get_position() for ax in canvas.axes)]
-        assert sum(shares) > 0.35
-
-
-def test_many_lines_in_a_column_stay_apart() -> None:
-    rows = [
-        row("f1", str(level), 60.0, table="2", task=task, delta=0.5)
-        for task in ("NER", "RE", "RE+")
-        for level in range(40)
-    ]
-    figure = compute_deltas(rows)
-    assert figure is not None
-    inches = [draw_deltas(figure, width).get_size_inches()[1] for width in (ONE_COLUMN, TWO_COLUMNS)]
-    assert inches[0] / 120 > 0.125
-    assert inches[1] < 8.6
-
-
-def test_a_narrow_interval_has_caps_that_its_mark_does_not_hide() -> None:
-    changes = {"table": "2", "task": "NER", "delta": 0.5}
-    narrow = row("f1", "a", 60.0, delta_ci_low=0.49, delta_ci_high=0.51, **changes)
-    figure = compute_deltas([narrow, row("f1", "b", 60.0, **changes)])
-    assert figure is not None
-    (ax,) = draw_deltas(figure).axes
-    caps = [line for line in ax.lines if line.get_marker() == "|"]
-    assert [tuple(map(float, line.get_xdata())) for line in caps] == [(0.49, 0.51)]
-    marks = [line for line in ax.lines if line.get_marker() == "o"]
-    assert all(mark.get_markersize() < caps[0].get_markersize() for mark in marks)
 
 
 def test_the_outer_panels_that_are_shown_have_the_labels() -> None:
