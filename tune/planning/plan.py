@@ -188,7 +188,8 @@ class Plan:
     def only(self, keys: Set[TrialKey]) -> "Plan":
         """The trials with these keys, and the evaluations that need no other."""
         trials = tuple(trial for trial in self.trials if trial.key in keys)
-        evaluations = (item for item in self.evaluations if {item.trial, item.upstream} <= {*keys, None})
+        known = keys | {None}
+        evaluations = (item for item in self.evaluations if {item.trial, item.upstream} <= known)
         return replace(self, trials=trials, evaluations=tuple(evaluations))
 
     def identify(self, contents: Contents) -> IdentifiedPlan:
