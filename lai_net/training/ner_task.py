@@ -1,7 +1,7 @@
 """NER as a task: batches of sentences, decoding, the filter's recall."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -9,13 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lai_net.config import TrialConfig
-from lai_net.inputs.batching import bucketed_batches
 from lai_net.inputs.ner_inputs import NerBatch, NerExample, ner_batch, ner_examples
-from lai_net.model.encoder import EncoderSource
 from lai_net.model.ner_model import NerModel, NerOutput
-from lai_net.schema import Entity, Labels, Sentence, Span
-from lai_net.streams import Streams
+from lai_net.schema import Entity, Sentence, Span
 from lai_net.training.task import PhaseTask, PredictedSentence, Predictions
 
 
@@ -30,34 +26,8 @@ class _SpanScores:
 class NerTask(PhaseTask[NerExample, NerBatch]):
     """NER: an example is a sentence."""
 
+    kind = NerModel
     model: NerModel
-
-    def __init__(
-        self,
-        config: TrialConfig,
-        labels: Labels,
-        streams: Streams,
-        device: torch.device,
-        training: Sequence[Sentence] = (),
-        source: EncoderSource | None = None,
-    ) -> None:
-        super().__init__(config, streams, device, source)
-        self.types = list(labels.entities)
-        self.model = NerModel(config, labels, streams, self.source).to(device)
-        self.examples, self.coverage = self._read(training)
-
-    def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
-        """One pass over the training sentences; see `PhaseTask`."""
-        settings = self.config.training
-        lengths = [len(example.ids) for example in self.examples]
-        texts = [example.text for example in self.examples]
-        sampler = self.streams.generator("negatives", epoch)
-        order = self.streams.generator("order", epoch)
-        for members in bucketed_batches(lengths, settings.batch_size, order, texts):
-            examples = [self.examples[index] for index in members]
-            if settings.negatives:
-                examples = [example.subset(settings.negatives, sampler) for example in examples]
-            yield self._losses(examples, cold=epoch <= self.config.cold_epochs)
 
     def predict(self, sentences: Sequence[Sentence]) -> Predictions:
         """Entities of each sentence: argmax over kept spans, without overlaps of one type."""
@@ -110,6 +80,10 @@ class NerTask(PhaseTask[NerExample, NerBatch]):
                     spans = examples[index].spans[output.kept[row][valid].numpy()]
                     scores[index] = _SpanScores(spans, output.class_logits[row][valid].softmax(-1))
         return [scores[index] for index in range(len(examples))], counts
+
+    def _drawn(self, example: NerExample, sampler: np.random.Generator) -> NerExample:
+        negatives = self.config.training.negatives
+        return example.subset(negatives, sampler) if negatives else example
 
     def _batch(self, examples: Sequence[NerExample]) -> NerBatch:
         return ner_batch(examples, self.tokenizer.pad_id).to(self.device)

@@ -1,14 +1,14 @@
 """RE as a task: batches of subject instances, and decoding that joins both directions of a pair."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lai_net.config import HeadConfig, TrialConfig
-from lai_net.inputs.batching import bucketed_batches
+from lai_net.config import HeadConfig
 from lai_net.inputs.re_inputs import (
     PairLabels,
     ReBatch,
@@ -17,10 +17,8 @@ from lai_net.inputs.re_inputs import (
     re_batch,
     re_examples,
 )
-from lai_net.model.encoder import EncoderSource
 from lai_net.model.re_model import ReModel
-from lai_net.schema import Entity, Labels, Relation, Sentence
-from lai_net.streams import Streams
+from lai_net.schema import Entity, Relation, Sentence
 from lai_net.training.task import PhaseTask, PredictedSentence, Predictions
 
 RankedTriple = tuple[float, Relation, float]
@@ -43,31 +41,17 @@ class _SentenceScores:
 class ReTask(PhaseTask[ReExample, ReBatch]):
     """RE: an example is a subject of a sentence with its other gold entities."""
 
+    kind = ReModel
     model: ReModel
 
-    def __init__(
-        self,
-        config: TrialConfig,
-        labels: Labels,
-        streams: Streams,
-        device: torch.device,
-        training: Sequence[Sentence] = (),
-        source: EncoderSource | None = None,
-    ) -> None:
-        super().__init__(config, streams, device, source)
-        self.classes = PairLabels.of(labels)
-        self.types = list(labels.entities)
-        self.model = ReModel(config, labels, streams, self.source).to(device)
-        self.examples, self.coverage = self._read(training)
-        self._reversed = torch.tensor(self.classes.reversed_classes())
+    @cached_property
+    def classes(self) -> PairLabels:
+        """Of an ordered pair of entities."""
+        return PairLabels.of(self.labels)
 
-    def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
-        """One pass over all subjects of the training sentences; see `PhaseTask`."""
-        lengths = [len(example.ids) for example in self.examples]
-        texts = [example.text for example in self.examples]
-        order = self.streams.generator("order", epoch)
-        for members in bucketed_batches(lengths, self.config.training.batch_size, order, texts):
-            yield self._losses([self.examples[index] for index in members])
+    @cached_property
+    def _reversed(self) -> Tensor:
+        return torch.tensor(self.classes.reversed_classes())
 
     def predict(self, sentences: Sequence[Sentence], *, typed: bool | None = None) -> Predictions:
         """Relations between the sentences' own entities, gold or predicted.

@@ -5,19 +5,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lai_net.config import TrialConfig
-from lai_net.inputs.batching import Batch, Example, inference_tokens, sorted_batches
+from lai_net.inputs.batching import Batch, Example, bucketed_batches, inference_tokens, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
 from lai_net.model.encoder import EncoderSource, encoder_source
 from lai_net.model.ner_model import NerModel
 from lai_net.model.re_model import ReModel
-from lai_net.schema import Entity, Relation, Sentence
+from lai_net.schema import Entity, Labels, Relation, Sentence
 from lai_net.streams import Streams
 
 ExampleT = TypeVar("ExampleT", bound=Example)
@@ -64,11 +64,14 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
 
     Args:
         config: of the phase.
+        labels: of the corpus.
         streams: of the trial.
         device: where the model computes.
+        training: sentences of the training split; none where the model only predicts.
         source: what the model is built on; None takes what the config names.
     """
 
+    kind: ClassVar[type[NerModel] | type[ReModel]]
     model: NerModel | ReModel
     examples: list[ExampleT]
     """Of the training split."""
@@ -78,8 +81,10 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
     def __init__(
         self,
         config: TrialConfig,
+        labels: Labels,
         streams: Streams,
         device: torch.device,
+        training: Sequence[Sentence] = (),
         source: EncoderSource | None = None,
     ) -> None:
         self.config = config
@@ -87,6 +92,10 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
         self.device = device
         self.source = source or encoder_source(config.encoder)
         self.tokenizer = self.source.tokenizer
+        self.labels = labels
+        self.types = list(labels.entities)
+        self.model = self.kind(config, labels, streams, self.source).to(device)
+        self.examples, self.coverage = self._read(training)
 
     @property
     def num_examples(self) -> int:
@@ -98,13 +107,18 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
         """Batches in an epoch."""
         return -(-self.num_examples // self.config.training.batch_size)
 
-    @abstractmethod
     def steps(self, epoch: int) -> Iterator[Iterator[Tensor]]:
         """One pass over the training split: for each step the losses of its micro-batches, lazily.
 
         They add up to the mean over the step's batch. Each is ready for `backward`, which must come before
         the next is asked for; the gradients are complete when there is no next.
         """
+        lengths = [len(example.ids) for example in self.examples]
+        texts = [example.text for example in self.examples]
+        order, sampler = (self.streams.generator(name, epoch) for name in ("order", "negatives"))
+        for members in bucketed_batches(lengths, self.config.training.batch_size, order, texts):
+            examples = [self._drawn(self.examples[index], sampler) for index in members]
+            yield self._losses(examples, cold=epoch <= self.config.cold_epochs)
 
     def largest_step(self, *, cold: bool) -> Iterator[Tensor]:
         """The losses, as in `steps`, of as many of the longest examples as a batch holds.
@@ -155,6 +169,10 @@ class PhaseTask(ABC, Generic[ExampleT, BatchT]):
     @abstractmethod
     def _read(self, sentences: Sequence[Sentence]) -> tuple[list[ExampleT], Counter[str]]:
         """Sentences as examples, with their coverage."""
+
+    def _drawn(self, example: ExampleT, sampler: np.random.Generator) -> ExampleT:  # noqa: ARG002 - NER's
+        """What of an example is trained on this time."""
+        return example
 
     @abstractmethod
     def _batch(self, examples: Sequence[ExampleT]) -> BatchT:
