@@ -100,7 +100,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stderr.write(message)
         code = INPUT_WRONG
     if code == _TYPER_INTERRUPTED:  # where the command itself has not said how it goes on
-        sys.stderr.write("interrupted; the same call goes on\n")
+        sys.stderr.write("interrupted; the same call resumes\n")
         code = INTERRUPTED
     sys.exit(code)
 

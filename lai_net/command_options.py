@@ -1,8 +1,8 @@
-"""What the commands that train or apply a model share: options, how a model is named, and progress."""
+"""What commands share: exit codes, warnings, progress, options, and how a model is named."""
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +13,8 @@ from lai_net.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+FAILED, INPUT_WRONG, INTERRUPTED = 1, 2, 3
+"""Exit codes."""
 DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 _TRIAL_ID = re.compile(r"[0-9a-f]+")
 
@@ -44,6 +46,12 @@ def model_folder(context: typer.Context, name: str, ledger: Path | None) -> Path
         raise InputError(f"{name!r} is no folder, and as a TRIAL_ID: {error}") from error
 
 
+def warn(lines: Iterable[str]) -> None:
+    """Each in a line on standard error."""
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
+
+
 def progress_on_stderr(unit: str, *, has_lines: bool = False) -> "Progress":
     """On stderr, if that is a terminal, and no lines of results meanwhile show the progress there.
 
@@ -56,10 +64,3 @@ def progress_on_stderr(unit: str, *, has_lines: bool = False) -> "Progress":
     shown = console.is_terminal and not (has_lines and sys.stdout.isatty())
     columns = (MofNCompleteColumn(), TextColumn(unit), BarColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, redirect_stdout=False, disable=not shown)
-
-
-def one_thread() -> None:
-    """As in `lai run`: sums keep their order, so both give the same bits on a CPU."""
-    import torch
-
-    torch.set_num_threads(1)

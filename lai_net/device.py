@@ -23,6 +23,11 @@ def checked_device(device: str) -> str:
     return device
 
 
+def one_thread() -> None:
+    """As in `lai run`: sums keep their order, so both give the same bits on a CPU."""
+    torch.set_num_threads(1)
+
+
 def keep_sums_in_order(device: str) -> None:
     """Let equal trainings on a CUDA device give equal bits, as they do on a CPU, which is left as it is.
 

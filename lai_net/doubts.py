@@ -9,25 +9,21 @@ SLOW_BF16 = 'has no instructions for bf16, which is slower there than float32 (t
 """Said of a device or a host."""
 
 
-def doubts(config: TrialConfig, given: Iterable[str] = (), *, on_cuda: bool = True) -> list[str]:
-    """What is allowed and does harm, as was measured, or nothing: a line for the user each.
+def doubts(config: TrialConfig) -> list[str]:
+    """What is allowed and does harm, as was measured: a line for the user each."""
+    if not (config.screens_text and config.filter.threshold > 0):
+        return []
+    return [
+        f'filter.threshold {config.filter.threshold} with filter.stage = "text" loses gold spans, more '
+        "as training goes on (decision 11: to .87); set filter.threshold = 0 and filter.ratio = 0.75"
+    ]
 
-    Args:
-        config: with all that is set.
-        given: settings that were set by hand, which are told where they have no effect.
-        on_cuda: whether it is trained on such a device.
+
+def idle_doubts(configs: Iterable[TrialConfig], given: Iterable[str], *, on_cuda: bool) -> list[str]:
+    """Of settings that were set by hand those that change nothing in any of the configs, a line each.
+
+    `on_cuda`: whether they are trained on such a device.
     """
-    found = idle_doubts([config], given, on_cuda=on_cuda)
-    if config.screens_text and config.filter.threshold > 0:
-        found.append(
-            f'filter.threshold {config.filter.threshold} with filter.stage = "text" loses gold spans, more '
-            "as training goes on (decision 11: to .87); set filter.threshold = 0 and filter.ratio = 0.75"
-        )
-    return found
-
-
-def idle_doubts(configs: Iterable[TrialConfig], given: Iterable[str], *, on_cuda: bool = True) -> list[str]:
-    """Of settings that were set by hand those that change nothing in any of the configs, a line each."""
     idle = [_idle(config, on_cuda=on_cuda) for config in configs]
     return [
         f"{name} has no effect here ({idle[0][name]})"

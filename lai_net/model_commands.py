@@ -13,8 +13,8 @@ from lai_net.command_options import (
     DeviceOption,
     LedgerOption,
     model_folder,
-    one_thread,
     progress_on_stderr,
+    warn,
 )
 from lai_net.errors import InputError
 
@@ -67,6 +67,7 @@ def predict(  # noqa: PLR0913 - an argument an option
     folders = () if model is not None else _model_folders(context, ner, re_model, ledger, other)
     records = _records(text, source, output)
 
+    from lai_net.device import one_thread
     from lai_net.extractor import LaiNet
 
     one_thread()
@@ -128,7 +129,7 @@ def _records(text: str | None, source: str | None, output: Output) -> "Iterable[
             said = (
                 "JSON, but a line of a .txt file is read as text; name the file .jsonl if it is not meant so"
             )
-            typer.echo(f"warning: {source}:{texts[0].line}: {said}", err=True)
+            warn([f"{source}:{texts[0].line}: {said}"])
         return list(distinctly_named(texts, Path(source))) if output == "dygie" else texts
     if source is None and sys.stdin.isatty():
         raise InputError("there is nothing to read: give --text or --input, or pipe texts in")
@@ -149,8 +150,7 @@ def _answer(model: "LaiNet", records: "Iterable[TextRecord]", output: Output, ba
                 is_dygie = output == "dygie"
                 line = found.as_dygie(record.name) if is_dygie else record.origin | found.as_dict()
                 typer.echo(json.dumps(line, ensure_ascii=False).encode())  # JSON is UTF-8
-            for warning in caught:
-                typer.echo(f"warning: {_said(warning.message, batch)}", err=True)
+            warn(_said(warning.message, batch) for warning in caught)
             progress.advance(task, len(batch))
 
 

@@ -4,9 +4,9 @@ import ctypes
 from pathlib import Path
 
 
-def status_bytes(name: str) -> int:
+def kernel_bytes(name: str, file: str = "/proc/self/status") -> int:
     """What the kernel says, such as VmRSS (resident now) or VmHWM (its high-water mark); Linux only."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path(file).read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(name)]
     return int(line.split()[1]) * 1024
 

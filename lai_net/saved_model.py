@@ -31,7 +31,7 @@ from lai_net.inputs.tokenization import (
     TOKENIZER_FILES,
     WordTokenizer,
 )
-from lai_net.model.encoder import EncoderSource
+from lai_net.model.pretrained import EncoderSource
 from lai_net.saved_description import (
     EncoderShape,
     LabelPhrases,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lai_net.command_options import (
+    FAILED,
+    INTERRUPTED,
     DeviceOption,
     LedgerOption,
     model_folder,
-    one_thread,
     progress_on_stderr,
+    warn,
 )
 from lai_net.config import SEED_END, TrialConfig
 from lai_net.corpora.loading import OverlappingRelations, check_splits, load_corpus
@@ -92,10 +94,10 @@ def _ends_told(done: "Sequence[EpochReport]") -> Iterator[None]:
     except KeyboardInterrupt:
         place = f"after epoch {len(done)}" if done else "at the start"
         typer.echo(f"interrupted {place}; the same call resumes", err=True)
-        raise
+        raise typer.Exit(INTERRUPTED) from None
     except DivergedError as error:
         typer.echo(f"the training diverged: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAILED) from error
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -109,7 +111,7 @@ def _config(
     phase: str, preset: str, settings: Sequence[str], device: str, *, shares_features: bool
 ) -> TrialConfig:
     """The preset with settings; what is doubtful about it is said on stderr."""
-    from lai_net.doubts import doubts
+    from lai_net.doubts import doubts, idle_doubts
     from lai_net.preset import load_preset
     from lai_net.settings import with_settings
 
@@ -123,8 +125,7 @@ def _config(
             '--features keeps constant states, which this config has not; set encoder.freeze="features" (and '
             "nothing under which candidates see each other), or leave --features out"
         )
-    for doubt in doubts(config, given, on_cuda=device.startswith("cuda")):
-        typer.echo(f"warning: {doubt}", err=True)
+    warn([*idle_doubts([config], given, on_cuda=device.startswith("cuda")), *doubts(config)])
     return config
 
 
@@ -139,7 +140,7 @@ def _run(
     done: "list[EpochReport]",
 ) -> "Iterator[Evaluation]":
     """Train with a line an epoch on stderr, then evaluate; `done` gets the epochs' reports."""
-    from lai_net.device import checked_device, has_bf16, keep_sums_in_order
+    from lai_net.device import checked_device, has_bf16, keep_sums_in_order, one_thread
     from lai_net.doubts import SLOW_BF16
     from lai_net.encoder_files import encoder_id
     from lai_net.pipeline import evaluate_trial, train_trial
@@ -149,7 +150,7 @@ def _run(
     device = checked_device(device)
     keep_sums_in_order(device)
     if config.training.precision == "bf16" and not has_bf16(device):
-        typer.echo(f"warning: {device} {SLOW_BF16}", err=True)
+        warn([f"{device} {SLOW_BF16}"])
     ner_dir = None if upstream is None else _ner_model(upstream, corpus)
     store = None if features is None else FeatureStore(features)
     selected_on = ner_dir if config.training.selection_entities != "gold" else None
@@ -192,11 +193,8 @@ def _alone_in(out: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             if error.errno in _NO_LOCKS:
-                typer.echo(
-                    f"warning: {out}: its file system has no locks ({error.strerror}); let no other "
-                    "`lai train` work there",
-                    err=True,
-                )
+                said = f"its file system has no locks ({error.strerror}); let no other `lai train` work there"
+                warn([f"{out}: {said}"])
         yield
 
 

@@ -10,7 +10,7 @@ import torch
 from lai_net.config import TrialConfig
 from lai_net.encoder_files import encoder_id
 from lai_net.errors import InputError
-from lai_net.model.encoder import EncoderSource
+from lai_net.model.pretrained import EncoderSource
 from lai_net.schema import Labels, Sentence
 from lai_net.settings import config_from_dict
 from lai_net.streams import Streams

@@ -11,6 +11,9 @@ What is known of the official bytes; it was recorded without a connection to the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Name = Literal["scierc", "ade", "conll04"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ _CONLL04 = {
     "conll04_test.json": ("347f45cf181b5641d2373248a1af0592954415234f72536835dde1df1b504556",),
 }
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[Name, Source] = {
     "scierc": Source(  # about 700 MB, nearly all of it embeddings that are not kept
         "http://nlp.cs.washington.edu/sciIE/data/", _SCIERC, "sciERC_processed.tar.gz", "processed_data/json"
     ),

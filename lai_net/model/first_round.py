@@ -207,12 +207,8 @@ class FirstRound(nn.Module):
         Under Full no state is free of markers; there the text is read alone.
         """
         if self.has_annotations and self.settings.attention_mask == "vis":
-            return self._read_together(text)[0][:, : text.ids.shape[1]]
+            return self._read_context(self._with_phrases(text))[0][:, : text.ids.shape[1]]
         return self._read_alone(text)[0]
-
-    def _read_together(self, text: Text) -> tuple[Tensor, Memory]:
-        """States and memory of a text with the annotations behind it, which see each other (Vis.)."""
-        return self._read_context(self._with_phrases(text))
 
     def _read_alone(self, text: Text) -> tuple[Tensor, Memory]:
         """States and memory of a text without annotations."""

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from lai_net.config import HeadConfig, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
-from lai_net.model.encoder import EncoderSource, build_encoder
+from lai_net.model.encoder import build_encoder
 from lai_net.model.first_round import FirstRound
 from lai_net.model.g4cn import G4CN
 from lai_net.model.in_text import SolidMarkers, SpanEnds
+from lai_net.model.pretrained import EncoderSource
 from lai_net.streams import Streams
 
 _FIRST_ROUNDS: Mapping[Representation, type[FirstRound]] = {

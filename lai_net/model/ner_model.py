@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lai_net.config import TrialConfig
 from lai_net.inputs.ner_inputs import NerBatch
 from lai_net.model.candidate_filter import cold_candidates, kept_first, select_candidates
-from lai_net.model.encoder import EncoderSource
 from lai_net.model.first_round import gather_tokens
 from lai_net.model.layers import (
     build_first_round,
@@ -22,6 +21,7 @@ from lai_net.model.layers import (
     fully_connected,
     in_float32,
 )
+from lai_net.model.pretrained import EncoderSource
 from lai_net.model.readings import Reading, Text
 from lai_net.schema import Labels
 from lai_net.streams import Streams

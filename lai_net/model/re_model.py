@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from lai_net.config import TrialConfig
 from lai_net.inputs.re_inputs import UNTYPED, PairLabels, ReBatch
-from lai_net.model.encoder import EncoderSource
 from lai_net.model.layers import build_first_round, build_second_round, fully_connected, in_float32
+from lai_net.model.pretrained import EncoderSource
 from lai_net.model.readings import PairInteraction, Text
 from lai_net.schema import Labels
 from lai_net.streams import Streams

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lai_net.process_memory import status_bytes
+from lai_net.process_memory import kernel_bytes
 from lai_net.schema import Sentence
 from lai_net.training.loop import training_step
 from lai_net.training.optimizer import build_optimizer
@@ -92,11 +92,11 @@ class RssMeter:
     def __init__(self) -> None:
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # sets the mark to what is resident now
-        self._before = status_bytes("VmRSS")
+        self._before = kernel_bytes("VmRSS")
 
     def peak_bytes(self) -> int:
         """Growth of the mark."""
-        return max(1, status_bytes("VmHWM") - self._before)
+        return max(1, kernel_bytes("VmHWM") - self._before)
 
     def context_bytes(self) -> int:
         """None: it is in the mark."""
@@ -104,8 +104,7 @@ class RssMeter:
 
     def capacity_bytes(self) -> int:
         """The machine's memory."""
-        (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line]
-        return int(line.split()[1]) * 1024
+        return kernel_bytes("MemTotal", "/proc/meminfo")
 
 
 def meter_of(device: torch.device) -> Meter:

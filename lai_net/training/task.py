@@ -14,8 +14,8 @@ from torch import Tensor
 from lai_net.config import TrialConfig
 from lai_net.inputs.batching import Batch, Example, bucketed_batches, inference_tokens, sorted_batches
 from lai_net.inputs.marked_texts import MarkedTexts
-from lai_net.model.encoder import EncoderSource, encoder_source
 from lai_net.model.ner_model import NerModel
+from lai_net.model.pretrained import EncoderSource, encoder_source
 from lai_net.model.re_model import ReModel
 from lai_net.schema import Entity, Labels, Relation, Sentence
 from lai_net.streams import Streams

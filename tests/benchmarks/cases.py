@@ -13,7 +13,7 @@ from analysis.speed import arrangement
 from lai_net.config import EncoderConfig, Phase, Precision, Representation, TrialConfig
 from lai_net.corpora.loading import load_corpus
 from lai_net.inputs.tokenization import word_tokenizer
-from lai_net.model.encoder import EncoderSource, encoder_source
+from lai_net.model.pretrained import EncoderSource, encoder_source
 from lai_net.preset import load_preset
 from lai_net.schema import Corpus, Sentence
 from lai_net.settings import with_settings

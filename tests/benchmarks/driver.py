@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lai_net.process_memory import status_bytes
+from lai_net.process_memory import kernel_bytes
 from tests.benchmarks.page import Bar, processor, slug
 from tune.commands.running import Jobs, execute_study
 from tune.engine import Executor, Message, Sink, Task
@@ -82,7 +82,7 @@ class _Watched:
         self.inner.record(task, message)
         self.num_completed += message.event == "completed"
         if message.event == "completed" and self.num_completed % self.every == 0:
-            self.resident_kb.append(status_bytes("VmRSS") // 1024)
+            self.resident_kb.append(kernel_bytes("VmRSS") // 1024)
 
 
 def through_driver(num_trials: int, executor: Executor = no_op) -> dict[str, float]:

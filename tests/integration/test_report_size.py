@@ -75,12 +75,12 @@ def _check_bars(tmp_path: Path, num_trials: int) -> None:
 _MEASURED = """
 import resource, sys
 from analysis.__main__ import main
-from lai_net.process_memory import status_bytes
+from lai_net.process_memory import kernel_bytes
 try:
     main(sys.argv[1:])
 finally:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(usage.ru_utime + usage.ru_stime, status_bytes("VmHWM") / 2**20)
+    print(usage.ru_utime + usage.ru_stime, kernel_bytes("VmHWM") / 2**20)
 """
 """The peak is asked for within: what a parent hears of a child counts the parent's own memory at the fork."""
 

@@ -11,7 +11,7 @@ from transformers import AutoModel
 from lai_net.config import EncoderConfig
 from lai_net.encoder_files import encoder_id, has_weights
 from lai_net.errors import InputError
-from lai_net.model.encoder import encoder_source
+from lai_net.model.pretrained import encoder_source
 from tune.engine import is_machines_fault
 
 

@@ -129,14 +129,14 @@ def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.Monk
 def test_an_interrupt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("analysis.report.compose_report", raising(KeyboardInterrupt()))
     assert exit_code("report", "demo", "--out", "out") == INTERRUPTED
-    assert capsys.readouterr().err == "interrupted; the same call goes on\n"
+    assert capsys.readouterr().err == "interrupted; the same call resumes\n"
 
 
 def test_an_interrupt_while_python_imports_is_told_too(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom analysis.entry import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; the same call goes on\n")
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; the same call resumes\n")
 
 
 def test_help_loads_nothing_heavy() -> None:

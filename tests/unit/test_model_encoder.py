@@ -7,8 +7,9 @@ import torch
 from lai_net.config import AttentionMask, EncoderConfig, InputConfig
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.model.attention_mask import Kind, visible
-from lai_net.model.encoder import TwoPassEncoder, build_encoder, encoder_source
+from lai_net.model.encoder import TwoPassEncoder, build_encoder
 from lai_net.model.first_round import FirstRound
+from lai_net.model.pretrained import encoder_source
 from lai_net.model.readings import Interaction, Text
 from tests.unit.representing import without_dropout
 

@@ -317,7 +317,7 @@ def test_a_shipped_preset_states_nothing_that_does_nothing(name: str) -> None:
     own = {f"{section}.{key}" for section in section_names() for key in content.get(section, {})}
     acts_elsewhere = {"paper": FOR_LEVELS, "plmarker": OVER_A_BASE}
     stated = own - acts_elsewhere.get(name.partition("-")[0], set())
-    assert idle_doubts([load_preset(name)], stated) == []
+    assert idle_doubts([load_preset(name)], stated, on_cuda=True) == []
 
 
 def test_a_threshold_in_the_early_filter_is_doubtful_and_in_the_papers_is_not() -> None:

@@ -11,10 +11,10 @@ from lai_net.config import PHASES, Phase, Representation, TrialConfig
 from lai_net.errors import InputError
 from lai_net.inputs.marker_ids import PAIR_END, PAIR_START, SUBJECT_END, SUBJECT_START
 from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, re_examples
-from lai_net.model.encoder import encoder_source
 from lai_net.model.first_round import FirstRound
 from lai_net.model.in_text import with_solid_markers
 from lai_net.model.layers import build_first_round
+from lai_net.model.pretrained import encoder_source
 from lai_net.model.readings import Text
 from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Sentence

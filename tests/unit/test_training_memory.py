@@ -16,7 +16,7 @@ from lai_net.errors import InputError
 from lai_net.model import encoder
 from lai_net.model.backward_order import go_back_by_layer
 from lai_net.model.g4cn import G4CN
-from lai_net.process_memory import hand_back, status_bytes
+from lai_net.process_memory import hand_back, kernel_bytes
 from lai_net.schema import Corpus
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
@@ -321,9 +321,9 @@ def test_freed_memory_is_handed_back() -> None:
     blocks = [bytearray(100_000) for _ in range(1_000)]  # below glibc's threshold for pages of their own
     last = bytearray(100_000)
     blocks.clear()
-    before = status_bytes("VmRSS")
+    before = kernel_bytes("VmRSS")
     hand_back()
-    assert before - status_bytes("VmRSS") > 50_000_000
+    assert before - kernel_bytes("VmRSS") > 50_000_000
     assert last
 
 

@@ -1,8 +1,5 @@
-"""How the commands print warnings, and tables that are wider than most terminals."""
+"""How the commands print tables that are wider than most terminals."""
 
-from collections.abc import Iterable
-
-import typer
 from rich.console import Console
 
 _PLAIN_WIDTH = 170  # columns of a table that is written to a file or a pipe
@@ -14,9 +11,3 @@ def table_console() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     return console
-
-
-def warn(lines: Iterable[str]) -> None:
-    """Each in a line on standard error."""
-    for line in lines:
-        typer.echo(f"warning: {line}", err=True)

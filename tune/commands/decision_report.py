@@ -9,8 +9,9 @@ from typing import get_args
 import typer
 from rich.table import Table
 
+from lai_net.command_options import warn
 from lai_net.wording import counted
-from tune.commands.console import table_console, warn
+from tune.commands.console import table_console
 from tune.forecast.estimate import estimate_lines
 from tune.forecast.significance import State
 from tune.forecast.until_decided import Decision, Growth

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tune.commands.console import table_console, warn
+from lai_net.command_options import warn
+from tune.commands.console import table_console
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
 from tune.commands.standing import STATES, best_trials, state_word, take_stock, trial_names
 from tune.failures import failure_lines

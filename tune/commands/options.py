@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tune.ledger.file import DEFAULT_LEDGER as DEFAULT_LEDGER
-
-FAILED, INPUT_WRONG, INTERRUPTED = 1, 2, 3
+from lai_net.command_options import DEFAULT_LEDGER as DEFAULT_LEDGER
+from lai_net.command_options import FAILED as FAILED
+from lai_net.command_options import INPUT_WRONG as INPUT_WRONG
+from lai_net.command_options import INTERRUPTED as INTERRUPTED
 
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a shipped one.")]
 LedgerOption = Annotated[Path, typer.Option(help="The ledger file.")]

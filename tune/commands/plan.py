@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lai_net.command_options import warn
 from lai_net.wording import counted
 from tune.cluster.options import AddressOption, InsecureOption, Remote, remote_of
-from tune.commands.console import warn
 from tune.commands.decision_report import show_growth
 from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
 from tune.commands.options import DEFAULT_LEDGER, JsonOption, LedgerOption, StudyArgument

@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
+from lai_net.command_options import warn
 from lai_net.files import size_gib
 from tune.budget import RunBudget
-from tune.commands.console import warn
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
 from tune.commands.signals import stop_on_signals

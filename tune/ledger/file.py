@@ -14,7 +14,6 @@ from lai_net.errors import InputError
 from lai_net.files import is_disk_full
 from tune.fault_points import reach
 
-DEFAULT_LEDGER = Path("runs/ledger.sqlite")
 SCHEMA_VERSION = 6
 APPLICATION_ID = 0x4C41494E  # "LAIN", in the header of every ledger file
 
