@@ -103,7 +103,7 @@ def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this must not be reached")
 
     monkeypatch.setattr(encoder_files, "encoder_folder", forbidden)
-    monkeypatch.setattr("lai_net.model.encoder.encoder_folder", forbidden)
+    monkeypatch.setattr("lai_net.model.pretrained.encoder_folder", forbidden)
     monkeypatch.setattr("lai_net.inputs.tokenization.encoder_folder", forbidden)
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", forbidden)
     monkeypatch.setattr("transformers.AutoModel.from_pretrained", forbidden)
