@@ -165,7 +165,7 @@ def test_a_step_keeps_the_subjects_of_a_sentence_together(
 ) -> None:
     task = task_of(config_of("RE", family, tiny_encoder), corpus, corpus.sentences("train"))
     batches: list[Any] = []
-    monkeypatch.setattr(task, "_losses", lambda examples: batches.append(examples))
+    monkeypatch.setattr(task, "_losses", lambda examples, **_: batches.append(examples))
     list(task.steps(1))
     assert sum(map(len, batches)) == task.num_examples
     assert len(batches) == task.steps_per_epoch
