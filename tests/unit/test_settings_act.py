@@ -82,7 +82,7 @@ ACTS: dict[str, tuple[Any, str]] = {
 """A value that is not the base's, and where it acts."""
 SPARING = {
     "training.activation_checkpointing": True,  # test_training_memory: it holds less
-    "training.compile": True,  # test_training_memory and test_training_folder: it acts on CUDA alone
+    "training.compile": True,  # test_compiled_passes and test_training_folder: it acts on CUDA alone
 }
 """Settings that change no number anywhere."""
 
