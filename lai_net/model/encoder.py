@@ -7,6 +7,7 @@ B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Self
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from lai_net.config import EncoderConfig
 from lai_net.model.backward_order import end_layer
 from lai_net.model.pretrained import EncoderSource
+from lai_net.model.row_attention import RowAttention
 from lai_net.process_memory import hand_back
 
 LARGE_TABLE = 64 * 1024**2
@@ -171,7 +173,7 @@ class TwoPassEncoder(nn.Module):
             ids: int (B, P, 2), start and end marker ids.
             positions: int (B, P, 2).
             valid: bool (B, P), which pairs are no padding.
-            beside: what markers see beside the context, batch B.
+            beside: what all markers see beside their contexts, batch 1 without padding.
 
         Returns:
             States of the context (B, L, H) and of the markers (B, P, 2, H), 0 in padding.
@@ -179,26 +181,18 @@ class TwoPassEncoder(nn.Module):
         present, marked = context.valid, valid.unsqueeze(2).expand_as(ids).flatten(1)
         kinds = (ids.flatten(1) - self.vocab_size)[marked]
         kinds, places, distinct = self._distinct(kinds, positions.flatten(1)[marked])
-        index: Tensor | None = distinct
         tokens = self.embeddings(inputs_embeds=context.embedded, position_ids=context.positions)[present]
         pairs = self.embeddings(inputs_embeds=self.markers(kinds), position_ids=places)[0]
-        bias = _bias(present if beside is None else torch.cat([present, beside.valid], dim=1))
-        for number, layer in enumerate(self.layers):
-            both = _projections(layer, torch.cat([tokens, pairs]))
-            query, key, value = (self._heads(_padded(rows[: len(tokens)], present)) for rows in both)
-            markers = [self._heads(_padded(_spread(rows[len(tokens) :], index), marked)) for rows in both]
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None])
-            if beside is not None:
-                keys, values = beside.layers[number]
-                key, value = torch.cat([key, keys], dim=2), torch.cat([value, values], dim=2)
-            mixed_pairs = self._mix_pairs(markers, key, value, bias)
-            finished = self._finish(
-                layer,
-                torch.cat([_joined(mixed)[present], _joined(mixed_pairs)[marked]]),
-                torch.cat([tokens, _spread(pairs, index)]),
-            )
-            tokens, pairs, index = finished[: len(tokens)], finished[len(tokens) :], None
-        return _padded(tokens, present), _padded(pairs, marked).view(*ids.shape, self.hidden_size)
+        states, num_tokens = torch.cat([tokens, pairs]), len(tokens)
+        index: Tensor | None = torch.cat([torch.arange(num_tokens), num_tokens + distinct])
+        attention = RowAttention(present.sum(1).tolist(), marked.sum(1).tolist(), self.num_heads)
+        memories = repeat(None) if beside is None else beside.layers
+        for layer, memory in zip(self.layers, memories, strict=False):
+            query, key, value = (_spread(rows, index) for rows in _projections(layer, states))
+            mixed = attention.mix(query, key, value, memory)
+            states, index = self._finish(layer, mixed, _spread(states, index)), None
+        pairs = _padded(states[num_tokens:], marked).view(*ids.shape, self.hidden_size)
+        return _padded(states[:num_tokens], present), pairs
 
     def compile_passes(self) -> None:
         """`torch.compile` both passes, for any lengths; the first call of each takes a while.

@@ -246,7 +246,7 @@ class FirstRound(nn.Module):
             self._marker_ids(bounds),
             bounds,
             valid,
-            None if apart is None else apart[1].expand(len(text.ids)),
+            None if apart is None else apart[1],
         )
         states, labels = self._parted(both, text, apart)
         return Interaction(states, torch.cat([gather_tokens(states, bounds), markers], dim=2), labels)
