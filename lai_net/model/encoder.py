@@ -282,7 +282,13 @@ class TwoPassEncoder(nn.Module):
 
 
 def _projections(layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (..., H) of states (..., H)."""
+    """Queries, keys and values (..., H) of states (..., H).
+
+    For inference autocast's cast is made once, not once a product; in training its gradient would be rounded.
+    """
+    device = states.device.type
+    if torch.is_autocast_enabled(device) and not torch.is_grad_enabled():
+        states = states.to(torch.get_autocast_dtype(device))
     attention = layer.attention.self
     return attention.query(states), attention.key(states), attention.value(states)
 
