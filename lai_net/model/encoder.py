@@ -5,7 +5,7 @@ B batch, L tokens, C context tokens, P marker pairs, H hidden, A attention heads
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Self
@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lai_net.config import EncoderConfig
 from lai_net.model.backward_order import end_layer
+from lai_net.model.pair_attention import mix_pairs
 from lai_net.model.pretrained import EncoderSource
 from lai_net.model.row_attention import RowAttention
 from lai_net.process_memory import hand_back
@@ -236,34 +237,12 @@ class TwoPassEncoder(nn.Module):
 
         With `index` int (B, 2P), `states` (1, U, H) are the distinct ones, and it says which each marker has.
         """
-        markers = [self._heads(_spread(rows, index)) for rows in _projections(layer, states)]
-        mixed = self._mix_pairs(markers, key, value, bias)
-        return self._finish(layer, _joined(mixed), _spread(states, index))
-
-    def _mix_pairs(self, markers: Sequence[Tensor], key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """Attention of markers to a context (B, A, C, D), themselves and their partners: (B, A, 2P, D).
-
-        Args:
-            markers: their queries, keys and values, each (B, A, 2P, D).
-            key: of the context.
-            value: likewise.
-            bias: (B, C), added to the scores of the context.
-        """
-        query, own_key, own_value = markers
-        query = query * query.shape[-1] ** -0.5
-        partner_key, partner_value = _partner(own_key), _partner(own_value)
-        scores = torch.cat(
-            [
-                (query @ key.transpose(2, 3)).float() + bias[:, None, None, :],
-                (query * own_key).float().sum(-1, keepdim=True),
-                (query * partner_key).float().sum(-1, keepdim=True),
-            ],
-            dim=-1,
+        query, own_key, own_value = (
+            self._heads(_spread(rows, index)) for rows in _projections(layer, states)
         )
-        weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
-        mixed: Tensor = weights[..., :-2] @ value
-        mixed = mixed + weights[..., -2:-1] * own_value
-        return mixed + weights[..., -1:] * partner_value
+        dropout = self.attention_dropout if self.training else 0.0
+        mixed = mix_pairs(query, own_key, own_value, (key, value), bias=bias, dropout=dropout)
+        return self._finish(layer, _joined(mixed), _spread(states, index))
 
     def _heads(self, states: Tensor) -> Tensor:
         """(B, L, H) -> (B, A, L, D)."""
@@ -313,11 +292,6 @@ def _padded(rows: Tensor, valid: Tensor) -> Tensor:
 def _spread(distinct: Tensor, index: Tensor | None) -> Tensor:
     """Rows of (U, H) or (1, U, H) at `index` int (...) -> (..., H); without one, as they are."""
     return distinct if index is None else F.embedding(index, distinct.flatten(0, -2))
-
-
-def _partner(pairs: Tensor) -> Tensor:
-    """Swap the two markers of every pair; (B, A, 2P, D) with pairs side by side."""
-    return torch.unflatten(pairs, 2, (-1, 2)).flip(3).flatten(2, 3)
 
 
 def build_encoder(config: EncoderConfig, source: EncoderSource) -> TwoPassEncoder:
