@@ -91,8 +91,8 @@ def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]])
         f"# Speed, {first.date}, {first.processor}",
         "",
         f"`make bench` at commit {first.commit}; torch {torch.__version__}, transformers "
-        f"{transformers.__version__}, Python {platform.python_version()}; threads: {first.threads}; other "
-        "work ran beside. Sentences per second of CPU time: medians of repetitions in which the arrangements "
+        f"{transformers.__version__}, Python {platform.python_version()}; threads: {first.threads}. "
+        "Sentences per second of CPU time: medians of repetitions in which the arrangements "
         f"of a group take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
         "",
         f"- Inference: neighbours by size together, as an evaluation orders them, {strata('NER')} (NER) or "
