@@ -20,10 +20,6 @@ from lai_net.model.backward_order import end_layer
 from lai_net.model.pair_attention import mix_pairs
 from lai_net.model.pretrained import EncoderSource
 from lai_net.model.row_attention import RowAttention
-from lai_net.process_memory import hand_back
-
-LARGE_TABLE = 64 * 1024**2
-"""Bytes of word embeddings (BERT-base: 90 MiB) from which memory is worth page faults; see decision 18."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +108,6 @@ class TwoPassEncoder(nn.Module):
         ids, places = torch.cat([text.flatten() for text in texts]).unique(return_inverse=True)
         is_marker = ids >= self.vocab_size
         words = self.embeddings.word_embeddings(ids.masked_fill(is_marker, 0))
-        table = self.embeddings.word_embeddings.weight
-        if words.requires_grad and table.device.type == "cpu" and table.nbytes >= LARGE_TABLE:
-            words.register_hook(lambda _: hand_back())  # activations leave holes, but none for its gradient
         markers = self.markers((ids - self.vocab_size).clamp(min=0))
         distinct = torch.where(is_marker.unsqueeze(-1), markers, words)
         split = places.split([text.numel() for text in texts])
