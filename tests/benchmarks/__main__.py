@@ -86,10 +86,13 @@ def _rows(
         return Workload(case, corpus, chosen, batch_size=BATCH, num_layers=num_layers)
 
     for _, group in groupby(cases, key=lambda case: case.group):
-        workloads = {case: build(case) for case in group}
+        workloads: dict[Case, Workload] = {}
+        for case in group:
+            known = workloads.get(case.in_fp32)
+            workloads[case] = build(case) if known is None else known.of(case)
         gflops = {case: operations(case, run.num_layers, build) / 1e9 for case, run in workloads.items()}
         seconds = cpu_seconds(workloads, repetitions)
-        padded = next(case for case in workloads if case.variant == _PADDED)
+        padded = {case.precision: seconds[case] for case in workloads if case.variant == _PADDED}
         for case in workloads:
             num_sentences = math.prod(blocks[case.phase, case.step])
             config = workloads[case].task.config
@@ -97,7 +100,7 @@ def _rows(
                 dataset=corpus.name,
                 **{name: value for name, value in asdict(case).items() if name != "has_graph"},
                 sentences_per_cpu_second=num_sentences / seconds[case],
-                ratio=seconds[padded] / seconds[case],
+                ratio=padded[case.precision] / seconds[case],
                 gflop_per_sentence=gflops[case] / num_sentences,
                 peak_mib=peaks.get(case),
                 threads=torch.get_num_threads(),
@@ -109,7 +112,8 @@ def _rows(
                 graph_layers=config.graph.layers,
                 settings=inference_settings(config),
             )
-            sys.stderr.write(f"{' '.join(case.group)} {case.model} {case.representation} {case.variant}: ")
+            named = (*case.group, case.precision, case.model, case.representation, case.variant)
+            sys.stderr.write(f"{' '.join(named)}: ")
             sys.stderr.write(f"{row.sentences_per_cpu_second:.3f} sentences/CPU s, {row.ratio:.2f}x\n")
             yield row
         workloads.clear()  # each holds weights, in training gradients and moments, too

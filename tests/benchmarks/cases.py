@@ -1,6 +1,7 @@
 """What is measured: a model in one arrangement of its computation, on some sentences."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -77,8 +78,13 @@ class Case:
 
     @property
     def group(self) -> tuple[str, ...]:
-        """Cases of a group are measured in turns, and against its padded case."""
-        return self.phase, self.step, self.preset, self.encoder, self.precision
+        """Cases of a group are measured in turns."""
+        return self.phase, self.step, self.preset, self.encoder
+
+    @property
+    def in_fp32(self) -> "Case":
+        """The same but for its precision."""
+        return replace(self, precision="fp32")
 
     def config(self, batch_size: int) -> TrialConfig:
         """The settings of the model."""
@@ -120,13 +126,13 @@ class Case:
 def speed_cases(encoders: Sequence[str], precisions: Sequence[Precision]) -> Iterator[Case]:
     """Every case whose speed is measured, group by group."""
     for encoder in encoders:
-        for precision in precisions:
-            for phase in ("NER", "RE"):
-                for step in ("inference", "training"):
-                    yield from _group(phase, step, encoder, precision)
+        for phase in ("NER", "RE"):
+            for step in ("inference", "training"):
+                for precision in precisions:
+                    yield from _alike(phase, step, encoder, precision)
 
 
-def _group(phase: Phase, step: str, encoder: str, precision: Precision) -> Iterator[Case]:
+def _alike(phase: Phase, step: str, encoder: str, precision: Precision) -> Iterator[Case]:
     """What is compared with one another; what saves memory only where memory is measured."""
 
     def case(model: str, representation: str, variant: str) -> Case:
@@ -161,12 +167,12 @@ def preset_cases(names: Sequence[str], precisions: Sequence[Precision]) -> Itera
     """
     phases: tuple[Phase, ...] = ("NER", "RE")
     for name in names:
-        for precision in precisions:
-            for phase in phases:
-                yield from _preset_group(phase, f"{name}-{phase.lower()}", precision)
+        for phase in phases:
+            for precision in precisions:
+                yield from _alike_of_preset(phase, f"{name}-{phase.lower()}", precision)
 
 
-def _preset_group(phase: Phase, preset: str, precision: Precision) -> Iterator[Case]:
+def _alike_of_preset(phase: Phase, preset: str, precision: Precision) -> Iterator[Case]:
     base = load_preset(preset)
 
     def case(model: str, representation: str, *, variant: str = "", has_graph: bool = True) -> Case:
@@ -259,6 +265,13 @@ class Workload:
             without_dropout(model)
         self.num_layers = len(model.first_round.encoder.layers)
         self._optimizer = build_optimizer(model, config.training)
+
+    def of(self, case: Case) -> "Workload":
+        """That of a case which differs in its precision alone; model and optimizer are held once."""
+        other, other.task = copy(self), copy(self.task)
+        other.case = case
+        other.task.config = with_settings(self.task.config, {"training.precision": case.precision})
+        return other
 
     def hold_moments(self) -> None:
         """Make the optimizer's moments, which every step but the first finds made."""

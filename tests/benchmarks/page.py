@@ -92,8 +92,8 @@ def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]])
         "",
         f"`make bench` at commit {first.commit}; torch {torch.__version__}, transformers "
         f"{transformers.__version__}, Python {platform.python_version()}; threads: {first.threads}. "
-        "Sentences per second of CPU time: medians of repetitions in which the arrangements "
-        f"of a group take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
+        "Sentences per second of CPU time: medians of repetitions in which arrangements and precisions "
+        f"take turns ({first.repetitions}). Test sentences of {first.dataset}, without context.",
         "",
         f"- Inference: neighbours by size together, as an evaluation orders them, {strata('NER')} (NER) or "
         f"{strata('RE')} (RE); one by one where a row says so. Size is words, in RE times entities (two or "
@@ -154,7 +154,7 @@ def bars(rows: Sequence[Row]) -> Iterator[Bar]:
 
 
 def _section(rows: Sequence[Row]) -> Iterator[str]:
-    """A group that took turns, as a table."""
+    """What is compared with one padded case, as a table."""
     first = rows[0]
     layers = f"{first.encoder}, {first.layers} layers"
     named = f"{first.preset} ({layers})" if first.preset else layers

@@ -2,6 +2,8 @@
 
 import math
 import statistics
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from lai_net.schema import Corpus, Sentence
 from tests.benchmarks.__main__ import BATCH, BLOCKS, main
 from tests.benchmarks.cases import (
     SCIERC,
-    Case,
     Workload,
     benchmark_corpus,
     neighbours,
@@ -126,12 +127,30 @@ def test_one_by_one_predicts_what_a_block_does(corpus: Corpus) -> None:
     assert sizes["early-filter, one by one"] == [1] * 6
 
 
-def test_each_group_is_led_by_its_padded_case() -> None:
-    groups: dict[tuple[str, ...], list[Case]] = {}
-    for case in CASES:
-        groups.setdefault(case.group, []).append(case)
-    assert len(groups) == 4
-    assert all([case.variant for case in group].count("padded") == 1 for group in groups.values())
+def test_what_takes_turns_is_led_by_its_padded_case_in_each_precision() -> None:
+    cases = [*speed_cases(["tiny"], ["fp32", "bf16"]), *preset_cases(["first"], ["fp32", "bf16"])]
+    groups = [list(group) for _, group in groupby(cases, key=lambda case: case.group)]
+    assert len(groups) == len({case.group for case in cases}) == 6
+    for group in groups:
+        alike = {precision: [*cases] for precision, cases in groupby(group, key=lambda case: case.precision)}
+        assert list(alike) == ["fp32", "bf16"]
+        assert all(
+            [case.variant == "padded" for case in cases] == [True] + [False] * (len(cases) - 1)
+            for cases in alike.values()
+        )
+
+
+def test_precisions_share_a_model(corpus: Corpus) -> None:
+    """A batch of padded steps in both, each with its own moments, would not fit this machine."""
+    case = next(case for case in CASES if (case.phase, case.step) == ("RE", "training"))
+    workload = Workload(case, corpus, [corpus.sentences("train")[:2]], batch_size=4)
+    other = workload.of(replace(case, precision="bf16"))
+    assert other.task.model is workload.task.model
+    assert [run.task.config.training.precision for run in (workload, other)] == ["fp32", "bf16"]
+    weight = workload.task.model.first_round.encoder.layers[0].attention.self.query.weight
+    before = weight.clone()
+    other()
+    assert not weight.equal(before)
 
 
 def test_presets_are_measured_as_studies_train_them() -> None:
