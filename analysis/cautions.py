@@ -98,7 +98,9 @@ def unmatched(results: Results) -> list[str]:
     kept_out: dict[str, list[ResultRow]] = defaultdict(list)
     wanted: dict[str, str] = {}
     obstacles = [(rows, _obstacle(rows[0], cells)) for rows in groups.values()]
-    shown = {row["trial_id"] for rows, obstacle in obstacles if obstacle is None for row in rows} - {None}
+    fitting = [row for rows, obstacle in obstacles if obstacle is None for row in rows]
+    taken = [row for cell in results.matched for rows in cell.scores.values() for row in rows]
+    shown = {row["trial_id"] for row in (*fitting, *taken)} - {None}  # a trial run here is known by its id
     for rows, obstacle in obstacles:
         missed = [row for row in rows if row["trial_id"] not in shown]
         if obstacle is not None and missed:

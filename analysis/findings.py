@@ -15,8 +15,8 @@ _CELL = ["dataset", "phase", "factor", "level"]
 
 
 def progress(cells: pd.DataFrame) -> str:
-    """One sentence on how many of the existing cells have as many seeds as the study asks for."""
-    cells = cells[cells["exists"] & (cells["task"] == cells["phase"])]
+    """One sentence on how many of the planned cells that exist have as many seeds as the study asks for."""
+    cells = cells[cells["exists"] & (cells["task"] == cells["phase"]) & (cells["planned_seeds"] > 0)]
     done = cells["state"] == "completed"
     failed = _failed(cells)
     counts = done.groupby([cells[name] for name in _CELL]).sum()

@@ -46,12 +46,14 @@ class CellResults:
         scores: the rows behind each complete seed's score, by seed.
         unfinished: of each other planned seed its state (see `Results`) and the trials behind that.
         partial: of each seed that lacks folds how many it has, and of how many.
+        is_planned: False where imported rows alone bring the cell.
     """
 
     place: Place
     scores: Mapping[int, SeedRows]
     unfinished: Mapping[int, tuple[str, Sequence[str | None]]]
     partial: Mapping[int, tuple[int, int]]
+    is_planned: bool = True
 
     @property
     def f1(self) -> dict[int, float]:
@@ -135,7 +137,9 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
             by_factors[joined_by(row)].append(row)
         elif row["seed"] in known_seeds or row["origin"] == "imported":
             by_spec[row["dataset"], row.spec_id].append(row)
+    planned = {(place.cell.dataset, place.cell.config) for place in places(study)}
     for place in places(with_imported_models(study, rows)):
+        is_planned = (place.cell.dataset, place.cell.config) in planned
         found: list[ResultRow] = []
         if place.cell.config is not None:
             found += by_spec[place.cell.dataset, spec_id(place.cell.config)]
@@ -144,9 +148,10 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
         upstream = [row for row in by_spec[place.cell.dataset, place.upstream] if row["split"] is None]
         taken = place.dataset.fold_numbers if place.dataset.folds > 1 else folds[place.cell.dataset]
         scores, partial = _by_seed(place, shown, {fold for fold in taken if fold is not None})
-        missing = sorted(set(study.seeds) - scores.keys()) if place.cell.config is not None else []
+        is_open = is_planned and place.cell.config is not None
+        missing = sorted(set(study.seeds) - scores.keys()) if is_open else []
         unfinished = {seed: _unfinished(seed, shown, upstream) for seed in missing}
-        yield CellResults(place, dict(sorted(scores.items())), unfinished, partial)
+        yield CellResults(place, dict(sorted(scores.items())), unfinished, partial, is_planned)
 
 
 def to_frame(cells: Iterable[CellResults]) -> pd.DataFrame:
@@ -162,7 +167,8 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
     shared = {
         "table": cell.table, "dataset": cell.dataset, "phase": cell.phase, "task": place.task,
         "factor": cell.factor, "level": cell.level, "is_base": cell.is_base,
-        "exists": cell.config is not None, "planned_seeds": len(place.study.seeds), "trial_ids": "",
+        "exists": cell.config is not None, "trial_ids": "",
+        "planned_seeds": len(place.study.seeds) if results.is_planned else 0,
         **{name: place.values[name] for name in _SHOWN_COLUMNS}, "interval": place.study.report.interval,
         "only_folds": _only_folds(place.dataset),
         "config": cell.config,

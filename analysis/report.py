@@ -95,7 +95,7 @@ def compose_report(
     figures = list(draw_all(Material(results.cells, rows, results.curves, configs, search, shares)))
     files = dict(_data_files(results, tables, figures))
     read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
-    facts = _facts(results, ledger, speed) | read
+    facts = _facts(results, ledger, speed, interval) | read
     done, said = _sentences(results, rows, configs, search)
     hashes = {name: _sha256(content) for name, content in files.items()}
     page_version = _sha256(json.dumps([facts, done, said, hashes]).encode())
@@ -196,7 +196,7 @@ def _search(
         return search, {}
 
 
-def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]:
+def _facts(results: Results, ledger: Path, speed: Path | None, interval: Interval | None) -> dict[str, Any]:
     """Where the numbers come from, and what to know before trusting them."""
     study_file = results.study.file
     return {
@@ -204,7 +204,7 @@ def _facts(results: Results, ledger: Path, speed: Path | None) -> dict[str, Any]
             "name": results.study.name, "file": study_file.name, "sha256": _sha256(study_file.read_bytes()),
         },
         "speed": None if speed is None else {"file": speed.name, "sha256": _sha256(speed.read_bytes())},
-        "command": report_command(results.study, ledger, speed),
+        "command": report_command(results.study, ledger, speed, interval),
         "verify": verify_command(results.study, ledger),
         "code": code_of(Path(__file__), *_CODE),
         "trials": _used_trials(results),

@@ -10,7 +10,7 @@ from lai_net.config import TrialConfig
 from lai_net.corpora.loading import EMBEDDED
 from lai_net.preset import load_preset
 from lai_net.settings import flat
-from tune.spec.study import FOLDER, DatasetSpec, Study
+from tune.spec.study import FOLDER, DatasetSpec, Interval, Study
 
 CORPUS, NER, OUT = "CORPUS", "NER", "DIR"
 """What a reader puts in: where the corpus is, the NER trial that RE follows, and where to write."""
@@ -30,11 +30,11 @@ def typed_path(path: str | Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
-def report_command(study: Study, ledger: Path, speed: Path | None) -> str:
+def report_command(study: Study, ledger: Path, speed: Path | None, interval: Interval | None) -> str:
     """`lai report …` as it was called, but for the folder."""
     words = ["lai", "report", _typed_study(study), "--ledger", typed_path(ledger), "--out", OUT]
     words += [] if speed is None else ["--speed", typed_path(speed)]
-    words += [] if study.report.interval == "t" else ["--interval", study.report.interval]
+    words += [] if interval is None else ["--interval", interval]
     return shlex.join(words)
 
 

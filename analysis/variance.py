@@ -165,16 +165,19 @@ def study_variance(ledger: Path, study: Study, min_effect: float | None = None) 
         ),
         corpora=tuple(_corpora(groups)),
         by_looks=study.decide is not None,
-        decisions=tuple(_judged_once(groups.values(), min_effect))
+        decisions=tuple(_judged_once(groups.values(), study.report.interval, min_effect))
         if study.decide is None
         else tuple(decide_results(results, study)),
     )
 
 
-def _judged_once(families: Iterable[Sequence[CellResults]], min_effect: float) -> Iterator[Decision]:
+def _judged_once(
+    families: Iterable[Sequence[CellResults]], interval: Interval, min_effect: float
+) -> Iterator[Decision]:
     """One look at the pairs that each family has; none is the last, as nobody has said how many are to be."""
     for cells in families:
-        compared = compare([cell.f1 for cell in cells], [cell.place.cell.is_base for cell in cells])
+        is_base = [cell.place.cell.is_base for cell in cells]
+        compared = compare([cell.f1 for cell in cells], is_base, interval)
         base = next((cell.place.cell.level for cell in cells if cell.place.cell.is_base), None)
         for item, versus in zip(cells, compared, strict=True):
             if versus is None or base is None:

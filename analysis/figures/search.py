@@ -20,7 +20,8 @@ _BAR_INCHES = 0.24
 class SearchCurve:
     """One config: its mean dev F1 in percent over seeds by epoch, in order, and where it ended.
 
-    `score` is the mean at full budget; of a config that was stopped, the mean at the rung that stopped it.
+    `score` is the mean at full budget; of a config that was stopped, the mean at the rung that stopped it,
+    where its curve ends.
     """
 
     number: int
@@ -58,7 +59,8 @@ def compute_search_history(search: Search) -> SearchHistory | None:
         told = candidate.told()
         if candidate.same_as is not None or told.state not in ("complete", "pruned") or not told.curve:
             continue
-        points = tuple((epoch, 100 * value) for epoch, value in sorted(told.curve.items()))
+        last = candidate.stopped_at or max(told.curve)
+        points = tuple((epoch, 100 * value) for epoch, value in sorted(told.curve.items()) if epoch <= last)
         score = points[-1][1] if told.value is None else 100 * told.value
         curves.append(
             SearchCurve(told.number, COMPLETE if told.state == "complete" else PRUNED, points, score)

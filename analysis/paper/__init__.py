@@ -4,8 +4,10 @@
 version 1. An empty field is a dash in the paper. `settings.csv` is its Appendix B.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from analysis.paper.tables import FOLDER, read_rows, read_tables
 from lai_net.metrics.scoring import SCORES
@@ -13,6 +15,11 @@ from lai_net.metrics.scoring import SCORES
 VERSION = "preprint v1 (doi 10.20944/preprints202505.1990.v1)"
 _FACTORS = {1: "model", 3: "model", 4: "method", 5: "mask"}
 """Of the tables that have one alone."""
+_VIEW = {
+    "split": ("test", "split, the paper's is"),
+    "entities": ("predicted", "entities, the paper's are"),
+    "protocol": ("pure", "protocol, the paper's is"),
+}
 _BASELINE_COLUMNS = ("dataset", "model", "year", "backbone")
 
 
@@ -59,24 +66,28 @@ def published_encoders(dataset: str) -> list[str]:
     return _stated(dataset, "encoder")
 
 
-@cache
-def why_unpublished(dataset: str, averaging: str, only_folds: str) -> str:
+def why_unpublished(shown: Mapping[Any, Any]) -> str:
     """Why scores on a dataset that the paper has do not compare with its values; empty where they may.
 
     Args:
-        dataset: its name.
-        averaging: of the scores.
-        only_folds: the folds that are taken, in words; empty where all are.
+        shown: `dataset`, `averaging`, `only_folds` (in words; empty where all are taken), `split`, `entities`
+            and `protocol` of a cell and task.
     """
-    averagings = _stated(dataset, "averaging")
+    averagings = _stated(shown["dataset"], "averaging")
+    if not averagings:
+        return ""
     reasons = []
-    if averagings and only_folds:
-        reasons.append(f"fold {only_folds} alone, the paper's are means over all folds")
-    if averagings and averaging not in averagings:
-        reasons.append(f"{averaging} averages, the paper's are {' and '.join(averagings)}")
+    if shown["only_folds"]:
+        reasons.append(f"fold {shown['only_folds']} alone, the paper's are means over all folds")
+    if shown["averaging"] not in averagings:
+        reasons.append(f"{shown['averaging']} averages, the paper's are {' and '.join(averagings)}")
+    reasons += [
+        f"{shown[name]} {words} {paper}" for name, (paper, words) in _VIEW.items() if shown[name] != paper
+    ]
     return "; ".join(reasons)
 
 
+@cache
 def _stated(dataset: str, column: str) -> list[str]:
     """What the paper's settings say of a dataset, each value once; empty where the paper does not have it."""
     rows = read_rows(FOLDER / "settings.csv", ("dataset", column))

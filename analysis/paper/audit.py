@@ -75,7 +75,8 @@ def _f1_scores(published: Published) -> Iterator[Finding]:
         found = judge(Check.F1, place, f1, _f1(precision, recall), (low, high), half)
         found = replace(found, sources=(place, *parts))
         shortfall = low - (f1 + half)
-        yield _averaging(found, shortfall * (precision + recall)) if shortfall > 0 else found
+        is_too_low = shortfall > 0 and found.explanation is not Explanation.AGREES
+        yield _averaging(found, shortfall * (precision + recall)) if is_too_low else found
 
 
 def _averaging(found: Finding, twice_variance: Decimal) -> Finding:

@@ -249,8 +249,15 @@ def _paper(rows: Sequence[Row]) -> str:
 
 
 def _unpublished(cells: pd.DataFrame) -> str:
-    """Why no published values stand beside a dataset that the paper has."""
-    places = cells[["dataset", "averaging", "only_folds"]].drop_duplicates("dataset").astype(str)
-    found = {place[0]: why for place in places.itertuples(index=False) if (why := why_unpublished(*place))}
-    said = "; ".join(f"{dataset} ({why})" for dataset, why in found.items())
+    """Why no published values stand beside a dataset that the paper has, or beside some of its tasks."""
+    shown = cells.drop_duplicates(["dataset", "task"])
+    found: dict[tuple[str, str], list[str]] = {}
+    for item in shown.to_dict("records"):
+        if why := why_unpublished(item):
+            found.setdefault((item["dataset"], why), []).append(item["task"])
+    counts = shown["dataset"].value_counts()
+    said = "; ".join(
+        " ".join([dataset, *([] if len(tasks) == counts[dataset] else [" and ".join(tasks)]), f"({why})"])
+        for (dataset, why), tasks in found.items()
+    )
     return f"No published values beside {said}." if said else ""

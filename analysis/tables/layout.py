@@ -96,6 +96,11 @@ class Entry:
     published: bool = False
     cell: tuple[str, str, str, str] | None = field(default=None, compare=False)
 
+    @property
+    def is_gap(self) -> bool:
+        """Whether words or a dash stand in place of a mean."""
+        return not self.value[:1].isdigit()
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -140,6 +145,8 @@ def arrange(rows: Sequence[Row], layout: Layout) -> Grid:
         if row.metric in layout.metrics
     }
     across = list(dict.fromkeys(column for _, column in places))
+    tops = list(dict.fromkeys(column[0] for column in across))
+    across.sort(key=lambda column: tops.index(column[0]))  # a header stands once, over all that it heads
     has_paper = any(row.paper is not None for row in places.values())
     shows_n = counts_differ(places.values())
     beside = has_paper and not layout.paper_below

@@ -29,7 +29,7 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
     """The paper's other models, then LAI-Net and PL-Marker of each dataset and task, all three metrics."""
     cells = model_cells(cells)
     encoders = {
-        (str(dataset), str(level)): " and ".join(sorted(set(part["encoder"].dropna().astype(str))))
+        (str(dataset), str(level)): " and ".join(sorted(set(_told(part)["encoder"].dropna().astype(str))))
         for (dataset, level), part in cells.groupby(["dataset", "level"], sort=False)
     }
     ours = [
@@ -38,16 +38,22 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
     ]
     rows: list[Row] = []
     for dataset in dict.fromkeys(row.dataset for row in ours):
-        if not why_unpublished(*_shown_as(cells, dataset)):
-            rows += _baseline_rows(dataset)
+        rows += _baseline_rows(dataset, _comparable(cells[cells["dataset"] == dataset]))
         rows += [row for row in ours if row.dataset == dataset]
     return tuple(rows)
 
 
-def _shown_as(cells: pd.DataFrame, dataset: str) -> tuple[str, str, str]:
-    """A dataset with its averaging and the folds that are taken."""
-    first = cells[cells["dataset"] == dataset].iloc[0]
-    return dataset, str(first["averaging"]), str(first["only_folds"])
+def _told(part: pd.DataFrame) -> pd.DataFrame:
+    """Of a model's seeds those behind its numbers; before there are any, those that are planned."""
+    done = part[part["state"] == "completed"]
+    return done if len(done) else part
+
+
+def _comparable(cells: pd.DataFrame) -> list[str]:
+    """The tasks in which the paper's models may stand beside a dataset's cells; those without a cell, too."""
+    shown = cells.drop_duplicates("task").to_dict("records")
+    apart = {item["task"] for item in shown if why_unpublished(item)}
+    return [task for task in TASKS if task not in apart] if len(apart) < len(shown) else []
 
 
 def model_cells(cells: pd.DataFrame) -> pd.DataFrame:
@@ -80,12 +86,12 @@ def _unplanned(own: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _baseline_rows(dataset: str) -> Iterator[Row]:
+def _baseline_rows(dataset: str, tasks: Sequence[str]) -> Iterator[Row]:
     values = published_values()
     for model in baselines():
         if model.dataset != dataset or model.model in MODELS:
             continue
-        for task in TASKS:
+        for task in tasks:
             for metric in SCORES:
                 yield Row(
                     table=NUMBER, dataset=dataset, task=task, factor=_FACTOR, level=model.model,

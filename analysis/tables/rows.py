@@ -16,7 +16,6 @@ from tune.forecast.significance import SIGNIFICANCE
 
 DASH, MISSING, FAILED, BLOCKED, SIGNIFICANT = "dash", "missing", "failed", "blocked", "*"
 PUBLISHED, NOT_GIVEN = "published", "not given"
-_PAPERS_VIEW = {"split": "test", "entities": "predicted", "protocol": "pure"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +168,12 @@ def _ranked(rows: Sequence[Row], scores: Sequence[SeedScores]) -> list[Row]:
 def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
     shared, scores = cell.shared, cell.scores[metric]
     dataset, task, factor, level = (str(shared[name]) for name in ("dataset", "task", "factor", "level"))
+    place = (dataset, task, factor, level, metric)
     own = summarise(list(scores.values()), interval=shared["interval"])
     difference = Summary(n=0) if versus is None else versus.delta
     p_adjusted = None if versus is None else versus.p_adjusted
     num_silent = cell.states.get("completed", 0) - own.n
     num_failed, num_blocked = (cell.states.get(state, 0) for state in (FAILED, BLOCKED))
-    as_published = all(shared[name] == value for name, value in _PAPERS_VIEW.items()) and not why_unpublished(
-        dataset, str(shared["averaging"]), str(shared["only_folds"])
-    )
     return Row(
         table=str(shared["table"]), dataset=dataset, task=task, factor=factor, level=level,
         metric=metric, split=str(shared["split"]),
@@ -186,7 +183,7 @@ def _row(cell: _Cell, metric: str, versus: Comparison | None) -> Row:
         p=None if versus is None else versus.p,
         p_adjusted=p_adjusted,
         mark=SIGNIFICANT if p_adjusted is not None and p_adjusted < SIGNIFICANCE else _mark(cell, own),
-        paper=published_values().get((dataset, task, factor, level, metric)) if as_published else None,
+        paper=None if why_unpublished(shared) else published_values().get(place),
         pairs=difference.n,
         effect=None if versus is None else versus.effect,
         is_base=bool(shared["is_base"]),

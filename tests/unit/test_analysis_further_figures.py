@@ -159,6 +159,25 @@ def test_search_history_has_what_ended_and_the_rungs(search: Search) -> None:
     assert compute_search_history(Search(Rules(seeds=(1,)))) is None
 
 
+def test_a_stopped_config_stands_at_the_rung_that_stopped_it() -> None:
+    """One of its seeds had gone further before the mean of both was below the cut."""
+    machine = Search(Rules(seeds=(1, 2), factor=2.0, rungs=((1,),)))
+    machine.begin(spread=[])
+    for number, second in enumerate((0.3, 0.1)):
+        trials = [(seed, f"t{number}{seed}") for seed in (1, 2)]
+        machine.suggest(params={"x": number}, config_id=f"c{number}", trials=trials, known=[])
+        for seed, scores in ((1, (0.5, 0.6, 0.7)), (2, (second,))):
+            for epoch, score in enumerate(scores, start=1):
+                machine.epoch(number=number, seed=seed, epoch=epoch, score=score, wall_s=1.0)
+    figure = compute_search_history(machine)
+    assert figure is not None
+    (stopped,) = figure.curves
+    assert (stopped.number, stopped.state, stopped.score) == (1, PRUNED, pytest.approx(30.0))
+    assert [epoch for epoch, _ in stopped.points] == [1]
+    machine.suggest(params={"x": 9}, config_id="c1", trials=[(1, "t11"), (2, "t12")], known=[])
+    assert machine.candidates[2].stopped_at == 1, "a repetition takes over the result"
+
+
 def test_importance_is_in_order() -> None:
     figure = compute_importance({"a": 0.2, "b": 0.7, "c": 0.1})
     assert figure is not None

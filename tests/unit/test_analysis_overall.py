@@ -82,6 +82,10 @@ def test_imported_pl_marker_is_shown_in_a_study_that_does_not_plan_it(
     assert (found.n, found.mean) == (3, pytest.approx(63.0))
     assert found.delta == pytest.approx(-1.5)  # seeds 1 and 2: -1 and -2
     assert table_row(table, "LAI-Net").mean == pytest.approx(62.0)
+    line = table.grid.lines[-1]
+    assert line.labels[1] == "PL-Marker, this study"
+    assert not any("/" in remark for remark in line.entries[2].remarks), "nobody planned more"
+    assert [entry.value for entry in line.entries[3:]] == 6 * ["not planned"]
     assert [row.level for row in table.rows if row.best and row.metric == "f1"] == ["LAI-Net"]  # on 1 and 2
 
 
@@ -122,9 +126,43 @@ def test_a_corpus_that_the_paper_lacks_has_ours_alone(imported: Any, result_row:
 
 def test_values_of_another_view_do_not_stand_beside_the_papers(imported: Any, base: Any) -> None:
     table = compute_table(imported(f'{STUDY}[report]\nsplit = "dev"\n', base).cells, "1")
-    labels = [line.labels[1] for line in table.grid.lines]
-    assert "LAI-Net, paper" not in labels
-    assert "UniRE (2021)" in labels
+    assert [line.labels[1] for line in table.grid.lines] == ["LAI-Net, this study"]
+    assert "No published values beside SciERC (dev split, the paper's is test)." in table.notes
+
+
+def test_relations_on_gold_entities_have_no_published_ones_beside_them(
+    imported: Any, base: Any, result_row: Any
+) -> None:
+    """Those of the paper are end to end, and so some ten points lower; its entities are as ours."""
+    relations = [
+        result_row(0.57, phase="RE", task=task, entities="gold", gcn_layers=2, entity_filter="", seed=seed)
+        for task in ("RE", "RE+")
+        for seed in (1, 2, 3)
+    ]
+    paths = imported(f'{STUDY}[report]\nentities = "gold"\n', base + relations)
+    table = compute_table(paths.cells, "1")
+    lines = {line.labels[1]: line for line in table.grid.lines}
+    assert [entry.value for entry in lines["PURE (2021)"].entries] == ["–", "–", "68.20"] + 6 * ["–"]
+    assert lines["LAI-Net, this study"].entries[5].value == "57.00"
+    assert "Mirror (2023)" not in lines, "the paper has its relations alone"
+    said = "No published values beside SciERC RE and RE+ (gold entities, the paper's are predicted)."
+    assert said in table.notes
+    assert said in compute_table(paths.cells, "2").notes
+    alone = imported(paths.study.read_text().replace('[datasets.ner]\npreset = "demo-ner"\n', ""), relations)
+    (line,) = compute_table(alone.cells, "1").grid.lines
+    assert line.labels[1] == "LAI-Net, this study"
+
+
+def test_an_encoder_is_that_behind_the_numbers(imported: Any, base: Any, result_row: Any) -> None:
+    """Not the one that the seeds to come are planned with, where the rows of those that are done say none."""
+    for rows, encoder in (([], "minilm"), (base[:2], "")):
+        line = compute_table(imported(STUDY, rows or [result_row(0.5, gcn_layers=2)]).cells, "1").grid.lines[
+            -1
+        ]
+        assert (line.labels[1:], line.entries[2].value) == (
+            ("LAI-Net, this study", encoder),
+            "61.00" if rows else "missing (0/3)",
+        )
 
 
 def test_baselines_end_with_lai_net() -> None:

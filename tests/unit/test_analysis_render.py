@@ -1,11 +1,13 @@
 """How tables are written: escaping and marks of each format."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from analysis.tables.layout import LAYOUTS, arrange
+from analysis.tables.layout import LAYOUTS, Entry, arrange, entry_of
 from analysis.tables.render import to_latex, to_markdown
+from analysis.tables.rows import Row
 from analysis.tables.table import Table, compute_table
 from tests.unit.tabling import three_levels
 
@@ -46,6 +48,35 @@ def test_a_line_break_in_a_name_breaks_no_line(cells: Any) -> None:
     assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + len(table.grid.lines)
     assert "a b\\textbar{} c d and minilm" in to_latex(table)
     assert "\n\n" not in to_latex(table)
+
+
+def test_a_header_stands_once_over_all_its_columns() -> None:
+    """Also where the first dataset has one phase, so that measures of it come before those of the other."""
+    places = [("a", "NER"), ("b", "NER"), ("b", "RE")]
+    rows = [
+        Row(table="representations", dataset=dataset, task=task, factor="representation", level="annotate",
+            metric=metric, split="test", n=1, mean=number)
+        for number, (dataset, task) in enumerate(places)
+        for metric in ("f1", "sentences_per_second")
+    ]  # fmt: skip
+    grid = arrange(rows, LAYOUTS["representations"])
+    assert grid.groups == (("F1", 2), ("Sentences/s", 2))
+    assert grid.columns == ("NER", "RE", "NER", "RE")
+    assert [[entry.value for entry in line.entries] for line in grid.lines] == [
+        ["0.00", "–", "0.00", "–"], ["1.00", "2.00", "1.00", "2.00"],
+    ]  # fmt: skip
+
+
+def test_a_score_of_one_seed_is_no_gap() -> None:
+    row = Row(
+        table="5", dataset="d", task="NER", factor="mask", level="Inv.", metric="f1", split="test", planned=1
+    )
+    shown, missing = (
+        entry_of(item, shows_delta=True, shows_n=False)
+        for item in (replace(row, n=1, mean=61.0), replace(row, n=0))
+    )
+    assert (shown, shown.is_gap) == (Entry("61.00"), False)
+    assert [entry.is_gap for entry in (missing, Entry("–"))] == [True, True]
 
 
 def test_an_empty_table_can_be_laid_out() -> None:

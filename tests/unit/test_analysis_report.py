@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import analysis
 import lai_net
 from analysis.__main__ import app, main
+from analysis.report import compose_report
 from analysis.retrain import verify_command
 from lai_net.errors import InputError
 from tests.reporting import write_report
@@ -362,6 +363,16 @@ def test_the_printed_lines_are_those_to_type(
     assert (
         CliRunner().invoke(app, shlex.split(manifest["command"])[1:], catch_exceptions=False).exit_code == 0
     )
+
+
+def test_the_printed_report_asks_for_the_interval_that_was_asked_for(tmp_path: Path) -> None:
+    """The study's own needs no flag; another, be it the default, does."""
+    study = tmp_path / "mine.toml"
+    study.write_text(f'{STUDY.format(factors=METHODS)}[report]\ninterval = "bca"\n', encoding="utf-8")
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    for interval, flag in ((None, ""), ("t", " --interval t")):
+        files = compose_report(str(study), tmp_path / "ledger.sqlite", interval=interval).files
+        assert json.loads(files["manifest.json"])["command"].endswith(f"--out DIR{flag}")
 
 
 def test_a_port_without_a_server_is_refused(paths: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from analysis.cautions import unmatched
 from analysis.frame import read_results
 from lai_net.errors import InputError
 from tests.unit.growing import Place, run_all
@@ -119,7 +120,9 @@ def test_an_encoder_that_lay_elsewhere_is_known_by_its_content(place: Place) -> 
     place.take_alone(pd.read_csv(place.long).assign(encoder="/elsewhere/bert"))
     study = place.study()
     assert place.to_train(study) == ([], ["imported trials that count as done: 12"])
-    assert set(read_results(place.ledger, study.file).cells["state"]) == {"completed"}
+    results = read_results(place.ledger, study.file)
+    assert set(results.cells["state"]) == {"completed"}
+    assert unmatched(results) == [], "the cells are made of these very rows"
 
 
 def test_another_setting_is_known_by_its_id(place: Place) -> None:

@@ -220,6 +220,12 @@ def test_averaging_explains_no_f1_above_that_of_the_means(folder):
     assert found(audit(read_tables(folder)))["4, D, RE, w/o 1st, f1"] == ("57.62", "57.600", "neither")
 
 
+def test_an_f1_with_fewer_digits_that_agrees_is_not_one_of_averages(folder):
+    """A spreadsheet drops a last zero: 57.56 or 57.64 may have been printed as 57.6."""
+    change(folder, "table4.csv", "48.00,72.00,57.60,-2.00,-3.00,-2.40", "48.04,72.04,57.6,-1.96,-2.96,-2.4")
+    assert found(audit(read_tables(folder))) == {}
+
+
 def test_averaging_has_a_bound(folder):
     """2 s^2 / (P + R) at P + R = 120 and s = 1.5 is 0.0375; rounding adds 0.0105."""
     for f1, delta, explanation in (("57.56", "-2.44", "averaging"), ("57.55", "-2.45", "neither")):

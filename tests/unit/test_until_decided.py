@@ -151,9 +151,10 @@ def test_run_adds_seeds_to_what_is_open_alone_and_ends(
     seeds = {layers: {row["seed"] for row in rows if row["gcn_layers"] == layers} for layers in (0, 1, 2)}
     assert seeds == {0: set(range(9)), 1: set(range(12)), 2: set(range(12))}
     assert "tables show the added seeds" not in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main([*words, "--max-seeds", "9"])
-    assert "tables show the added seeds once" in capsys.readouterr().out
+    for bound, is_said in (("9", False), ("20", True)):  # the study's own is 12
+        with pytest.raises(SystemExit):
+            main([*words, "--max-seeds", bound])
+        assert ("tables show the added seeds once" in capsys.readouterr().out) == is_said
 
 
 def test_plan_tells_the_hours_of_the_next_look_on_a_cluster(
@@ -207,7 +208,7 @@ def test_a_study_that_is_edited_during_a_run_ends_it_as_it_began(
         return 0
 
     monkeypatch.setattr(tune.commands.run, "execute_study", execute_study)
-    for more, hints in (([], 0), (["--max-seeds", "9"], 1)):
+    for more, hints in (([], 0), (["--max-seeds", "20"], 1)):
         study.write_text(STUDY + DECIDE)
         with pytest.raises(SystemExit) as end:
             main(["run", str(study), "--ledger", str(tmp_path / "l.sqlite"), "--until-decided", *more])

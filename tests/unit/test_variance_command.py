@@ -16,7 +16,7 @@ from analysis.statistics.summary import summarise
 from analysis.tables.table import compute_table
 from analysis.variance import study_variance
 from tests.unit.varying import BASE, DECIDE, STUDY, scores_of_three_levels, with_datasets
-from tune.spec.study import load_study
+from tune.spec.study import load_study, with_interval
 
 
 @pytest.fixture
@@ -127,6 +127,18 @@ def test_the_variance_study_has_the_studys_interval(imported: Any, rows: Any) ->
     versus = family.cells[2].comparison
     assert versus is not None
     assert ends == pytest.approx((versus.delta.ci_low, versus.effect))
+
+
+def test_a_verdict_goes_by_the_interval_that_is_shown_beside_it(imported: Any, rows: Any) -> None:
+    paths = imported(STUDY, rows)
+    ends = {}
+    for interval in ("t", "bca"):
+        study = with_interval(load_study(paths.study), interval)
+        (family,), decisions = (found := study_variance(paths.ledger, study)).families, found.decisions
+        shown = {cell.level: cell.comparison.delta for cell in family.cells if cell.comparison is not None}
+        ends[interval] = {item.level: (item.ci_low, item.ci_high) for item in decisions}
+        assert ends[interval] == {level: (delta.ci_low, delta.ci_high) for level, delta in shown.items()}
+    assert ends["t"] != ends["bca"]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def run(  # noqa: PLR0913 - one for each option
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])
             code = max(code, _add_seeds(grown, whole, ledger, decider_of(context), execute))
-            if grown != loaded:
+            if set(grown.all_seeds) - set(loaded.all_seeds):
                 typer.echo(f"tables show the added seeds once {grown.file} says [decide] as used here")
     raise typer.Exit(code)
 

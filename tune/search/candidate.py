@@ -56,6 +56,7 @@ class Candidate:
         same_as: number of the candidate that it repeats.
         started: seeds that have cost something.
         epochs: score by seed and epoch.
+        stopped_at: epoch of the rung that stopped it; another seed may have gone beyond it before.
         finals: score at full budget by seed.
     """
 
@@ -68,6 +69,7 @@ class Candidate:
     state: State = "running"
     started: set[int] = field(default_factory=set)
     epochs: dict[int, dict[int, float]] = field(default_factory=dict)
+    stopped_at: int | None = None
     finals: dict[int, float] = field(default_factory=dict)
 
     def at(self, epoch: int) -> list[float]:
@@ -86,6 +88,7 @@ class Candidate:
         self.state = "repeat"
         if earlier.state in ("complete", "pruned"):
             self.state, self.epochs, self.finals = earlier.state, earlier.epochs, earlier.finals
+            self.stopped_at = earlier.stopped_at
 
     def told(self) -> Told:
         """For the sampler."""

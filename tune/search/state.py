@@ -137,7 +137,7 @@ class Search:
         margin = self._margin(epoch, len(scores))
         self._rungs.record(bracket, epoch, number, mean)
         if cut is not None and margin is not None and mean < cut - margin:
-            candidate.state = "pruned"
+            candidate.state, candidate.stopped_at = "pruned", epoch
         verdict = "stop" if candidate.state == "pruned" else "continue"
         return {"verdict": verdict, "mean": mean, "n": len(scores), "cut": cut, "margin": margin}
 
