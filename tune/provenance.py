@@ -25,7 +25,7 @@ def provenance(device: str) -> dict[str, Any]:
         "pid_started": process_start(os.getpid()),
         "device": _device_name(device),
         "has_bf16": has_bf16(device),
-        **code_of(Path(__file__)),
+        **code_of(Path(__file__), "lai_net", "tune"),
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(),
     }
