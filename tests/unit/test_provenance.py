@@ -1,5 +1,6 @@
 """Where an attempt ran, and whether the process of an earlier one still lives."""
 
+import functools
 import importlib.metadata
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import lai_net
 from lai_net.device import has_bf16
 from tune.code_identity import code_of
-from tune.provenance import _versions, provenance, wait_for_orphans
+from tune.provenance import _code, _versions, provenance, wait_for_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -49,6 +50,7 @@ def checkout(tmp_path, monkeypatch):
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-m", "first")
     monkeypatch.setattr("tune.provenance.__file__", str(file))
+    monkeypatch.setattr("tune.provenance._code", functools.cache(_code.__wrapped__))
     return tmp_path
 
 
@@ -57,6 +59,14 @@ def test_an_attempt_is_dirty_by_its_code_alone(checkout, folder, dirty):
     (checkout / folder).mkdir(exist_ok=True)
     (checkout / folder / "mine.toml").write_text("2")
     assert provenance("cpu")["dirty"] is dirty
+
+
+def test_an_attempt_is_of_the_commit_that_its_process_began_with(checkout):
+    first = provenance("cpu")
+    (checkout / "tune" / "provenance.py").write_text("2")
+    assert provenance("cpu")["dirty"] is False
+    _git(checkout, "commit", "-am", "second")
+    assert provenance("cpu")["commit"] == first["commit"]
 
 
 def test_commit_and_changes_are_those_of_now(tmp_path):
