@@ -13,6 +13,8 @@ from lai_net.config import EntitySource
 from lai_net.files import new_file
 from lai_net.schema import Corpus, Entity, Sentence, Span
 
+FORMAT = 1
+"""Raised by hand whenever a trained model would give other entities, or they would be stored otherwise."""
 _NAMES = {"predicted": "entities", "gold_typed_by_model": "types"}
 _Row = tuple[int, int, str]
 """An entity's first and last word, and its type."""
@@ -72,4 +74,5 @@ def _write(path: Path, rows: list[list[_Row]]) -> None:
 
 
 def _path(model_dir: Path, corpus: Corpus, split: str, source: EntitySource) -> Path:
-    return model_dir / f"{_NAMES[source]}-{split}-{corpus.content_id[:12]}.json"
+    number = "" if FORMAT == 1 else f"-{FORMAT}"  # the first files are older than this number
+    return model_dir / f"{_NAMES[source]}-{split}-{corpus.content_id[:12]}{number}.json"
