@@ -13,6 +13,8 @@ from lai_net.config import EntitySource
 from lai_net.files import new_file
 from lai_net.schema import Corpus, Entity, Sentence, Span
 
+FORMAT = 1
+"""Raised by hand whenever a trained model would give other entities, or they would be stored otherwise."""
 _NAMES = {"predicted": "entities", "gold_typed_by_model": "types"}
 _Row = tuple[int, int, str]
 """An entity's first and last word, and its type."""
@@ -21,7 +23,10 @@ _Row = tuple[int, int, str]
 def store_entities(
     model_dir: Path, corpus: Corpus, split: str, source: EntitySource, found: Iterable[Sentence]
 ) -> None:
-    """Write a split's entities, as the NER model in `model_dir` gives them, whole or not at all."""
+    """Write a split's entities, as the NER model in `model_dir` gives them, whole or not at all.
+
+    Not where the model's folder cannot be written: it may be another's, to read.
+    """
     _write(_path(model_dir, corpus, split, source), _rows(found))
 
 
@@ -30,16 +35,14 @@ def with_entities(
 ) -> list[Sentence]:
     """A split's sentences with the entities that an NER trial gives: stored before, else those of `find`.
 
-    Those of `find` are stored, also in place of a file that is damaged, unless the model's folder cannot be
-    written: it may be another's, to read.
+    Those of `find` are stored as by `store_entities`, also in place of a file that is damaged.
     """
     path = _path(model_dir, corpus, split, source)
     sentences = corpus.sentences(split)
     with contextlib.suppress(OSError, ValueError, TypeError):  # not there; cut, or not what is written here
         return _joined(sentences, json.loads(path.read_text()))
     rows = _rows(find())
-    with contextlib.suppress(OSError):
-        _write(path, rows)
+    _write(path, rows)
     return _joined(sentences, rows)
 
 
@@ -67,9 +70,10 @@ def _rows(sentences: Iterable[Sentence]) -> list[list[_Row]]:
 
 
 def _write(path: Path, rows: list[list[_Row]]) -> None:
-    with new_file(path, by_several=True) as new:
+    with contextlib.suppress(OSError), new_file(path, by_several=True) as new:
         new.write_text(json.dumps(rows))
 
 
 def _path(model_dir: Path, corpus: Corpus, split: str, source: EntitySource) -> Path:
-    return model_dir / f"{_NAMES[source]}-{split}-{corpus.content_id[:12]}.json"
+    number = "" if FORMAT == 1 else f"-{FORMAT}"  # the first files are older than this number
+    return model_dir / f"{_NAMES[source]}-{split}-{corpus.content_id[:12]}{number}.json"

@@ -25,7 +25,7 @@ def provenance(device: str) -> dict[str, Any]:
         "pid_started": process_start(os.getpid()),
         "device": _device_name(device),
         "has_bf16": has_bf16(device),
-        **code_of(Path(__file__)),
+        **_code(),
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(),
     }
@@ -68,6 +68,12 @@ def _device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name()
+
+
+@functools.cache
+def _code() -> dict[str, Any]:
+    """As it was when first asked: a warm worker goes on with what it has imported."""
+    return code_of(Path(__file__), "lai_net", "tune")
 
 
 @functools.cache

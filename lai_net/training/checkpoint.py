@@ -16,8 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lai_net.active_settings import active_settings
 from lai_net.errors import InputError
 from lai_net.files import json_digest, new_file, new_folder, replace_folder, sha256_of, unwritable
+from lai_net.settings import config_from_dict
 from lai_net.tensor_files import write_tensors
 
 BEST, _OWNER = "best", "training.json"
@@ -56,7 +58,7 @@ def open_folder(work_dir: Path, description: dict[str, Any]) -> None:
         held = owner.read_text() if owner.exists() else None
     except OSError as error:
         raise unwritable(work_dir, error) from error
-    if held not in (None, json.dumps(description, indent=1)):
+    if held is not None and not _is_of(held, description):
         raise InputError(
             f"{work_dir}: holds a training with another config, seed, corpus or encoder; give another folder"
         )
@@ -209,6 +211,22 @@ def adopt(source: Path, target: Path) -> None:
     """Copy a folder of an earlier attempt into this one, completely or not at all."""
     with new_folder(target) as new:
         shutil.copytree(source, new, dirs_exist_ok=True)
+
+
+def _is_of(held: str, description: dict[str, Any]) -> bool:
+    """Whether a folder's mark, maybe of another version, is of the training that is described."""
+    try:
+        return _identity(json.loads(held)) == _identity(description)
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _identity(description: dict[str, Any]) -> str:
+    """What a training depends on: contents, not names; labels in their order, which numbers the classes."""
+    settings = active_settings(config_from_dict(description["config"]))
+    del settings["encoder"]["name"]
+    contents = [description["corpus"]["content_id"], description["encoder_id"], description["labels"]]
+    return json.dumps([settings, *contents, description["seed"]])
 
 
 def _read_state(path: Path) -> TrainingState | None:

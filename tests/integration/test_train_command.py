@@ -248,15 +248,17 @@ def test_a_full_disk_is_one_line_and_the_same_call_resumes(
     assert lai(*call)[0] == 0
 
 
-def test_an_ner_model_in_a_folder_that_cannot_be_written_joins_re(
+def test_an_ner_model_in_a_folder_that_cannot_be_written_is_evaluated_and_joins_re(
     lai: Run, tiny_encoder: str, corpus: Path, mount_disk: Callable[..., Path]
 ) -> None:
-    assert lai(*words("ner", corpus, tiny_encoder))[0] == 0
+    code, evaluations, _ = lai(*words("ner", corpus, tiny_encoder))
+    assert code == 0
     shared = mount_disk("shared", 64_000)
     shutil.copytree(corpus / "ner", shared / "ner")
     for path in (shared / "ner" / "best").glob("entities-*"):
         path.unlink()
     mount_disk("shared", 64_000, "remount", "ro")
+    assert lai(*words("ner", corpus, tiny_encoder), "--out", shared / "ner")[:2] == (0, evaluations)
     call = words("re", corpus, tiny_encoder, "training.selection_entities=abc")
     _, writable, _ = lai(*call, "--ner", corpus / "ner")
     code, found, _ = lai(*call, "--out", corpus / "again", "--ner", shared / "ner")

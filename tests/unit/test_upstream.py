@@ -45,3 +45,14 @@ def test_a_whole_file_is_taken_without_the_model(tmp_path: Path, corpus: Corpus)
     again = with_entities(tmp_path, corpus, "dev", "predicted", lambda: pytest.fail("computed again"))
 
     assert again == gold
+
+
+def test_a_file_of_another_format_is_not_taken(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = _bare(corpus)
+    with_entities(tmp_path, corpus, "dev", "predicted", lambda: corpus.sentences("dev"))
+    monkeypatch.setattr("lai_net.upstream.FORMAT", 2)
+
+    assert with_entities(tmp_path, corpus, "dev", "predicted", lambda: bare) == bare
+    assert with_entities(tmp_path, corpus, "dev", "predicted", lambda: pytest.fail("computed again")) == bare
