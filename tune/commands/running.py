@@ -73,15 +73,11 @@ def execute_study(
     budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
-    try:
-        with stop_on_signals() as should_stop:
-            runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
-            if prepared.search is not None:
-                return _run_search(prepared, prepared.search, runner)
-            return _run_tables(prepared, runner)
-    except KeyboardInterrupt:
-        typer.echo("interrupted at once; the same call resumes", err=True)
-        raise
+    with stop_on_signals() as should_stop:
+        runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
+        if prepared.search is not None:
+            return _run_search(prepared, prepared.search, runner)
+        return _run_tables(prepared, runner)
 
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
