@@ -31,6 +31,8 @@ from tune.search.state import Search
 from tune.spec.study import Study
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
+_RESUMING = ("run ", "train ", "corpus fetch ")
+"""How a command line begins whose next call goes on where this one was; others begin anew."""
 _LEDGER_TROUBLE = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
@@ -100,7 +102,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stderr.write(message)
         code = INPUT_WRONG
     if code == _TYPER_INTERRUPTED:  # where the command itself has not said how it goes on
-        sys.stderr.write("interrupted; the same call resumes\n")
+        resumes = " ".join(args).startswith(_RESUMING)
+        sys.stderr.write(f"interrupted{'; the same call resumes' if resumes else ''}\n")
         code = INTERRUPTED
     sys.exit(code)
 

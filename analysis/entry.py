@@ -8,6 +8,6 @@ def main() -> None:
     try:
         from analysis.__main__ import main as run
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same call resumes\n")
+        sys.stderr.write("interrupted\n")
         sys.exit(3)
     run()

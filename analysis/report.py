@@ -34,6 +34,7 @@ from lai_net.errors import InputError
 from lai_net.files import new_files, unwritable
 from tune.code_identity import code_of
 from tune.ledger.ledger import Ledger
+from tune.planning.retention import not_kept
 from tune.results.curves import curves_to_csv
 from tune.results.table import to_csv as long_to_csv
 from tune.search.plan import SearchPlan, plan_search
@@ -90,13 +91,13 @@ def compose_report(
     speeds = _speeds(results, speed)
     tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]
-    search, shares = _search(results.study, ledger, importances)
+    search, told, shares = _search(results.study, ledger, importances)
     configs = config_curves(results)
     figures = list(draw_all(Material(results.cells, rows, results.curves, configs, search, shares)))
     files = dict(_data_files(results, tables, figures))
     read = {"ledger": {"sha256": _sha256(files["long.csv"] + files["curves.csv"])}}
     facts = _facts(results, ledger, speed, interval) | read
-    done, said = _sentences(results, rows, configs, search)
+    done, said = _sentences(results, rows, configs, told)
     hashes = {name: _sha256(content) for name, content in files.items()}
     page_version = _sha256(json.dumps([facts, done, said, hashes]).encode())
     page = Page(
@@ -138,12 +139,11 @@ def write_report(report: Report, out: Path) -> None:
 
 
 def _sentences(
-    results: Results, rows: Sequence[Row], configs: Sequence[ConfigCurves], search: Search | None
+    results: Results, rows: Sequence[Row], configs: Sequence[ConfigCurves], told: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """How far a study is, and what it has shown."""
-    if search is not None:
-        done, *said = result_lines(search)
-        return done, said
+    """How far a study is, and what it has shown; `told` are a search's own lines."""
+    if told:
+        return told[0], list(told[1:])
     return progress(results.cells), [*findings(rows), *(item.sentence() for item in levelling(configs))]
 
 
@@ -183,17 +183,18 @@ def _left_out(
 
 def _search(
     study: Study, ledger: Path, importances: Importances | None
-) -> tuple[Search | None, Mapping[str, float]]:
-    """A search as its log leaves it, and its importances once it has enough complete configs."""
+) -> tuple[Search | None, Sequence[str], Mapping[str, float]]:
+    """A search as its log leaves it, its lines, and its importances once it has enough complete configs."""
     if study.search is None:
-        return None, {}
+        return None, (), {}
     plan = plan_search(study)
     with Ledger.open(ledger, read_only=True) as opened:
         search = read_search(plan, opened)
+        told = result_lines(search, not_kept(opened))
     try:
-        return search, {} if importances is None else importances(plan, search)
+        return search, told, {} if importances is None else importances(plan, search)
     except InputError:  # too few
-        return search, {}
+        return search, told, {}
 
 
 def _facts(results: Results, ledger: Path, speed: Path | None, interval: Interval | None) -> dict[str, Any]:

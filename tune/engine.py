@@ -91,8 +91,9 @@ class Task:
 class Message:
     """What a worker says. The first is `started`; exactly one, the last, is final.
 
-    `failed` carries `error` (a traceback), `kind` (a `FailureKind`) and `retryable`. `stopped` is said by the
-    engine in a worker's place, once the source has ended the task.
+    `failed` carries `error` (a traceback), `kind` (a `FailureKind`), `retryable`, and `is_try`, whether it is
+    one of those that a job has. `stopped` is said by the engine in a worker's place, once the source has
+    ended the task.
     """
 
     event: Literal["started", "epoch", "completed", "failed", "stopped"]
@@ -173,11 +174,11 @@ def attempt_messages(executor: Executor, spec: str) -> Iterator[str]:
         yield failure(text, retryable=is_machines_fault(error) or is_out_of_memory(text)).to_json()
 
 
-def failure(error: str, *, retryable: bool, kind: FailureKind | None = None) -> Message:
+def failure(error: str, *, retryable: bool, kind: FailureKind | None = None, is_try: bool = True) -> Message:
     """The final message of an attempt that failed; its text says of what kind, unless that is given."""
     if kind is None:
         kind = "memory" if is_out_of_memory(error) else "machine" if retryable else "config"
-    return Message("failed", {"error": error, "retryable": retryable, "kind": kind})
+    return Message("failed", {"error": error, "retryable": retryable, "kind": kind, "is_try": is_try})
 
 
 def is_machines_fault(error: Exception) -> bool:

@@ -11,8 +11,8 @@ Tune 2.60 can hang, end early or falsify without a word in eight ways; the fence
    without a word;
 5. results are recorded in `on_trial_result`, whose errors end the run, not in `on_trial_complete`, whose
    errors are swallowed;
-6. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, and
-   from the next experiment on one trial fewer runs side by side;
+6. when Ray kills a worker because a node is low on memory, Tune raises: its tasks go back to the source, a
+   try counts of what ran alone only, and from the next experiment on one trial fewer runs side by side;
 7. what waits for a device of a type that no node has any more would wait for ever: `choose_trial_to_run`
    takes it back. Tune goes on counting on it, and to the end of the experiment may start a worker for each
    trial where it would have kept one;
@@ -91,7 +91,8 @@ class RayEngine:
             wave = Wave(source, sink, should_stop, cap, self.nodes, self.wave_trials, self.stall_s)
             if not self._run_wave(wave):
                 num_killed += cap() > 1
-                wave.abandon(f"a node ran low on memory; for now at most {cap()} trials run side by side")
+                why = f"a node ran low on memory; for now at most {cap()} trials run side by side"
+                wave.abandon(why, is_try=len(wave.in_flight) == 1)  # of several none need be to blame
 
     def nodes(self) -> list[Node]:
         """The cluster's nodes, of late."""

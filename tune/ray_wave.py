@@ -145,10 +145,10 @@ class Wave:
                 stranded.append(item.trial)
         return stranded
 
-    def abandon(self, why: str) -> None:
+    def abandon(self, why: str, *, is_try: bool = True) -> None:
         """Report every task in flight as failed by the machine."""
         for item in self.in_flight.values():
-            self.deliver(item, failure(why, retryable=True))
+            self.deliver(item, failure(why, retryable=True, is_try=is_try))
 
     def _pending(self) -> list[InFlight]:
         """What waits for a worker, oldest first."""

@@ -37,7 +37,7 @@ class Schedule(Generic[JobT]):
     Attributes:
         jobs: in the order in which they should run.
         make_task: turns a job that is about to start into its task; called once a try.
-        max_attempts: tries of one job in this run, the first included.
+        max_attempts: tries of one job in this run, the first included; some failures count as none.
         pause_s: before the second try; doubles with each further one.
         is_spent: whether the budget lets nothing new start.
         clock: seconds, monotonic.
@@ -120,6 +120,7 @@ class Schedule(Generic[JobT]):
         elif self._will_retry(task.key, message):
             pause_s = self.pause_s * 2 ** (self._tries[task.key] - 1)
             heapq.heappush(self._pausing, (self.clock() + pause_s, task.key))
+            self._tries[task.key] -= not message.content["is_try"]
         else:
             self.failed[task.key] = message.content["error"]
             self.failures[task.key] = message.content["kind"]
@@ -132,7 +133,8 @@ class Schedule(Generic[JobT]):
         return [key for key in self._jobs if key not in over]
 
     def _will_retry(self, key: str, message: Message) -> bool:
-        return bool(message.content["retryable"]) and self._tries[key] < self.max_attempts
+        is_left = self._tries[key] < self.max_attempts or not message.content["is_try"]
+        return bool(message.content["retryable"]) and is_left
 
     def _unlock(self, done: str) -> None:
         for key, needs in list(self._waiting.items()):

@@ -133,6 +133,21 @@ def test_plan_bounds_what_is_left_of_a_search_by_like_trials(tmp_path):
     assert content["estimate"]["wall_s"] == 0
 
 
+def test_plan_of_a_search_counts_the_models_that_stay(tmp_path):
+    table, study, ledger = tmp_path / "table.toml", tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    table.write_text(RE.partition("[search]")[0].replace("seeds = [1, 2]", "seeds = [2]"))
+    run(table, ledger)
+
+    def models(text: str, level: str) -> float:
+        study.write_text(f'{text}[budget]\nkeep_models = "{level}"\n')
+        return json.loads(lai("plan", study, "--ledger", ledger, "--json").stdout)["estimate"]["disk_gib"]
+
+    one = models(HEAD + GRID, "all") / 8
+    assert models(HEAD + GRID, "needed") == pytest.approx(4 * one), "confirmations, the best by two scores"
+    assert models(HEAD + GRID, "none") == 0
+    assert models(RE, "none") == pytest.approx(one), "the NER trial that RE takes entities from"
+
+
 def test_status_calls_what_nobody_runs_interrupted(tmp_path):
     grid, ledger = tmp_path / "grid.toml", tmp_path / "ledger.sqlite"
     grid.write_text(HEAD + GRID)

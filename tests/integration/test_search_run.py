@@ -1,6 +1,7 @@
 """A search through the whole driver: confirmation, what the ledger answers, failures, entities of RE."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.integration.standing_in import drill, run, written
 from tune.engine import Message
 from tune.ledger.ledger import Ledger
 from tune.preparation import prepare
+from tune.search.known import selected_score
 from tune.search.plan import plan_search
 from tune.spec.study import load_study
 from tune.task_spec import TrainSpec, spec_from_json
@@ -229,13 +231,19 @@ def test_a_search_keeps_its_confirmations_and_its_best_or_nothing(tmp_path, leve
     ledger = tmp_path / "ledger.sqlite"
     assert run(study, ledger) == 0
     assert left_behind(ledger) == []
+    plan = plan_search(load_study(study))
     with Ledger.open(ledger, read_only=True) as opened:
-        seeds = {row.trial_id: row.seed for row in opened.trials()}
+        trials = {row.trial_id: plan.trial(plan.space.base, row.seed) for row in opened.trials()}
         f1 = {row.trial_id: row.dev_f1("NER") for row in opened.evaluations() if row.split == "dev"}
+        score = {key: selected_score(trials[key].config, opened.epochs(key)) for key in f1}
         kept = {key for key, attempt in opened.newest_attempts().items() if "best" in attempt.artefacts}
-    fresh = {key for key in f1 if seeds[key] in plan_search(load_study(study)).fresh_seeds}
+    fresh = {key for key in f1 if trials[key].seed in plan.fresh_seeds}
     assert len(fresh) == 2
-    assert kept == ({*fresh, max(f1, key=f1.get)} if level == "needed" else set())
+    best = {max(f1, key=f1.get), max(score, key=score.get)}
+    assert kept == (fresh | best if level == "needed" else set())
+    said = lai("status", study, "--ledger", ledger).stdout
+    assert ("its model was not kept" in said) == (level == "none")
+    assert set(re.findall(r"(\w+) \(0\.\d", said.partition("to save: ")[2])) <= kept
 
 
 def test_of_equally_good_configs_a_search_keeps_all_however_often_it_resumes(tmp_path, monkeypatch):

@@ -98,8 +98,13 @@ def test_status_names_the_best_trial_on_dev(path: Path, rows: list[TrialRow]) ->
                               entities="predicted", scores=values)
             )  # fmt: skip
     text = lai("status", "demo", "--ledger", path).stdout
-    line = f"best demo NER: {rows[2].trial_id} (dev F1 0.6250, seed {rows[2].seed})\n"
-    assert [part for part in text.splitlines(keepends=True) if part.startswith("best")] == [line]
+    line = f"best demo NER: {rows[2].trial_id} (dev F1 0.6250, seed {rows[2].seed})"
+    assert [part for part in text.splitlines() if part.startswith("best")] == [line]
+    with Ledger.open(path) as ledger:
+        ledger.start_attempt(rows[2].trial_id, 1, {})
+        ledger.finish_attempt(rows[2].trial_id, 1, "completed")
+        ledger.forget_model(rows[2].trial_id, 1, "as the study asks")
+    assert f"{line}; its model was not kept\n" in lai("status", "demo", "--ledger", path).stdout
 
 
 def test_why_of_a_study_that_plans_no_trial(path: Path, rows: list[TrialRow], tmp_path: Path) -> None:

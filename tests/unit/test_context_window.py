@@ -1,5 +1,6 @@
 """`input.context_tokens`: a sentence read in a window of its document."""
 
+import re
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from lai_net.active_settings import active_settings
 from lai_net.config import Phase, TrialConfig
+from lai_net.corpora.annotations import load_labels, shipped_annotations
 from lai_net.corpora.loading import load_corpus
 from lai_net.errors import InputError
 from lai_net.extractor import LaiNet
@@ -260,6 +262,16 @@ def test_plmarkers_windows_fit_a_bert_without_annotations(tiny_encoder: str, cor
     NerTask(config("NER", tiny_encoder, **settings), corpus.labels, Streams(1, CPU), CPU)
     with pytest.raises(InputError, match="takes 514 positions"):
         ReTask(config("RE", tiny_encoder, **settings), corpus.labels, Streams(1, CPU), CPU)
+
+
+@pytest.mark.parametrize("annotations", shipped_annotations())
+def test_the_window_of_the_readme_fits_beside_annotations(tiny_encoder: str, annotations: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    wide = {name: int(value) for name, value in re.findall(r"`(input\.\w+) = (\d+)`", readme)}
+    assert "input.context_tokens" in wide
+    labels = load_labels(annotations)
+    NerTask(with_settings(config("NER", tiny_encoder), wide), labels, Streams(1, CPU), CPU)
+    ReTask(with_settings(config("RE", tiny_encoder), wide), labels, Streams(1, CPU), CPU)
 
 
 def test_batches_keep_groups_together() -> None:

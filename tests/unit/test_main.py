@@ -126,17 +126,30 @@ def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.Monk
         command.main(["report", "demo", "--out", "out"])
 
 
-def test_an_interrupt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("analysis.report.compose_report", raising(KeyboardInterrupt()))
-    assert exit_code("report", "demo", "--out", "out") == INTERRUPTED
-    assert capsys.readouterr().err == "interrupted; the same call resumes\n"
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("report demo --out out", "interrupted\n"),
+        ("predict --model m", "interrupted\n"),
+        ("corpus check data", "interrupted\n"),
+        ("run demo", "interrupted; the same call resumes\n"),
+        ("train ner", "interrupted; the same call resumes\n"),
+        ("corpus fetch scierc", "interrupted; the same call resumes\n"),
+    ],
+)
+def test_an_interrupt_is_told_and_that_a_call_resumes_where_it_does(
+    line: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "app", raising(KeyboardInterrupt()))
+    assert exit_code(*line.split()) == INTERRUPTED
+    assert capsys.readouterr().err == told
 
 
 def test_an_interrupt_while_python_imports_is_told_too(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom analysis.entry import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; the same call resumes\n")
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted\n")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -45,6 +45,7 @@ class Tuner:
     held: list[int]
     pending_limits: list[int]
     error: Exception | None
+    room: int
     returns: bool
 
     def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
@@ -61,6 +62,8 @@ class Tuner:
         type(self).held.append(len(trials))
         assert len(self.held) < 9, "the engine asks for ever"
         error, type(self).error = type(self).error, None
+        if len(trials) > self.room:
+            error = ray_engine.ray.exceptions.OutOfMemoryError("the node is low on memory")
         if error is not None:
             raise RuntimeError(f"Caught unexpected exception: {error}") from error
         if self.returns:
@@ -90,7 +93,7 @@ def tuner(monkeypatch: pytest.MonkeyPatch) -> type[Tuner]:
     monkeypatch.setattr(cluster_nodes, "alive_nodes", lambda: [Node(2)])
     monkeypatch.setattr(cluster_nodes, "_LOOK_S", 0.0)
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "0")
-    Tuner.held, Tuner.pending_limits, Tuner.error, Tuner.returns = [], [], None, False
+    Tuner.held, Tuner.pending_limits, Tuner.error, Tuner.returns, Tuner.room = [], [], None, False, 9
     return Tuner
 
 
@@ -103,6 +106,23 @@ def test_a_worker_killed_for_memory_is_retried_with_fewer_side_by_side(tuner: ty
     assert [content["retryable"] for content in failed] == [True, True]
     assert all("at most 1 trials run side by side" in content["error"] for content in failed)
     assert sorted(source.completed) == ["job0", "job1"]
+
+
+def test_memory_that_runs_out_side_by_side_is_no_try(
+    tuner: type[Tuner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_nodes, "alive_nodes", lambda: [Node(4)])
+    tuner.room = 1
+    RayEngine(succeed).run(source := schedule(4, max_attempts=2), Rows())
+    assert tuner.held == [4, 3, 2, 1, 1, 1, 1]
+    assert len(source.completed) == 4
+
+
+def test_what_alone_is_too_much_for_the_machine_fails_after_its_tries(tuner: type[Tuner]) -> None:
+    tuner.room = 0
+    RayEngine(succeed).run(source := schedule(2, max_attempts=2), Rows())
+    assert tuner.held == [2, 1, 1, 1, 1]
+    assert sorted(source.failed) == ["job0", "job1"]
 
 
 def test_what_is_in_flight_when_tune_ends_of_itself_is_tried_again(tuner: type[Tuner]) -> None:

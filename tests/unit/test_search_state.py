@@ -210,6 +210,9 @@ def test_config_to_take_is_the_best_confirmed_not_the_best_of_the_search():
         f"to save: a trial of config 1, best first (dev F1): c1-1 (0.8000), {best} (0.7100), {other} (0.7000)"
     )
     assert saved in result_lines(search)
+    kept = f"to save: a trial of config 1, best first (dev F1): {other} (0.7000)"
+    assert kept in result_lines(search, gone={"c1-1", best}), "what its study deleted cannot be saved"
+    assert not any("to save" in line for line in result_lines(search, gone={"c1-1", best, other}))
     search.confirm(number=1, scores=[], failed=2)
     assert "config to take: 0" in result_lines(search)[-2]
 
@@ -231,5 +234,7 @@ def test_result_names_the_best_trial_of_the_complete_configs():
     complete(search, 0, 0.5, 0.6)
     complete(search, 1, 0.7, 0.2)
     search.done(number=2, seed=1, score=0.9)
-    assert "best trial: b-1 (dev F1 0.7000, config 1, seed 1: one seed's score)" in result_lines(search)
+    said = "best trial: b-1 (dev F1 0.7000, config 1, seed 1: one seed's score)"
+    assert said in result_lines(search)
+    assert f"{said}; its model was not kept" in result_lines(search, gone={"b-1"})
     assert not any("best trial" in line for line in result_lines(search_of()))

@@ -25,6 +25,7 @@ from tune.planning.explanation import (
     state_of,
 )
 from tune.planning.plan import Plan, make_plan
+from tune.planning.retention import GONE, not_kept
 from tune.preparation import changed_contents
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials, read_search, result_lines
@@ -46,6 +47,7 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
+        gone = not_kept(opened)
         changed = changed_contents(loaded, planned.trials, opened)
     is_running = is_being_written(ledger)
     occurring = {state for count in standing.trials.values() for state in count}
@@ -60,7 +62,10 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     for trial in best:
         name = f"{trial.dataset} {trial.phase}"
         entities = " between gold entities" if trial.phase == "RE" else ""
-        typer.echo(f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.4f}{entities}, seed {trial.seed})")
+        typer.echo(
+            f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.4f}{entities}, seed {trial.seed})"
+            f"{GONE if trial.trial_id in gone else ''}"
+        )
     for line in standing.failed:
         typer.echo(line)
     warn(changed)
@@ -70,7 +75,8 @@ def _show_search(study: Study, ledger: Path) -> None:
     """`lai status` of a search."""
     plan = plan_search(study)
     with Ledger.read_or_empty(ledger) as opened:
-        lines, asked = result_lines(read_search(plan, opened)), asked_trials(plan, opened)
+        lines = result_lines(read_search(plan, opened), not_kept(opened))
+        asked = asked_trials(plan, opened)
         names, attempts = trial_names(asked, opened), opened.all_attempts()
         changed = changed_contents(study, asked, opened)
     trials = [attempts[trial_id] for trial_id in names if trial_id in attempts]

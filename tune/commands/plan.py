@@ -145,11 +145,12 @@ def _ceiling(
     if count is None:
         return Estimate(), ["no estimate: hours alone bound the search"]
     finished = finished_trials(ledger)
-    trials = [plan.trial(plan.space.base, plan.rules.seeds[0])] * count
-    if plan.upstream is not None and plan.upstream.key not in {row.key for row, _ in finished}:
-        trials.append(plan.upstream)
+    done = {row.key for row, _ in finished}
+    upstream = [] if plan.upstream is None or plan.upstream.key in done else [plan.upstream]
+    trials = [plan.trial(plan.space.base, plan.rules.seeds[0])] * count + upstream
     confirm, level = plan.spec.confirm, plan.study.budget.keep_models
-    stay = {"all": len(trials), "needed": confirm.best * confirm.seeds + 2, "none": 1}[level]
+    best = confirm.best * confirm.seeds + 2  # of all, by F1 on dev and by what the search goes by
+    stay = len(upstream) + {"all": len(trials), "needed": best, "none": 0}[level]
     kept = trials[::-1][:stay]  # the trial that RE takes entities from is the last
     return estimate(trials, finished, ledger, plan.study.resources, folder, kept, nodes)
 

@@ -23,12 +23,13 @@ from tune.packing.needs import Needs
 from tune.packing.pool import Pool
 from tune.packing.source import WINDOW, PackedSource
 from tune.planning.jobs import Evaluating, Training, open_jobs
-from tune.planning.plan import IdentifiedPlan
-from tune.planning.retention import Retention
+from tune.planning.plan import IdentifiedPlan, IdentifiedTrial
+from tune.planning.retention import Retention, not_kept
 from tune.preparation import Prepared
 from tune.provenance import wait_for_orphans
 from tune.results.spared import imported_results, lines_on_imported
 from tune.schedule import Schedule
+from tune.search.known import known_result
 from tune.search.plan import SearchPlan
 from tune.search.report import identify_asked, result_lines, search_warnings
 from tune.search.source import SearchSource
@@ -72,22 +73,18 @@ def execute_study(
     budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(resources, execution, budget, window)
-    try:
-        with stop_on_signals() as should_stop:
-            runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
-            if prepared.search is not None:
-                return _run_search(prepared, prepared.search, runner)
-            return _run_tables(prepared, runner)
-    except KeyboardInterrupt:
-        typer.echo("interrupted at once; the same call resumes", err=True)
-        raise
+    with stop_on_signals() as should_stop:
+        runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
+        if prepared.search is not None:
+            return _run_search(prepared, prepared.search, runner)
+        return _run_tables(prepared, runner)
 
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
     source = _search_source(prepared, plan, runner.execution, runner.budget)
     warn(search_warnings(plan, runner.execution.ledger))
     code = runner.run(source, source.schedule, source.jobs)
-    for line in result_lines(source.search):
+    for line in result_lines(source.search, not_kept(runner.execution.ledger)):
         typer.echo(line)
     if source.left and code != INTERRUPTED:
         typer.echo("what failed by no fault of its config is tried again by the same call, which goes on")
@@ -166,7 +163,12 @@ def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
         return Retention(name, level, prepared.plan)
     asked = IdentifiedPlan(identify_asked(plan, prepared.contents, ledger), ())
     upstream = [] if plan.upstream is None else [prepared.contents.identify(plan.upstream).row.trial_id]
-    return Retention(name, level, asked, frozenset(upstream), frozenset(plan.fresh_seeds))
+
+    def score(trial: IdentifiedTrial) -> float | None:
+        found = known_result(ledger, trial)
+        return None if found is None else found[0]
+
+    return Retention(name, level, asked, frozenset(upstream), frozenset(plan.fresh_seeds), score)
 
 
 def _packing(

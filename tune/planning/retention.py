@@ -1,7 +1,7 @@
 """Which trained models of a study stay on disk, and when another may go: `budget.keep_models`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tune.ledger.ledger import Ledger
@@ -11,6 +11,8 @@ from tune.spec.study import KeepModels
 
 STUDY, NOT_KEPT = "study", "not_kept"
 """Keys of an attempt's provenance: the study whose run it is, and why its model is gone."""
+GONE = "; its model was not kept"
+"""Said of such a trial where it is named as the best."""
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Retention:
         plan: all trials and evaluations that it plans, done or not.
         pinned: further trials whose models stay at every level: a search's RE takes entities from one.
         fresh_seeds: of a search's confirmations, whose models "needed" keeps.
+        search_score: what a search ranks a completed trial by; its best stay as those by F1 on dev do.
     """
 
     study: str
@@ -30,12 +33,13 @@ class Retention:
     plan: IdentifiedPlan
     pinned: frozenset[str] = frozenset()
     fresh_seeds: frozenset[int] = frozenset()
+    search_score: Callable[[IdentifiedTrial], float | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._open: dict[str, set[str]] = defaultdict(set)
         self._own: dict[str, TrialRow] = {}
         self.num_released = 0
-        self._best: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}
+        self._best: dict[tuple[str, str, str], tuple[float, frozenset[str]]] = {}
         self._upstream = {item.upstream_trial_id for item in self.plan.evaluations}
 
     @property
@@ -53,7 +57,10 @@ class Retention:
         newest = ledger.newest_attempts()
         rows = {trial.row.trial_id: trial.row for trial in self.plan.trials}
         for evaluation in filter(is_current, ledger.each_evaluation()):
-            self._rank(rows.get(evaluation.trial_id), evaluation)
+            if (row := rows.get(evaluation.trial_id)) is not None:
+                self._rank(row, "dev", evaluation.dev_f1(row.phase))
+        for trial in self.plan.trials:
+            self._rank(trial.row, "search", self.search_score(trial))
         for trial_id, row in rows.items():
             if trial_id in newest and self._is_ours(newest[trial_id]):
                 self._own[trial_id] = row
@@ -65,8 +72,9 @@ class Retention:
             return
         trial_id, before = trial.row.trial_id, self._best_of(trial.row)
         self._own[trial_id] = trial.row
+        self._rank(trial.row, "search", self.search_score(trial))
         for row in evaluations:
-            self._rank(trial.row, row)
+            self._rank(trial.row, "dev", row.dev_f1(trial.row.phase))
             self._open[trial_id].discard(row.evaluation_id)
         yield from self._released(before | {trial_id})
 
@@ -98,19 +106,26 @@ class Retention:
         is_there = attempt.status == "completed" and NOT_KEPT not in attempt.provenance
         return is_there and attempt.provenance.get(STUDY) == self.study
 
-    def _rank(self, row: TrialRow | None, evaluation: EvaluationRow) -> None:
-        """Note the best on dev of each dataset and phase, with its equals: the plan's order may change."""
-        if row is not None and (f1 := evaluation.dev_f1(row.phase)) is not None:
-            place = row.dataset, row.phase
+    def _rank(self, row: TrialRow, measure: str, score: float | None) -> None:
+        """Note the best of each dataset and phase, with its equals: the plan's order may change."""
+        if score is not None:
+            place = row.dataset, row.phase, measure
             best, equals = self._best.get(place, (-1.0, frozenset()))
-            if f1 > best:
-                self._best[place] = f1, frozenset({row.trial_id})
-            elif f1 == best:
-                self._best[place] = f1, equals | {row.trial_id}
+            if score > best:
+                self._best[place] = score, frozenset({row.trial_id})
+            elif score == best:
+                self._best[place] = score, equals | {row.trial_id}
 
     def _best_of(self, row: TrialRow) -> frozenset[str]:
-        """The best so far of a trial's dataset and phase."""
-        return self._best.get((row.dataset, row.phase), (0.0, frozenset()))[1]
+        """The best so far of a trial's dataset and phase, by either measure."""
+        places = ((row.dataset, row.phase, measure) for measure in ("dev", "search"))
+        return frozenset[str]().union(*(self._best[place][1] for place in places if place in self._best))
+
+
+def not_kept(ledger: Ledger) -> frozenset[str]:
+    """The trials whose models went."""
+    newest = ledger.newest_attempts()
+    return frozenset(name for name, attempt in newest.items() if NOT_KEPT in attempt.provenance)
 
 
 def joined(trial_id: str, upstream: str | None) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lai_net.wording import counted
 from tune.ledger.ledger import Ledger
 from tune.planning.plan import Contents, IdentifiedTrial, PlannedTrial
+from tune.planning.retention import GONE
 from tune.search.known import ledger_spread
 from tune.search.log import DecisionLog
 from tune.search.plan import SearchPlan
@@ -125,8 +126,11 @@ def count_states(search: Search) -> dict[str, int]:
     return dict(Counter(states))
 
 
-def result_lines(search: Search) -> list[str]:
-    """The state of a search, its best configs and their confirmations."""
+def result_lines(search: Search, gone: Collection[str] = ()) -> list[str]:
+    """The state of a search, its best configs and their confirmations.
+
+    `gone` are trials whose models were not kept: none of them is to be saved.
+    """
     used = search.used
     counts = ", ".join(f"{count} {state}" for state, count in count_states(search).items())
     lines = [
@@ -137,15 +141,15 @@ def result_lines(search: Search) -> list[str]:
     for told in search.ranking()[:_SHOWN]:
         settings = ", ".join(f"{name} = {_short(value)}" for name, value in told.params.items())
         lines.append(f"config {told.number}: dev F1 {told.value:.4f} (n = {told.n}); {settings}")
-    lines += _best_trial(search)
+    lines += _best_trial(search, gone)
     if search.ended_by is not None:
         lines.append(f"no further config: the bound of {search.ended_by} is reached")
     for number, found in search.confirmed.items():
         lines.append(f"config {number} confirmed: {_confirmed(found)}")
-    return lines + _config_to_take(search)
+    return lines + _config_to_take(search, gone)
 
 
-def _config_to_take(search: Search) -> list[str]:
+def _config_to_take(search: Search, gone: Collection[str]) -> list[str]:
     """The best of the chosen configs by what fresh seeds say, once all of them are confirmed."""
     chosen = search.chosen.get("numbers", [])
     if not set(chosen) <= search.confirmed.keys():
@@ -155,17 +159,20 @@ def _config_to_take(search: Search) -> list[str]:
         return []
     best = max(means, key=lambda number: means[number])
     said = f"dev F1 {means[best]:.4f} on fresh seeds, the highest mean of {len(means)} confirmed"
-    own = ", ".join(f"{name} ({score:.4f})" for score, name, number, _ in _scored(search) if number == best)
-    return [
-        f"config to take: {best} ({said})",
-        f"to save: a trial of config {best}, best first (dev F1): {own}",
+    own = [
+        f"{name} ({score:.4f})"
+        for score, name, number, _ in _scored(search)
+        if number == best and name not in gone
     ]
+    saved = f"to save: a trial of config {best}, best first (dev F1): {', '.join(own)}"
+    return [f"config to take: {best} ({said})", *([saved] if own else [])]
 
 
-def _best_trial(search: Search) -> list[str]:
+def _best_trial(search: Search, gone: Collection[str]) -> list[str]:
     """With the highest score of all: one seed's, so good by luck as well."""
     return [
         f"best trial: {name} (dev F1 {score:.4f}, config {number}, seed {seed}: one seed's score)"
+        f"{GONE if name in gone else ''}"
         for score, name, number, seed in _scored(search)[:1]
     ]
 
