@@ -256,8 +256,9 @@ def _unpublished(cells: pd.DataFrame) -> str:
         if why := why_unpublished(item):
             found.setdefault((item["dataset"], why), []).append(item["task"])
     counts = shown["dataset"].value_counts()
-    said = "; ".join(
-        " ".join([dataset, *([] if len(tasks) == counts[dataset] else [" and ".join(tasks)]), f"({why})"])
-        for (dataset, why), tasks in found.items()
-    )
+    named = {
+        place: place[0] if len(tasks) == counts[place[0]] else f"{place[0]} {' and '.join(tasks)}"
+        for place, tasks in found.items()
+    }
+    said = "; ".join(f"{name} ({why})" for (_, why), name in named.items())
     return f"No published values beside {said}." if said else ""
