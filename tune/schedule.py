@@ -7,10 +7,10 @@ doubles; a job that failed for good blocks whatever needs it.
 
 import heapq
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tune.engine import FailureKind, Message, Task
 
@@ -68,7 +68,7 @@ class Schedule(Generic[JobT]):
         self._ready = deque(key for key in self._jobs if key not in self._waiting)
         self._pausing: list[tuple[float, str]] = []
         self._running: dict[str, Task] = {}
-        self._tries: dict[str, int] = {}
+        self._lost: Counter[str] = Counter()  # tries that failed
 
     def add(self, job: JobT) -> None:
         """Append a job that needs no other.
@@ -95,7 +95,6 @@ class Schedule(Generic[JobT]):
         if not self._ready:
             return None
         key = self._ready.popleft()
-        self._tries[key] = self._tries.get(key, 0) + 1
         self._running[key] = self.make_task(self._jobs[key])
         return self._running[key]
 
@@ -117,14 +116,8 @@ class Schedule(Generic[JobT]):
             self._unlock(task.key)
         elif message.event == "stopped":
             self.stopped.add(task.key)
-        elif self._will_retry(task.key, message):
-            pause_s = self.pause_s * 2 ** (self._tries[task.key] - 1)
-            heapq.heappush(self._pausing, (self.clock() + pause_s, task.key))
-            self._tries[task.key] -= not message.content["is_try"]
         else:
-            self.failed[task.key] = message.content["error"]
-            self.failures[task.key] = message.content["kind"]
-            self._block(task.key, f"needs {task.key}, which failed")
+            self._lose(task.key, message.content)
 
     @property
     def remaining(self) -> list[str]:
@@ -132,9 +125,16 @@ class Schedule(Generic[JobT]):
         over = self.completed | self.stopped | self.failed.keys() | self.blocked.keys()
         return [key for key in self._jobs if key not in over]
 
-    def _will_retry(self, key: str, message: Message) -> bool:
-        is_left = self._tries[key] < self.max_attempts or not message.content["is_try"]
-        return bool(message.content["retryable"]) and is_left
+    def _lose(self, key: str, failure: Mapping[str, Any]) -> None:
+        """After a pause again, unless a retry is in vain or no try is left."""
+        self._lost[key] += failure["is_try"]
+        if failure["retryable"] and self._lost[key] < self.max_attempts:
+            pause_s = self.pause_s * 2 ** max(0, self._lost[key] - 1)
+            heapq.heappush(self._pausing, (self.clock() + pause_s, key))
+            return
+        self.failed[key] = failure["error"]
+        self.failures[key] = failure["kind"]
+        self._block(key, f"needs {key}, which failed")
 
     def _unlock(self, done: str) -> None:
         for key, needs in list(self._waiting.items()):

@@ -29,7 +29,9 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
     """The paper's other models, then LAI-Net and PL-Marker of each dataset and task, all three metrics."""
     cells = model_cells(cells)
     encoders = {
-        (str(dataset), str(level)): " and ".join(sorted(set(_told(part)["encoder"].dropna().astype(str))))
+        (str(dataset), str(level)): " and ".join(
+            sorted(set(_with_numbers(part)["encoder"].dropna().astype(str)))
+        )
         for (dataset, level), part in cells.groupby(["dataset", "level"], sort=False)
     }
     ours = [
@@ -43,7 +45,7 @@ def overall_rows(cells: pd.DataFrame) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _told(part: pd.DataFrame) -> pd.DataFrame:
+def _with_numbers(part: pd.DataFrame) -> pd.DataFrame:
     """Of a model's seeds those behind its numbers; before there are any, those that are planned."""
     done = part[part["state"] == "completed"]
     return done if len(done) else part
