@@ -90,7 +90,7 @@ def unmatched(results: Results) -> list[str]:
     has no cells, so none is missed there.
     """
     cells = [found.place for found in results.matched if found.place.cell.config]
-    if not cells:
+    if not cells or not results.imported:
         return []
     groups: dict[tuple[Any, ...], list[ResultRow]] = defaultdict(list)
     for row in results.imported:
