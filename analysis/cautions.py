@@ -53,11 +53,12 @@ def cautions(results: Results) -> list[str]:
 def commits(results: Results) -> dict[str, int]:
     """The commits behind the scores of the long table, and of how many trials or imported rows."""
     trials = {
-        row["trial_id"] or index: (row["commit"] or "").split(" + ")
+        row["trial_id"] or index: row["commit"] or ""
         for index, row in enumerate(results.long)
         if row["f1"] is not None
     }
-    return dict(sorted(Counter(commit for names in trials.values() for commit in names if commit).items()))
+    found = Counter(commit for names in trials.values() for commit in names.split(" + ") if commit)
+    return dict(sorted(found.items()))
 
 
 def failures(results: Results) -> dict[str, str]:

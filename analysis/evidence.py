@@ -210,7 +210,7 @@ def _run(
     curves: Curves,
     error: str = "",
 ) -> Run:
-    epochs = curves.get(values["trial_id"] or "", ())
+    epochs = tuple(curves.get(values["trial_id"] or "", ()))
     seconds = [epoch.cpu_s for epoch in epochs if epoch.cpu_s is not None]
     return Run(
         seed=seed,

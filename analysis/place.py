@@ -22,6 +22,8 @@ VIEW_COLUMNS = (
 """These must be as shown, or left open by an imported row."""
 _TRAINED = ("encoder", "model", "epochs", "selection")
 """Those of them that a config settles, under whatever path it had its encoder."""
+_EVALUATED = tuple(name for name in VIEW_COLUMNS if name not in _TRAINED)
+"""The others."""
 
 
 def places(study: Study) -> Iterator["Place"]:
@@ -76,7 +78,7 @@ class Place:
         upstream = {self.upstream} if row["status"] == "completed" else {self.upstream, None}
         if row.spec_id is not None and row.upstream_spec_id not in upstream:
             return False
-        columns = (name for name in VIEW_COLUMNS if row.spec_id is None or name not in _TRAINED)
+        columns = VIEW_COLUMNS if row.spec_id is None else _EVALUATED
         return all(self.agrees(row, name) for name in columns)
 
     def agrees(self, row: ResultRow, column: str) -> bool:

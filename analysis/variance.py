@@ -216,7 +216,7 @@ def _family(
             is_base=cell.place.cell.is_base,
             seeds=summarise(scores := list(cell.f1.values()), interval=interval),
             documents=_documents(folds, cell),
-            convergence=converge(scores, np.random.default_rng(0), interval),
+            convergence=converge(scores, np.random.default_rng(0), interval=interval),
             comparison=None if versus is None else _needing(versus, min_effect, len(cells) - 1),
         )
         for cell, folds, versus in zip(cells, documents, compared, strict=True)

@@ -8,7 +8,6 @@ panel.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -53,8 +52,7 @@ def compute_convergence(cells: pd.DataFrame) -> Convergence | None:
     for (dataset, task), part in done.groupby(["dataset", "task"], sort=False):
         scores = (100 * part.drop_duplicates("seed").sort_values("seed")["f1"]).tolist()
         if len(scores) >= FEWEST_SEEDS:
-            steps = converge(scores, np.random.default_rng(0), interval)
-            lines.append(Settling(str(dataset), str(task), steps))
+            lines.append(Settling(str(dataset), str(task), converge(scores, interval=interval)))
     if not lines:
         return None
     tasks = {line.task for line in lines}

@@ -1,6 +1,6 @@
 """Share of gold entities that pass the entity filter, by epoch: what it loses is lost to all that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, style
-from tune.results.curves import Curves
+from tune.results.curves import Curves, Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,17 @@ def compute_filter_recall(cells: pd.DataFrame, curves: Curves) -> FilterRecall |
         curves: of all trials of the ledger.
     """
     done = cells[cells["is_base"] & (cells["task"] == "NER") & (cells["state"] == "completed")]
-    recalls = {
-        name: [(item.epoch, 100 * item.filter_recall) for item in curve if item.filter_recall is not None]
-        for name, curve in curves.items()
-    }
     lines = []
     for dataset, part in done.groupby("dataset", sort=False):
         names = sorted({name for names in part["trial_ids"] for name in names.split()})
-        trials = tuple(tuple(recalls[name]) for name in names if recalls.get(name))
+        trials = tuple(filter(None, (_recalls(curves.get(name, ())) for name in names)))
         if trials:
             lines.append(RecallLine(str(dataset), len(names), trials, _mean(trials)))
     return FilterRecall(tuple(lines)) if lines else None
+
+
+def _recalls(curve: Iterable[Epoch]) -> tuple[tuple[int, float], ...]:
+    return tuple((item.epoch, 100 * item.filter_recall) for item in curve if item.filter_recall is not None)
 
 
 def _mean(trials: Sequence[Sequence[tuple[int, float]]]) -> tuple[tuple[int, float], ...]:

@@ -214,7 +214,7 @@ def test_convergence_ends_at_the_whole() -> None:
     assert (steps[0].ci_low, steps[0].typical_half_width) == (None, None)
     assert (steps[-1].ci_low, steps[-1].ci_high) == (whole.ci_low, whole.ci_high)
     assert steps[-1].typical_half_width == pytest.approx(((whole.ci_high or 0) - (whole.ci_low or 0)) / 2)
-    bca = converge(scores, np.random.default_rng(0), "bca")
+    bca = converge(scores, np.random.default_rng(0), interval="bca")
     assert bca[-1].ci_low == summarise(scores, interval="bca").ci_low != whole.ci_low
     assert bca[-1].typical_half_width == steps[-1].typical_half_width
     assert steps[-1].typical_error == pytest.approx(0.0)

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from itertools import groupby, starmap
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -35,7 +34,12 @@ FACTOR_COLUMNS = (
 _SCORE_COLUMNS = ("task", *SCORES, "status", "protocol", "averaging")
 """In these the rows of one evaluation may differ."""
 _SHARED_COLUMNS = tuple(column for column in LONG_COLUMNS if column not in _SCORE_COLUMNS)
-_PLACES = {column: place for place, column in enumerate(_SHARED_COLUMNS + _SCORE_COLUMNS)}
+_PLACES = dict(
+    zip(_SHARED_COLUMNS + _SCORE_COLUMNS, range(-len(_SHARED_COLUMNS), len(_SCORE_COLUMNS)), strict=True)
+)
+"""Of the shared below 0, from their end."""
+_WORDS = {True: "true", False: "false"}
+_IN_ORDER = itemgetter(*(_PLACES[column] for column in LONG_COLUMNS))
 
 
 class ResultRow(Mapping[str, Any]):
@@ -58,13 +62,19 @@ class ResultRow(Mapping[str, Any]):
 
     def scored(self, score: Mapping[str, Any]) -> "ResultRow":
         """The same with what a score says: task, precision, recall, F1, protocol, averaging, status."""
-        row = copy(self)
+        row = ResultRow.__new__(ResultRow)
+        row._shared, row.spec_id, row.upstream_spec_id = self._shared, self.spec_id, self.upstream_spec_id
         row._score = tuple(starmap(score.get, zip(_SCORE_COLUMNS, self._score, strict=True)))
         return row
 
     def __getitem__(self, column: str) -> Any:
-        place = _PLACES[column] - len(_SHARED_COLUMNS)
+        place = _PLACES[column]
         return self._shared[place] if place < 0 else self._score[place]
+
+    def in_order(self) -> tuple[Any, ...]:
+        """The values by `LONG_COLUMNS`, as `values` has them, at a fraction of its time."""
+        values: tuple[Any, ...] = _IN_ORDER(self._score + self._shared)
+        return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(LONG_COLUMNS)
@@ -250,31 +260,39 @@ def _evaluation_rows(
 class _Order:
     """Sorts by dataset, phase and factors, then by run; None sorts first.
 
-    Of rows that agree in all but the evaluation the keys share their first part: many rows, few trials.
+    Rows of an evaluation share the first part of their keys, and evaluations of a trial the first of that:
+    many rows, few trials.
     """
 
     def __init__(self) -> None:
+        self._evaluations: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._runs: dict[tuple[str | float, ...], tuple[str | float, ...]] = {}
 
     def __call__(self, row: ResultRow) -> tuple[Any, ...]:
+        own = self._evaluations.get(row._shared)
+        if own is None:
+            own = self._evaluations[row._shared] = self._of_evaluation(row)
+        return (own, *(row[name] or "" for name in ("task", "protocol", "averaging", "trial_id")))
+
+    def _of_evaluation(self, row: ResultRow) -> tuple[Any, ...]:
         texts = ("dataset", "phase", "model")
         numbers = ("gcn_layers", "gcn_heads", "entity_filter")
         rest = ("attention_mask", "annotations", "origin", "config_id")
-        last = ("split", "entities", "upstream_trial_id", "task", "protocol", "averaging", "trial_id")
         run = (
             *(str(row[name]) for name in texts),
             *(-1 if row[name] is None else float(row[name]) for name in numbers),
             *(str(row[name] or "") for name in rest),
             *(-1 if row[name] is None else int(row[name]) for name in ("fold", "seed")),
         )
-        return (self._runs.setdefault(run, run), *(str(row[name] or "") for name in last))
+        evaluation = (row[name] or "" for name in ("split", "entities", "upstream_trial_id"))
+        return (self._runs.setdefault(run, run), *evaluation)
 
 
 def to_csv(rows: Sequence[ResultRow]) -> bytes:
     """CSV; booleans as true and false, None empty."""
     return csv_bytes(
         LONG_COLUMNS,
-        ([str(item).lower() if isinstance(item, bool) else item for item in row.values()] for row in rows),
+        ([_WORDS[item] if isinstance(item, bool) else item for item in row.in_order()] for row in rows),
     )
 
 
