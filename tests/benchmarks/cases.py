@@ -1,6 +1,7 @@
 """What is measured: a model in one arrangement of its computation, on some sentences."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -280,10 +281,20 @@ class Workload:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
+    @contextmanager
+    def with_cast_weights(self) -> Iterator[None]:
+        """With weights cast where inference casts them: a whole split has them cast once."""
+        if (self.case.step, self.case.precision) != ("inference", "bf16"):
+            yield
+            return
+        with torch.no_grad(), self.task.autocast():
+            self.task.predict(self.blocks[0])
+            yield
+
     def __call__(self) -> None:
         """Predict each block, or train on all for an epoch."""
         if self.case.step == "inference":
-            with self.task.autocast():  # weights are cast once, as for a whole split
+            with self.task.autocast():
                 for block in self.blocks:
                     self.task.predict(block)
             return

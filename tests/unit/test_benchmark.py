@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.speed import arrangement, inference_settings, read_speeds
 from lai_net.config import Phase
@@ -151,6 +153,36 @@ def test_precisions_share_a_model(corpus: Corpus) -> None:
     before = weight.clone()
     other()
     assert not weight.equal(before)
+
+
+class _WeightCasts(TorchDispatchMode):
+    """Counts the casts of a model's weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.count = 0
+        self._weights = {weight.data_ptr() for weight in model.parameters()}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += func is torch.ops.aten._to_copy.default and args[0].data_ptr() in self._weights
+        return func(*args, **(kwargs or {}))
+
+
+def test_bf16_weights_are_cast_before_the_clock_starts(corpus: Corpus) -> None:
+    case = next(
+        case for case in CASES if (case.phase, case.step, case.precision) == ("RE", "inference", "fp32")
+    )
+    workload = Workload(
+        replace(case, precision="bf16"), corpus, [corpus.sentences("train")[:2]], batch_size=4
+    )
+    with _WeightCasts(workload.task.model) as alone:
+        workload()
+    with workload.with_cast_weights(), _WeightCasts(workload.task.model) as timed:
+        workload()
+    assert alone.count > 10
+    assert timed.count == 0
 
 
 def test_presets_are_measured_as_studies_train_them() -> None:
