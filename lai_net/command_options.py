@@ -46,6 +46,12 @@ def model_folder(context: typer.Context, name: str, ledger: Path | None) -> Path
         raise InputError(f"{name!r} is no folder, and as a TRIAL_ID: {error}") from error
 
 
+def check_ledger(ledger: Path | None, *names: str) -> None:
+    """Refuse a ledger where all models are given as folders."""
+    if ledger is not None and all(Path(name).is_dir() for name in names):
+        raise InputError("--ledger knows a TRIAL_ID, but folders are given; leave it out")
+
+
 def warn(lines: Iterable[str]) -> None:
     """Each in a line on standard error."""
     for line in lines:

@@ -119,7 +119,8 @@ class FilterConfig:
         enabled: False is the paper's "without".
         stage: `marker` screens on span representations (the paper); `text` screens on the encoder's text
             states, and only survivors get markers. Without markers the two are one.
-        ratio: at most ratio x words candidates are kept in a sentence.
+        ratio: at most ratio x words candidates are kept in a sentence, rounded up after a product in float32
+            (.15 of 100 words are 16).
         min_kept: bounds from below how many candidates are kept.
         max_kept: bounds from above how many candidates are kept.
         threshold: candidates beyond `min_kept` need at least this probability.

@@ -49,6 +49,10 @@ def missing_cuda() -> str:
 
 def _refusal(device: str) -> str:
     try:
+        torch.device(device)
+    except RuntimeError:  # which names all there are, twenty of them
+        return "torch knows none of that name"
+    try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch has both
         return first_line(error).partition(". ")[0]  # for mps all operators there are follow

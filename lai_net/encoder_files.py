@@ -58,8 +58,8 @@ def _found_folder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[*_CONTENT, *_SHARDS, *_INDICES]))
     except Exception as error:
         raise InputError(
-            f"encoder {name!r}: no such folder, and the hub did not give it ({type(error).__name__}); "
-            f"give a local folder, or {OFFLINE_ENCODER!r} for the offline default"
+            f"encoder {name!r}: no such folder below {Path.cwd()}, and the hub did not give it "
+            f"({type(error).__name__}); give a local folder, or {OFFLINE_ENCODER!r} for the offline default"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -30,11 +30,11 @@ class SentencesCut(UserWarning):
         self.places = places
 
     def __str__(self) -> str:
-        return self.naming(lambda number: f"text {number + 1}")
+        return self.naming(lambda number: f"text {number}")
 
     def naming(self, text: Callable[[int], str]) -> str:
-        """One line, in which `text` names a text by its index."""
-        named = [f"{text(number)}, sentence {index + 1}" for number, index in self.places]
+        """One line, in which `text` names a text by its index; sentences are counted from 0, as in `cut`."""
+        named = [f"{text(number)}, sentence {index}" for number, index in self.places]
         were = "sentence was" if len(named) == 1 else "sentences were"
         return f"{len(named)} {were} cut at the models' limit: {'; '.join(named)}"
 
@@ -115,8 +115,10 @@ class LaiNet:
         Raises:
             InputError: a text is neither.
         """
-        if isinstance(texts, str):
-            raise InputError("texts must be a list of texts; put the one text into a list")
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise InputError(
+                f"texts must be a list of texts, but got {texts!r}; put a single one into a list"
+            )
         frames = [cut_text(text) for text in texts]
         self._tell_slowness()
         found = self.predict(list(iterate_sentences([frame.document for frame in frames])))
@@ -168,8 +170,8 @@ class LaiNet:
             PredictedSentence(entities.words, _as_typed(entities, relations), relations.relations)
             for entities, relations in zip(found.sentences, related.sentences, strict=True)
         ]
-        cut = Counter(sentences_cut=related.coverage["sentences_cut"])  # either model may read less
-        return Predictions(both, found.coverage | cut)
+        cut = max(item.coverage["sentences_cut"] for item in (found, related))  # either model may read less
+        return Predictions(both, Counter({**found.coverage, "sentences_cut": cut}))
 
 
 def _cuts(model: TrainedModel, sentence: Sentence) -> bool:
@@ -179,7 +181,8 @@ def _cuts(model: TrainedModel, sentence: Sentence) -> bool:
 
 
 def _as_typed(found: PredictedSentence, related: PredictedSentence) -> tuple[tuple[Entity, float], ...]:
-    """The entities as the RE model names them (`head.object_typing`), with the scores of the NER model."""
+    """The entities as the RE model names them (`head.object_typing`), with its scores; else as they were."""
     return tuple(
-        (entity, score) for (entity, _), (_, score) in zip(related.entities, found.entities, strict=True)
+        own if named == (own[0], 1.0) else named
+        for own, named in zip(found.entities, related.entities, strict=True)
     )

@@ -12,6 +12,7 @@ import typer
 from lai_net.command_options import (
     DeviceOption,
     LedgerOption,
+    check_ledger,
     model_folder,
     progress_on_stderr,
     warn,
@@ -89,9 +90,10 @@ def save(
     folders = _model_folders(context, ner, re_model, ledger)
 
     from lai_net.extractor import LaiNet
+    from lai_net.saved_model import earlier_model
 
+    replaced = "; the model that was there is replaced" if earlier_model(folder) else ""
     model = LaiNet.from_trials(*folders)
-    replaced = "; the model that was there is replaced" if (folder / "config.json").exists() else ""
     model.save_pretrained(folder)
     typer.echo(f"{folder}: NER and RE, encoder and tokenizer included{replaced}", err=True)
 
@@ -105,6 +107,7 @@ def _model_folders(
     """
     if ner is None or re_model is None:
         raise InputError(f"two models are needed: give --ner and --re{other}")
+    check_ledger(ledger, ner, re_model)
     first, second = (model_folder(context, name, ledger) for name in (ner, re_model))
     return first, second
 

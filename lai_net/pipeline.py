@@ -71,8 +71,8 @@ def train_trial(
     }
     open_folder(work_dir, description)
     task = _training_task(config, seed, corpus, device)
-    claim(work_dir, description)
     given = _given_for_selection(config, corpus, upstream_dir, device)
+    claim(work_dir, description)
     _share_features(task, features, None)
     _share_features(task, features, given)
     evaluate = partial(_selection_scores, task, corpus, given)
@@ -158,7 +158,8 @@ def _training_task(config: TrialConfig, seed: int, corpus: Corpus, device: str) 
     """A phase that is to be trained, with the examples of the training split."""
     streams = Streams(seed, torch.device(device))
     task = make_task(config, corpus.labels, streams, device, corpus.sentences("train"))
-    if not task.num_examples:
+    reachable = config.phase == "RE" or task.coverage["entities"] > task.coverage["entities_unreachable"]
+    if not (task.num_examples and reachable):
         raise InputError(f"corpus {corpus.name}: train holds nothing to learn {config.phase} from")
     if config.training.compile and task.device.type == "cuda":
         task.model.first_round.encoder.compile_passes()

@@ -50,11 +50,12 @@ _REMEDY = "save the model again"
 
 
 def write_model(folder: Path, models: Mapping[Phase, TrainedModel]) -> None:
-    """Write both phases' models; files of these names are replaced, each at once and `config.json` last.
+    """Write both phases' models; earlier ones there are replaced, each file at once and `config.json` last.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or has a model of another kind.
     """
+    earlier = earlier_model(folder)
     tokenizers = [models[phase].task.tokenizer for phase in PHASES]
     shared = tokenizers[0].content == tokenizers[1].content
     phases = PhaseDescriptions(**{phase: _describe(models[phase]) for phase in PHASES})
@@ -63,7 +64,6 @@ def write_model(folder: Path, models: Mapping[Phase, TrainedModel]) -> None:
         for phase in PHASES
         for name, tensor in models[phase].task.model.state_dict().items()
     }
-    stale = _stale_files(folder, shared=shared)
     try:
         with new_files(folder, last=CONFIG) as new:
             for phase, tokenizer in zip(PHASES, tokenizers, strict=True):
@@ -77,7 +77,8 @@ def write_model(folder: Path, models: Mapping[Phase, TrainedModel]) -> None:
                 phases=phases,
             )
             (new / CONFIG).write_text(description.model_dump_json(indent=1), encoding="utf-8")
-        _remove(stale)
+        if earlier is not None and earlier.shared_tokenizer != shared:
+            _remove(_tokenizer_files(folder, shared=not shared))
     except OSError as error:
         raise unwritable(folder, error) from error
 
@@ -102,16 +103,25 @@ def read_model(folder: Path, device: str) -> dict[Phase, TrainedModel]:
     return {phase: _read_phase(folder, phase, stored, device) for phase in PHASES}
 
 
-def _stale_files(folder: Path, *, shared: bool) -> list[Path]:
-    """The tokenizers of an earlier model there that lie where the new one has none."""
+def earlier_model(folder: Path) -> ModelDescription | None:
+    """The description of the model that `write_model` would replace, if there is one.
+
+    Raises:
+        InputError: what is there is another's: an encoder, or a trial.
+    """
+    if not (folder / CONFIG).exists():
+        return None
     try:
-        earlier = parse_description((folder / CONFIG).read_bytes())
-    except (OSError, InputError):
-        return []  # what is there is not of ours
-    if earlier.shared_tokenizer == shared:
-        return []
-    places = {_tokenizer_folder(folder, phase, shared=not shared) for phase in PHASES}
-    return [place / name for place in places for name in TOKENIZER_FILES]
+        return parse_description((folder / CONFIG).read_bytes())
+    except (OSError, InputError) as error:
+        raise InputError(
+            f"{folder}: has a {CONFIG} that is not of a saved model; give another folder, or empty this one"
+        ) from error
+
+
+def _tokenizer_files(folder: Path, *, shared: bool) -> list[Path]:
+    places = {_tokenizer_folder(folder, phase, shared=shared) for phase in PHASES}
+    return sorted(place / name for place in places for name in TOKENIZER_FILES)
 
 
 def _remove(files: Iterable[Path]) -> None:
@@ -124,8 +134,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 def _digested(*, shared: bool) -> list[str]:
     """The files that a wrong bit may spoil without a trace, by their names in the folder."""
-    places = {_tokenizer_folder(Path(), phase, shared=shared) for phase in PHASES}
-    return [WEIGHTS, *sorted(str(place / name) for place in places for name in TOKENIZER_FILES)]
+    return [WEIGHTS, *map(str, _tokenizer_files(Path(), shared=shared))]
 
 
 def _check_digests(folder: Path, stored: ModelDescription) -> None:

@@ -3,7 +3,7 @@
 import errno
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,7 @@ from lai_net.command_options import (
     INTERRUPTED,
     DeviceOption,
     LedgerOption,
+    check_ledger,
     model_folder,
     progress_on_stderr,
     warn,
@@ -39,7 +40,9 @@ def train(  # noqa: PLR0913 - an argument an option
     preset: Annotated[str, typer.Option(help="A shipped preset or a TOML file.")],
     seed: Annotated[int, typer.Option(min=0, max=SEED_END - 1, help="Of every random stream.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the best model.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in a preset.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, as in a preset; of one key the last.")
+    ] = None,
     annotations: Annotated[
         str | None, typer.Option(help="Label phrases: a shipped name or a TOML file.")
     ] = None,
@@ -69,6 +72,8 @@ def train(  # noqa: PLR0913 - an argument an option
         raise InputError("--ner joins RE with an NER model; leave it out where NER is trained")
     if ner is None and ledger is not None:
         raise InputError("--ledger names a trial for --ner; leave it out without one")
+    if ner is not None:
+        check_ledger(ledger, ner)
     upstream = None if ner is None else model_folder(context, ner, ledger)
 
     loaded = load_corpus(
@@ -181,7 +186,8 @@ def _run(
 def _alone_in(out: Path) -> Iterator[None]:
     """Keep other calls out of a training's folder; a file system without locks is warned of.
 
-    Of a folder that cannot be written the training tells, if it has anything to write.
+    Of a folder that cannot be written the training tells, if it has anything to write. One in which nothing
+    was written, as when the training is refused, goes.
     """
     with ExitStack() as held:
         try:
@@ -195,7 +201,18 @@ def _alone_in(out: Path) -> Iterator[None]:
             if error.errno in _NO_LOCKS:
                 said = f"its file system has no locks ({error.strerror}); let no other `lai train` work there"
                 warn([f"{out}: {said}"])
-        yield
+        try:
+            yield
+        finally:
+            _remove_unused(out)
+
+
+def _remove_unused(out: Path) -> None:
+    """Remove a folder that holds the lock alone."""
+    with suppress(OSError):
+        if [path.name for path in out.iterdir()] == [_LOCK]:
+            (out / _LOCK).unlink()
+            out.rmdir()
 
 
 def _ner_model(folder: Path, corpus: "Corpus") -> Path:

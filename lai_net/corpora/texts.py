@@ -56,7 +56,7 @@ class TextRecord:
     @property
     def place(self) -> str:
         """Where it is, for messages."""
-        return f"text {self.name}" if self.line is None else f"line {self.line}"
+        return "the text" if self.line is None else f"line {self.line}"
 
     @property
     def origin(self) -> dict[str, Any]:

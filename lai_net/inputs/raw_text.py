@@ -21,11 +21,17 @@ from itertools import pairwise
 Range = tuple[int, int]
 """Half-open."""
 
-_ABBREVIATIONS = "al|Fig|Figs|Eq|Eqs|Sec|Tab|Ref|Refs|Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|cf|resp|approx"
+_ABBREVIATIONS = (
+    "al|[Ff]igs?|[Ee]qs?|Sec|Tab|[Rr]efs?|Dr|Mrs?|Ms|Prof|St|Jr|Sr|[Vv]s|[Cc]f|[Rr]esp|[Aa]pprox|[Cc]a"
+    "|Gen|Sen|Gov|Rep|Lt|Col|Capt|Sgt"
+)
+_BEFORE_NUMBERS = "Nos?|[Vv]ols?|pp?|Jan|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec"
+"""What may end a sentence, but for a number that follows."""
 _LETTER = r"[^\W\d_]"
 _WORD = re.compile(
     rf"""
       (?:{_ABBREVIATIONS})\.                                        # Fig.
+    | (?:{_BEFORE_NUMBERS})\.(?=\s*\d)                              # No. 5
     | {_LETTER}(?:\.{_LETTER})+\.?(?!\w)                            # U.S., e.g.
     | \w+(?:(?:-|['’](?!s\b)|(?<=\d)[.,](?=\d))\w+)*                # state-of-the-art, O'Brien, 3.5
     | ['’]s\b                                                       # Smith's

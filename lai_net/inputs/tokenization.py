@@ -1,6 +1,7 @@
 """Words to word pieces, with each word's first and last piece."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from lai_net.errors import InputError
 from lai_net.schema import Sentence
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_MOST_WORDS = 2**17
 TOKENIZER_FILES = TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
@@ -31,7 +33,7 @@ class TokenizedText:
 
 
 class WordTokenizer:
-    """An encoder's tokenizer, word by word; what a word becomes is remembered for the process' life.
+    """An encoder's tokenizer, word by word; what a word becomes is remembered, for so many words at a time.
 
     Args:
         tokenizer: a fast one of `transformers`.
@@ -40,6 +42,7 @@ class WordTokenizer:
 
     def __init__(self, tokenizer: Any, vocab_size: int) -> None:
         self._tokenizer = tokenizer
+        self._tokenizer.model_max_length = sys.maxsize  # it would warn of a long word, which we cut
         self._pieces: dict[str, list[int]] = {}
         self.cls_id: int = self._tokenizer.cls_token_id
         self.sep_id: int = self._tokenizer.sep_token_id
@@ -52,6 +55,8 @@ class WordTokenizer:
         """The word's pieces; a word that vanishes in the tokenizer becomes the unknown token."""
         found = self._pieces.get(word)
         if found is None:
+            if len(self._pieces) == _MOST_WORDS:  # a stream of numbers and addresses has no end of them
+                self._pieces.clear()
             tokens = self._tokenizer.tokenize(word) or [self._tokenizer.unk_token]
             found = self._pieces[word] = self._tokenizer.convert_tokens_to_ids(tokens)
         return found

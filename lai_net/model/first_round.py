@@ -196,7 +196,7 @@ class FirstRound(nn.Module):
             return self._read_context(context)
         device = phrases.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        version = (precision, *((p.data_ptr(), p._version) for p in self.encoder.parameters()))
+        version = (precision, *((p.data_ptr(), _version_of(p)) for p in self.encoder.parameters()))
         if self._annotations is None or self._annotations[0] != version:
             self._annotations = (version, self._read_context(context))
         return self._annotations[1]
@@ -298,6 +298,11 @@ class FirstRound(nn.Module):
     def _label_ends(self, annotations: Tensor) -> Tensor:
         """(B, N, H) -> (B, E, 2, H), Eq. 9's two states of each label."""
         return annotations[:, self.label_bounds]
+
+
+def _version_of(weight: Tensor) -> int:
+    """How often it was changed in place; what was loaded under `inference_mode` does not count that."""
+    return 0 if weight.is_inference() else weight._version
 
 
 def gather_tokens(states: Tensor, index: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class NerTask(PhaseTask[NerExample, NerBatch]):
             kept = without_overlaps(candidates)
             left_out = [candidate for candidate in candidates if candidate not in kept]
             predicted.append(PredictedSentence(sentence.words, tuple(kept), overlapping=tuple(left_out)))
-        return Predictions(predicted, coverage + counts)
+        coverage.update(counts)  # a sum would leave out those that are 0
+        return Predictions(predicted, coverage)
 
     def with_types(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """Sentences whose own spans have the types that the model gives them, the likeliest each.

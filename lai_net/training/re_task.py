@@ -66,11 +66,9 @@ class ReTask(PhaseTask[ReExample, ReBatch]):
         predicted = []
         for sentence, found in zip(sentences, self._scores(examples, len(sentences)), strict=True):
             given = candidate_entities(sentence)
-            own = self._typed(given, found.types) if typed else given
-            relations = tuple(self._decode(own, found.pairs))
-            predicted.append(
-                PredictedSentence(sentence.words, tuple((entity, 1.0) for entity in own), relations)
-            )
+            scored = self._typed(given, found.types if typed else {})
+            relations = tuple(self._decode([entity for entity, _ in scored], found.pairs))
+            predicted.append(PredictedSentence(sentence.words, tuple(scored), relations))
         return Predictions(predicted, coverage)
 
     def _batch(self, examples: Sequence[ReExample]) -> ReBatch:
@@ -131,11 +129,17 @@ class ReTask(PhaseTask[ReExample, ReBatch]):
             return None
         return super()._shared_texts(examples)
 
-    def _typed(self, entities: Sequence[Entity], types: Mapping[int, Tensor]) -> list[Entity]:
-        return [
-            Entity(entity.span, self.types[int(types[index].argmax())]) if index in types else entity
-            for index, entity in enumerate(entities)
-        ]
+    def _typed(self, entities: Sequence[Entity], types: Mapping[int, Tensor]) -> list[tuple[Entity, float]]:
+        """The entities by the types that they are found to have, with those' probabilities; 1 where given."""
+        found: list[tuple[Entity, float]] = []
+        for index, entity in enumerate(entities):
+            if index in types:
+                best = int(types[index].argmax())
+                score = types[index].double().softmax(-1)[best].item()
+                found.append((Entity(entity.span, self.types[best]), score))
+            else:
+                found.append((entity, 1.0))
+        return found
 
     def _decode(
         self, entities: Sequence[Entity], pairs: dict[tuple[int, int], Tensor]

@@ -14,6 +14,8 @@ from lai_net import LaiNet
 from lai_net.config import Phase
 from lai_net.errors import InputError
 from lai_net.extraction import Extraction
+from lai_net.schema import Sentence
+from lai_net.trained_model import load_model
 from tests.integration.untrained import TEXTS, change, make_trial
 
 
@@ -76,12 +78,53 @@ def test_loading_leaves_the_random_state_alone(saved: Path) -> None:
 
 def test_saving_replaces_its_files_and_no_others(model: LaiNet, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "config.json").write_text("old")
     model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_text("old")
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size > 1000
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "lai-net"
     with pytest.raises(InputError, match="cannot be written"):
         model.save_pretrained(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "trial"])
+def test_saving_spares_a_model_of_another_kind(
+    kind: str, model: LaiNet, trials: dict[Phase, Path], tiny_encoder: str, tmp_path: Path
+) -> None:
+    source = Path(tiny_encoder) if kind == "encoder" else trials["NER"] / "best"
+    folder = Path(shutil.copytree(source, tmp_path / "theirs"))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError, match=r"theirs: has a config\.json that is not of a saved model"):
+        model.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_model_that_was_loaded_in_inference_mode_predicts(saved: Path, expected: list[Extraction]) -> None:
+    with torch.inference_mode():
+        found = LaiNet.from_pretrained(saved).extract(TEXTS)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.entities == theirs.entities
+        assert [item.type for item in mine.relations] == [item.type for item in theirs.relations]
+
+
+def test_an_entity_that_re_types_has_the_probability_of_that_type(
+    model: LaiNet, tiny_encoder: str, tmp_path: Path
+) -> None:
+    typing = make_trial(tmp_path / "re", "RE", tiny_encoder, head__object_typing="types")
+    joined = LaiNet(model.ner, load_model(typing / "best"))
+    words = ("Ada", "wrote"), ("Ada",)  # the second has one entity, which no pair types
+    sentences = [Sentence(item) for item in words]
+    (two, one), (plain_two, plain_one) = (item.predict(sentences).sentences for item in (joined, model))
+    assert one.entities == plain_one.entities
+    assert len(one.entities) == 1
+    with torch.no_grad():
+        scores = joined.re.task._scores(joined.re.task._read([plain_two.sentence])[0], 1)[0].types
+    assert len(two.entities) == len(scores) > 1
+    for index, (entity, score) in enumerate(two.entities):
+        number = joined.re.task.types.index(entity.type)
+        assert score == pytest.approx(float(scores[index].softmax(-1)[number]))
+        assert score > 0.5
 
 
 def test_transformers_reads_the_tokenizer_files(saved: Path, tiny_encoder: str) -> None:
@@ -135,14 +178,16 @@ def test_what_cannot_be_joined_or_read_is_said(
         LaiNet.from_trials(tmp_path, trials["RE"])
     with pytest.raises(InputError, match="device 'abacus' is not to be had"):
         LaiNet.from_trials(trials["NER"], trials["RE"], device="abacus")
-    with pytest.raises(InputError, match="put the one text into a list"):
+    with pytest.raises(InputError, match="put a single one into a list"):
         model.extract("a text")
     with pytest.raises(InputError, match="a text must be a string"):
         model.extract([5])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="texts must be a list of texts, but got None"):
+        model.extract(None)  # type: ignore[arg-type]
 
 
 def test_a_sentence_that_is_too_long_is_said(model: LaiNet) -> None:
-    with pytest.warns(UserWarning, match="1 sentence was cut at the models' limit: text 1, sentence 1"):
+    with pytest.warns(UserWarning, match="1 sentence was cut at the models' limit: text 0, sentence 0"):
         long, short = model.extract([["word"] * 600, "short"])  # beyond the encoder's positions, too
     assert len(long.tokens) == 600
     assert (long.cut, short.cut) == ((0,), ())

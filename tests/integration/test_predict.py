@@ -93,16 +93,16 @@ def test_sentences_that_are_cut_are_named_on_stderr(lai: Run, saved: Path) -> No
     long = "Word" + " word" * 399
     code, lines, message = lai("predict", "--model", saved, "--text", long)
     assert (code, len(lines), len(lines[0]["tokens"])) == (0, 1, 400)
-    assert message == "warning: 1 sentence was cut at the models' limit: text 1, sentence 1\n"
+    assert message == "warning: 1 sentence was cut at the models' limit: the text, sentence 0\n"
     code, lines, message = lai("predict", "--model", saved, stdin=f"So.\n\nSo. {long}. {long}.\n")
     assert (code, len(lines)) == (0, 2)
     assert [line["cut"] for line in lines] == [[], [1, 2]]
-    places = "line 3, sentence 2; line 3, sentence 3"
+    places = "line 3, sentence 1; line 3, sentence 2"
     assert message == f"warning: 2 sentences were cut at the models' limit: {places}\n"
 
 
 def test_the_warning_of_a_cut_sentence_names_text_and_sentence(model: LaiNet) -> None:
-    with pytest.warns(SentencesCut, match="^1 sentence was cut .*: text 2, sentence 3$") as caught:
+    with pytest.warns(SentencesCut, match="^1 sentence was cut .*: text 1, sentence 2$") as caught:
         model.extract(["So.", [["So"], [], ["word"] * 400]])
     assert [getattr(warning.message, "places", None) for warning in caught] == [[(1, 2)]]
 

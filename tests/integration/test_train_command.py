@@ -48,6 +48,7 @@ def test_a_trained_pair_is_evaluated_end_to_end_and_predicts(
     assert [line.split(":")[0] for line in message.splitlines()] == ["epoch 1/2", "epoch 2/2"]
     assert message.count(", filter's recall 75.00%") == 2
     assert all(item.keys() == {"split", "entities", "scores", "coverage"} for item in evaluations)
+    assert all(item["coverage"]["sentences_cut"] == 0 for item in evaluations), "none is a count, too"
     code, evaluations, message = lai(*words("re", corpus, tiny_encoder), "--ner", corpus / "ner")
     assert code == 0
     assert "recall" not in message
@@ -125,6 +126,9 @@ def test_settings_without_effect_are_said_once_each(lai: Run, tiny_encoder: str,
         ("ner", ("--features", "f"), "--features keeps constant states, which this config has not"),
         ("re", ("--ledger", "l"), "--ledger names a trial for --ner"),
         ("re", ("--ner", "no/folder"), "'no/folder' is no folder, and no TRIAL_ID"),
+        ("re", ("--ner", ".", "--ledger", "l"), "--ledger knows a TRIAL_ID, but folders are given"),
+        ("ner", ("--set", "graph.layers=1", "--set", "graph.heads=5"), "graph.heads must divide"),
+        ("ner", ("--device", "gpu"), "torch knows none of that name"),
         ("re", ("--set", "training.selection_entities=abc"), "give its model with --ner"),
     ],
 )

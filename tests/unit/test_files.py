@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lai_net.files import json_digest, new_file, new_files, new_folder, sha256_of, size_gib, unwritable
+from lai_net.errors import InputError
+from lai_net.files import (
+    json_digest,
+    new_file,
+    new_files,
+    new_folder,
+    read_toml,
+    sha256_of,
+    size_gib,
+    unwritable,
+)
 from lai_net.tensor_files import write_tensors
 
 
@@ -146,3 +156,8 @@ def test_the_size_of_a_folder_passes_over_what_a_worker_deletes_meanwhile(
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert size_gib(tmp_path) == 1 / 2**20
+
+
+def test_a_file_that_cannot_be_opened_is_no_bad_toml(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read \(File name too long\)"):
+        read_toml(tmp_path / ("a" * 300))

@@ -1,6 +1,9 @@
+import logging
+
 import numpy as np
 import pytest
 
+from lai_net.inputs import tokenization
 from lai_net.inputs.batching import bucketed_batches, padded, sorted_batches
 from lai_net.inputs.ner_inputs import ner_examples
 from lai_net.inputs.re_inputs import PairLabels, candidate_entities, re_batch, re_examples
@@ -38,6 +41,24 @@ def test_words_equal_the_tokenizer_of_the_encoder(tokenizer: WordTokenizer, tiny
     theirs = AutoTokenizer.from_pretrained(tiny_encoder)(words[:-1], is_split_into_words=True)
     assert tokenizer.text(words[:-1], 99).ids == theirs["input_ids"]
     assert len(tokenizer.text(words, 99).bounds) == len(words)
+
+
+def test_words_are_remembered_up_to_a_number(
+    tokenizer: WordTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenization, "_MOST_WORDS", 5)
+    own = WordTokenizer(tokenizer._tokenizer, tokenizer.vocab_size)
+    for number in range(20):
+        assert own.pieces(f"w{number}") == tokenizer.pieces(f"w{number}")
+        assert len(own._pieces) <= 5
+
+
+def test_a_long_word_is_cut_without_a_word_of_transformers(
+    tokenizer: WordTokenizer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    assert tokenizer.text(["a-" * 600], max_tokens=256).bounds == []
+    assert caplog.text == ""
 
 
 def test_every_short_span_is_a_candidate_and_loss_is_counted(tokenizer: WordTokenizer) -> None:

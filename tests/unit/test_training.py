@@ -159,11 +159,13 @@ def test_a_missing_split_is_one_clear_line(
     phase: str, splits: tuple[str, ...], message: str, tiny_encoder: str, corpus: Corpus, tmp_path: Path
 ) -> None:
     cut = Corpus(name="small", splits={name: corpus.splits[name] for name in splits}, labels=corpus.labels)
+    config = small(phase, tiny_encoder)
     with pytest.raises(InputError, match=message):
-        run(small(phase, tiny_encoder), cut, tmp_path)
+        run(config, cut, tmp_path)
+    assert run(config, corpus, tmp_path), "the folder is free for a corpus that is whole"
 
 
-def test_a_corpus_without_relations_is_one_clear_line(
+def test_a_corpus_with_nothing_to_learn_is_one_clear_line(
     tiny_encoder: str, corpus: Corpus, tmp_path: Path
 ) -> None:
     bare = {
@@ -175,6 +177,9 @@ def test_a_corpus_without_relations_is_one_clear_line(
         )
         for name, documents in corpus.splits.items()
     }
+    unmarked = {name: (Document("d", (Sentence(("Paris",)),)),) for name in corpus.splits}
+    with pytest.raises(InputError, match="holds nothing to learn NER from"):
+        run(small("NER", tiny_encoder), Corpus(name="small", splits=unmarked, labels=corpus.labels), tmp_path)
     config = small("RE", tiny_encoder)
     with pytest.raises(InputError, match="holds nothing to learn RE from"):
         run(config, Corpus(name="small", splits=bare, labels=corpus.labels), tmp_path)
