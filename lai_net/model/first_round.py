@@ -1,29 +1,28 @@
-"""The first round of interaction: text, annotations and marker pairs through the encoder (Section 3.2).
+"""The first round of interaction: what a text, and annotations beside it, are read as (Section 3.2).
 
-Under Inv. and Vis. nothing sees a marker but its partner, so the context is read once and the pairs
-attend to its keys and values; under Inv. the annotations do not see the text either and are read once a
-training step, or once for all inference. Under Full everything sees everything, and other readings of the
-mask let more than its partner see a marker: there each pack of candidates takes one dense pass.
-`InputConfig.reads_context_once` says which way is taken.
+How candidates are marked then differs: by levitated markers (`lai_net.model.levitated`), or within the text
+(`lai_net.model.in_text`).
 
-B batch, T text tokens, N annotation tokens, E labels, P marker pairs, H hidden.
+B batch, T text tokens, N annotation tokens, E labels, P candidates, H hidden.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lai_net.config import InputConfig
-from lai_net.inputs.marker_ids import PAIR_END, PAIR_START
-from lai_net.model.attention_mask import Kind, visible
 from lai_net.model.encoder import Context, Memory, TwoPassEncoder
 from lai_net.model.readings import Interaction, PairInteraction, Reading, SharedAnnotations, Text
 from lai_net.model.stored_features import StoredFeatures
 
 
-class FirstRound(nn.Module):
-    """Eq. 5's input through the encoder under a partial attention mask.
+class FirstRound(nn.Module, ABC):
+    """Reads a text with the encoder, then marks candidates in it.
+
+    Under Inv. annotations do not see the text and are read apart from it: once a training step, or once for
+    all inference. Else they are read behind it.
 
     Args:
         encoder: shared by both passes.
@@ -35,7 +34,7 @@ class FirstRound(nn.Module):
 
     annotation_ids: Tensor
     label_bounds: Tensor
-    states_per_span: ClassVar[int] = 4
+    states_per_span: ClassVar[int]
     """How many states represent a candidate: of `Interaction.pairs`, the third axis."""
 
     def __init__(
@@ -78,45 +77,16 @@ class FirstRound(nn.Module):
         for features in self.features:
             if (found := features.find(text.ids, text.valid)) is not None:
                 return Reading(text, found.states(text.ids.shape[1]), found.labels(), None, found)
-        if with_pairs and self._reads_at_once:
+        if with_pairs and self.reads_at_once:
             return Reading(text, None, None, None)
         return self._read(text, text_first=text_first)
 
-    def read_rows(self, text: Text, rows: Tensor, *, text_first: bool = False) -> Reading:
-        """`read` before `mark`, for rows that may share texts: `rows` int (B,) names the text of each."""
-        shares_texts = len(text.ids) < len(rows)
-        reading = self.read(text, text_first=text_first, with_pairs=not (text_first or shares_texts))
-        return reading.rows(rows) if shares_texts else reading
-
     @property
-    def _reads_at_once(self) -> bool:
-        """Whether `mark` reads text and markers together: in inference, on a CPU.
+    def reads_at_once(self) -> bool:
+        """Whether `mark` reads text and markers together; then `read` leaves the text to it."""
+        return False
 
-        Not where states are compared with stored ones, and not where each pass is compiled.
-        """
-        has_passes = self.two_pass and self.settings.is_levitated
-        is_inference = not (self.training or torch.is_grad_enabled())
-        is_plain = not (self.encoder.fixed or self.encoder.is_compiled)
-        return has_passes and is_inference and is_plain and self.label_bounds.device.type == "cpu"
-
-    def share_annotations(self) -> SharedAnnotations | None:
-        """Read the annotations for several graphs; None where they are not read apart from the text."""
-        if not self._reads_apart:
-            return None
-        (phrases,) = self.encoder.look_up(self.annotation_ids.unsqueeze(0))
-        return SharedAnnotations(*self._read_annotations(phrases))
-
-    def _read(self, text: Text, *, text_first: bool = False) -> Reading:
-        """`read` by the encoder itself."""
-        if not self.two_pass:
-            return Reading(text, self._read_unmarked(text) if text_first else None, None, None)
-        context, phrases = self._embedded(text)
-        states, memory = self._read_context(context)
-        apart = self._apart(phrases)
-        if apart is not None:
-            memory = memory.join(apart[1].expand(len(text.ids)))
-        return Reading(text, *self._parted(states, text, apart), memory)
-
+    @abstractmethod
     def mark(self, reading: Reading, bounds: Tensor, valid: Tensor) -> Interaction:
         """Set markers on candidates and read them.
 
@@ -125,17 +95,28 @@ class FirstRound(nn.Module):
             bounds: first and last text token of each candidate, int (B, P, 2); padding may repeat any.
             valid: bool (B, P), which candidates are no padding.
         """
-        markers = None if reading.stored is None else reading.stored.pairs(bounds, valid)
-        if markers is None and reading.stored is not None:  # a candidate is not stored
-            reading = self._read(reading.text)
-        if markers is None and reading.memory is not None:
-            markers = self.encoder.encode_pairs(self._marker_ids(bounds), bounds, reading.memory)
-        if markers is not None and reading.states is not None:
-            pairs = torch.cat([gather_tokens(reading.states, bounds), markers], dim=2)
-            return Interaction(reading.states, pairs, reading.labels)
-        if self._reads_at_once:
-            return self._mark_at_once(reading.text, bounds, valid)
-        return self._mark_densely(reading.text, bounds, valid)
+
+    def read_rows(self, text: Text, rows: Tensor, *, text_first: bool = False) -> Reading:
+        """`read` before `mark`, for rows that may share texts: `rows` int (B,) names the text of each."""
+        shares_texts = len(text.ids) < len(rows)
+        reading = self.read(text, text_first=text_first, with_pairs=not (text_first or shares_texts))
+        return reading.rows(rows) if shares_texts else reading
+
+    def share_annotations(self) -> SharedAnnotations | None:
+        """Read the annotations for several graphs; None where they are not read apart from the text."""
+        if not self._reads_apart:
+            return None
+        (phrases,) = self.encoder.look_up(self.annotation_ids.unsqueeze(0))
+        return SharedAnnotations(*self._read_annotations(phrases))
+
+    def _read(self, text: Text, *, text_first: bool = False) -> Reading:  # noqa: ARG002 - of a dense pass
+        """`read` by the encoder itself."""
+        context, phrases = self._embedded(text)
+        states, memory = self._read_context(context)
+        apart = self._apart(phrases)
+        if apart is not None:
+            memory = memory.join(apart[1].expand(len(text.ids)))
+        return Reading(text, *self._parted(states, text, apart), memory)
 
     def mark_objects(
         self, reading: Reading, subjects: Tensor, bounds: Tensor, valid: Tensor
@@ -201,15 +182,6 @@ class FirstRound(nn.Module):
             self._annotations = (version, self._read_context(context))
         return self._annotations[1]
 
-    def _read_unmarked(self, text: Text) -> Tensor:
-        """A text's states before a dense pass: with the annotations where it sees them, as in two passes.
-
-        Under Full no state is free of markers; there the text is read alone.
-        """
-        if self.has_annotations and self.settings.attention_mask == "vis":
-            return self._read_context(self._with_phrases(text))[0][:, : text.ids.shape[1]]
-        return self._read_alone(text)[0]
-
     def _read_alone(self, text: Text) -> tuple[Tensor, Memory]:
         """States and memory of a text without annotations."""
         (embedded,) = self.encoder.look_up(text.ids)
@@ -232,69 +204,6 @@ class FirstRound(nn.Module):
         positions = torch.where(index < text_length, index, index - text_length + start)
         return Context(embedded, positions.expand_as(valid), valid)
 
-    def _marker_ids(self, bounds: Tensor) -> Tensor:
-        """Of the start and end marker of each pair of `bounds`."""
-        kinds = torch.arange(PAIR_START, PAIR_END + 1, device=bounds.device)  # a list would have to be copied
-        return (self.encoder.vocab_size + kinds).expand(bounds.shape)
-
-    def _mark_at_once(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
-        """Text and markers together; annotations that are read apart are read before."""
-        context, phrases = self._embedded(text)
-        apart = self._apart(phrases)
-        both, markers = self.encoder.encode_with_pairs(
-            context,
-            self._marker_ids(bounds),
-            bounds,
-            valid,
-            None if apart is None else apart[1],
-        )
-        states, labels = self._parted(both, text, apart)
-        return Interaction(states, torch.cat([gather_tokens(states, bounds), markers], dim=2), labels)
-
-    def _mark_densely(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
-        """One dense pass a pack; a pack without candidates of a sentence does not count for that sentence."""
-        size = self.settings.max_candidates
-        packs = [
-            self._read_pack(text, *pack)
-            for pack in zip(bounds.split(size, dim=1), valid.split(size, dim=1), strict=True)
-        ]
-        used = torch.stack([pack.any(dim=1) for pack in valid.split(size, dim=1)])
-        used[0] |= ~used.any(dim=0)
-        labels = [pack.labels for pack in packs if pack.labels is not None]
-        return Interaction(
-            _mean_over_packs([pack.text for pack in packs], used),
-            torch.cat([pack.pairs for pack in packs], dim=1),
-            _mean_over_packs(labels, used) if labels else None,
-        )
-
-    def _read_pack(self, text: Text, bounds: Tensor, valid: Tensor) -> Interaction:
-        """Eq. 5 in one pass: text, annotations, all start markers, all end markers."""
-        (batch, length), pairs, phrases = text.ids.shape, bounds.shape[1], self.annotation_ids.shape[0]
-        device = bounds.device
-        index = torch.arange(length + phrases, device=device)
-        positions = torch.where(index < length, index, index - length + self.annotation_start)
-        ids = [text.ids, self.annotation_ids.expand(batch, -1), *self._marker_ids(bounds).unbind(2)]
-        kinds = [
-            torch.where(text.valid, Kind.TEXT, Kind.PADDING),
-            torch.full((batch, phrases), Kind.ANNOTATION, device=device),
-            torch.where(valid, Kind.START, Kind.PADDING),
-            torch.where(valid, Kind.END, Kind.PADDING),
-        ]
-        candidates = torch.arange(pairs, device=device)
-        owners = torch.cat([torch.zeros_like(index), candidates, candidates])
-        (embedded,) = self.encoder.look_up(torch.cat(ids, dim=1))
-        states, _ = self.encoder.encode(
-            embedded,
-            torch.cat([positions.expand(batch, -1), bounds[:, :, 0], bounds[:, :, 1]], dim=1),
-            visible(torch.cat(kinds, dim=1), owners.expand(batch, -1), self.settings),
-        )
-        read, annotations, starts, ends = states.split([length, phrases, pairs, pairs], dim=1)
-        return Interaction(
-            read,
-            torch.cat([gather_tokens(read, bounds), torch.stack([starts, ends], dim=2)], dim=2),
-            self._label_ends(annotations) if self.has_annotations else None,
-        )
-
     def _label_ends(self, annotations: Tensor) -> Tensor:
         """(B, N, H) -> (B, E, 2, H), Eq. 9's two states of each label."""
         return annotations[:, self.label_bounds]
@@ -316,10 +225,3 @@ def gather_tokens(states: Tensor, index: Tensor) -> Tensor:
         return states[rows, index]
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, states.shape[-1])
     return torch.unflatten(states.gather(1, flat), 1, index.shape[1:])
-
-
-def _mean_over_packs(states: list[Tensor], used: Tensor) -> Tensor:
-    """The mean over the packs that a sentence uses: states (B, ...) a pack, `used` bool (packs, B)."""
-    stacked = torch.stack(states)
-    weights = used.view(*used.shape, *[1] * (stacked.ndim - 2)).to(stacked.dtype)
-    return (stacked * weights).sum(0) / weights.sum(0)

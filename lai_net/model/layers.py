@@ -11,11 +11,13 @@ from lai_net.model.encoder import build_encoder
 from lai_net.model.first_round import FirstRound
 from lai_net.model.g4cn import G4CN
 from lai_net.model.in_text import SolidMarkers, SpanEnds
+from lai_net.model.levitated import LevitatedMarkers
 from lai_net.model.pretrained import EncoderSource
 from lai_net.streams import Streams
 
 _FIRST_ROUNDS: Mapping[Representation, type[FirstRound]] = {
-    "vanilla": SpanEnds, "marker": SolidMarkers, "enumerate": FirstRound, "annotate": FirstRound,
+    "vanilla": SpanEnds, "marker": SolidMarkers,
+    "enumerate": LevitatedMarkers, "annotate": LevitatedMarkers,
 }  # fmt: skip
 _SOLID_MARKERS: Mapping[tuple[Representation, Phase], int] = {
     ("marker", "NER"): 2, ("marker", "RE"): 4, ("enumerate", "RE"): 2, ("annotate", "RE"): 2,

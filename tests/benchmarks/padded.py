@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lai_net.inputs.batching import inference_tokens
 from lai_net.model.first_round import FirstRound
+from lai_net.model.levitated import LevitatedMarkers
 from lai_net.model.readings import Interaction, Reading, Text
 
 
@@ -27,7 +28,7 @@ class Shape:
 PL_MARKER = {"NER": Shape(text_tokens=512, pairs=256), "RE": Shape(text_tokens=256, pairs=16)}
 
 
-class PaddedFirstRound(FirstRound):
+class PaddedFirstRound(LevitatedMarkers):
     """A first round whose instances all have one shape; what stands above it is as ever."""
 
     @classmethod

@@ -8,7 +8,7 @@ from lai_net.config import AttentionMask, EncoderConfig, InputConfig
 from lai_net.inputs.marker_ids import SUBJECT_END, SUBJECT_START
 from lai_net.model.attention_mask import Kind, visible
 from lai_net.model.encoder import TwoPassEncoder, build_encoder
-from lai_net.model.first_round import FirstRound
+from lai_net.model.levitated import LevitatedMarkers
 from lai_net.model.pretrained import encoder_source
 from lai_net.model.readings import Interaction, Text
 from tests.unit.representing import without_dropout
@@ -91,8 +91,8 @@ def first_round(
     annotations: bool = True,
     size: int = 220,
     reading: str = "default",
-) -> FirstRound:
-    built = FirstRound(
+) -> LevitatedMarkers:
+    built = LevitatedMarkers(
         encoder,
         torch.tensor([2711, 3029, 2173, 102]) if annotations else None,
         torch.tensor([[0, 0], [1, 2]]),
@@ -107,7 +107,7 @@ VALID = torch.tensor([[True] * 4, [True] * 3 + [False]])
 
 
 def read_and_mark(
-    round_one: FirstRound, text: Text = TEXT, bounds: torch.Tensor = BOUNDS, valid: torch.Tensor = VALID
+    round_one: LevitatedMarkers, text: Text = TEXT, bounds: torch.Tensor = BOUNDS, valid: torch.Tensor = VALID
 ) -> Interaction:
     with torch.inference_mode():
         return round_one.mark(round_one.read(text), bounds, valid)
@@ -159,7 +159,7 @@ def test_text_and_markers_read_at_once_equal_two_passes(
 
 
 def test_text_and_markers_are_read_at_once_in_inference_alone(tiny_encoder: str) -> None:
-    def is_unread(round_one: FirstRound) -> bool:
+    def is_unread(round_one: LevitatedMarkers) -> bool:
         return round_one.read(TEXT, with_pairs=True).states is None
 
     round_one = first_round(encoder_of(tiny_encoder), "inv").eval()
