@@ -15,10 +15,11 @@ from tune.commands.growing import bounded_study
 from tune.engine import Message, Node, SerialEngine
 from tune.forecast.until_decided import look_counts, needed_trials
 from tune.ledger.ledger import Ledger
+from tune.preparation import prepare
 from tune.results.table import long_table
 from tune.spec.cells import expand
 from tune.spec.identity import spec_id
-from tune.spec.study import load_study
+from tune.spec.study import load_study, with_all_seeds
 from tune.task_spec import TrainSpec, spec_from_json
 
 STUDY = """
@@ -155,6 +156,34 @@ def test_run_adds_seeds_to_what_is_open_alone_and_ends(
         with pytest.raises(SystemExit):
             main([*words, "--max-seeds", bound])
         assert ("tables show the added seeds once" in capsys.readouterr().out) == is_said
+
+
+def test_status_why_and_verify_know_the_added_seeds_that_were_tried(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tune.commands.verify._repeat", lambda _: [])
+    jobs = prepare(with_all_seeds(load_study(study)), []).plan.trials
+    tried, completed = [job.row for job in jobs if job.row.seed == 8][:2]
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.register_trials([tried, completed])
+        for row, status, error in ((tried, "failed", "ValueError: no"), (completed, "completed", None)):
+            ledger.start_attempt(row.trial_id, 1, {})
+            ledger.finish_attempt(row.trial_id, 1, status, error=error)  # type: ignore[arg-type]
+
+    def said(command: str, *words: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            main([command, *words, "--ledger", str(tmp_path / "ledger.sqlite")])
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    status = said("status", str(study))
+    (counts,) = [
+        line for line in status.splitlines() if "demo" in line and "NER" in line and "seed" not in line
+    ]
+    assert [int(word) for word in counts.split() if word.isdigit()] == [18, 0, 1, 1]
+    assert f"({tried.trial_id}, attempt 1): ValueError: no" in status
+    assert "study grow plans it" in said("why", tried.trial_id, "--study", str(study))
+    assert said("verify", str(study)).endswith("identical\n")
 
 
 def test_plan_tells_the_hours_of_the_next_look_on_a_cluster(

@@ -11,7 +11,7 @@ from rich.table import Table
 from lai_net.command_options import warn
 from tune.commands.console import table_console
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
-from tune.commands.standing import STATES, best_trials, state_word, take_stock, trial_names
+from tune.commands.standing import STATES, best_trials, plan_with_added, state_word, take_stock, trial_names
 from tune.failures import failure_lines
 from tune.ledger.file import is_being_written
 from tune.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ from tune.preparation import changed_contents
 from tune.search.plan import plan_search
 from tune.search.report import asked_trials, read_search, result_lines
 from tune.spec.identity import settings_id
-from tune.spec.study import Study, load_study
+from tune.spec.study import Study, load_study, with_all_seeds
 
 _RARE = ("imported", "pruned")
 """States without a column in a table where nothing is in them."""
@@ -44,8 +44,8 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     if loaded.search is not None:
         _show_search(loaded, ledger)
         return
-    planned = make_plan(loaded)
     with Ledger.read_or_empty(ledger) as opened:
+        planned = plan_with_added(loaded, opened)
         standing, best = take_stock(planned, opened), best_trials(planned, opened)
         gone = not_kept(opened)
         changed = changed_contents(loaded, planned.trials, opened)
@@ -117,7 +117,7 @@ def why(
     else:
         typer.echo("reused by every study that plans these fields with this content")
     if compared is not None:
-        _compare_with_study(make_plan(compared), row)
+        _compare_with_study(make_plan(with_all_seeds(compared)), row)
     elif nearest is not None:
         other, fields = nearest
         typer.echo(f"nearest other trial in the ledger, {other.trial_id}, differs in:")

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import EvaluationRow, TrialKey
-from tune.planning.plan import CellNames, Plan, PlannedTrial, cell_names, is_current, trial_name
+from tune.planning.plan import (
+    CellNames,
+    Plan,
+    PlannedTrial,
+    cell_names,
+    is_current,
+    make_plan,
+    trial_name,
+)
 from tune.results.spared import imported_results
 from tune.spec.identity import evaluation_id
+from tune.spec.study import Study, with_all_seeds
 
 _JOINT = ("failed", "to make", "imported", "made")
 """States of an evaluation; it is in the first that one of its splits is in."""
@@ -45,6 +54,14 @@ class BestTrial:
     trial_id: str
     seed: int
     f1: float
+
+
+def plan_with_added(study: Study, ledger: Ledger) -> Plan:
+    """What the study plans, and of the seeds that `[decide]` may add the trials that were tried."""
+    plan = make_plan(with_all_seeds(study))
+    tried, ids = ledger.newest_attempts(), ledger.ids_by_key()
+    keys = {trial.key for trial in plan.trials if trial.seed in study.seeds or ids.get(trial.key) in tried}
+    return plan.only(keys)
 
 
 def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:

@@ -19,6 +19,7 @@ from tune.planning.plan import IdentifiedTrial
 from tune.preparation import Prepared, prepare
 from tune.schedule import Schedule
 from tune.search.report import identify_asked
+from tune.spec.study import load_study, with_all_seeds
 
 _VOLATILE = {"cpu_s", "wall_s", "checkpoint"}
 """What may differ from run to run; a checkpoint's file holds the times, too."""
@@ -33,7 +34,9 @@ def verify(
     """Train completed trials again, into a temporary folder, and compare: equal on a CPU."""
     code = 0
     with tempfile.TemporaryDirectory() as folder:
-        chosen = _chosen(prepare(study, corpus or []), ledger, trials, Path(folder))
+        chosen = _chosen(
+            prepare(with_all_seeds(load_study(study)), corpus or []), ledger, trials, Path(folder)
+        )
         if not chosen:
             raise InputError(
                 f"{ledger}: holds no completed trial of study {study}; `lai run` it first (an imported one "
