@@ -91,6 +91,7 @@ def test_which_settings_act_depends_on_the_gates_alone(phase):
     """If this fails, a setting was added that decides about others: it belongs into GATES."""
     base, stream = TrialConfig(phase=phase), random.Random(3)
     gate_values = {
+        "encoder.freeze": ("none", "all", "features"),
         "filter.enabled": (True, False), "graph.layers": (0, 2), "input.annotations": (True, False),
         "input.attention_mask": ("inv", "vis", "full"), "filter.cold_epochs": (None, 0, 3),
         "input.representation": ("vanilla", "enumerate", "annotate"),
@@ -99,7 +100,7 @@ def test_which_settings_act_depends_on_the_gates_alone(phase):
         "head.kind": ("fc", "linear"), "head.symmetric_rule": ("sum", "both"),
     }  # fmt: skip
     others = {
-        "encoder.freeze": ("none", "all"), "encoder.num_layers": (None, 1),
+        "encoder.num_layers": (None, 1),
         "filter.stage": ("marker", "text"),
         "head.shortcut": (True, False), "training.precision": ("fp32", "bf16"),
         "training.negatives": (0, 5), "graph.heads": (1, 2), "filter.cold_negatives": (0, 1),
@@ -131,6 +132,15 @@ def test_cold_negatives_exist_with_a_cold_start_alone():
         params = draw(space, seed)
         assert ("filter.cold_epochs" in params) == params["filter.enabled"]
         assert ("filter.cold_negatives" in params) == bool(params.get("filter.cold_epochs"))
+
+
+def test_the_encoders_rate_exists_where_the_encoder_trains():
+    base = with_settings(BASE, {"encoder.freeze": "features"})
+    domains = {
+        "encoder.freeze": Domain(choice=("features", "none")),
+        "training.encoder_lr": Domain(choice=(1e-5, 2e-5)),
+    }
+    assert make_space(base, domains).size == make_space(BASE, domains).size == 1 + 2
 
 
 def test_size_counts_what_exists_and_has_no_end_in_a_continuum():

@@ -17,7 +17,7 @@ from tune.spec.identity import IDENTITY_VERSION, SEMANTICS, digest, spec_id
 from tune.spec.search import SearchSpec
 from tune.spec.study import DatasetSpec, Study
 
-DECISIONS = 2
+DECISIONS = 3
 """Raised by hand when a change of code decides or suggests otherwise, so that old logs are left alone."""
 
 

@@ -18,9 +18,9 @@ from lai_net.settings import with_settings
 from tune.spec.search import Domain, Value
 
 GATES = (
-    "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations", "input.attention_mask",
-    "input.representation", "input.text_sees_markers", "input.annotations_see_markers", "input.marker_marker",
-    "head.kind", "head.symmetric_rule",
+    "encoder.freeze", "filter.enabled", "filter.cold_epochs", "graph.layers", "input.annotations",
+    "input.attention_mask", "input.representation", "input.text_sees_markers",
+    "input.annotations_see_markers", "input.marker_marker", "head.kind", "head.symmetric_rule",
 )  # fmt: skip
 """Settings that decide which other settings act, in an order in which they can be drawn: first."""
 
