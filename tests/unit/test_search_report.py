@@ -14,7 +14,7 @@ from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
 from tune.search.known import ledger_spread, selected_score
-from tune.search.report import search_warnings
+from tune.search.report import most_trainings, search_warnings
 
 
 @pytest.fixture
@@ -67,6 +67,22 @@ def test_a_search_says_what_its_base_sets_without_effect(tmp_path, ledger):
     heads = "demo, NER: graph.heads has no effect here (graph.layers = 0)"
     assert search_warnings(Bench(tmp_path, ledger, text=text).plan, ledger) == [phase, heads]
     assert search_warnings(Bench(tmp_path, ledger, text=layers).plan, ledger) == [phase]
+
+
+def test_the_most_trainings_count_confirmations_anew_where_the_search_goes_on(tmp_path, ledger):
+    def most(bench: Bench) -> int | None:
+        return most_trainings(bench.plan, bench.source.search)
+
+    bench = Bench(tmp_path, ledger)
+    assert most(bench) == 8 + 2
+    for number in range(4):
+        bench.complete_config(0.5 + number / 10)
+    assert most(Bench(tmp_path, ledger)) == 2
+    bench.complete_config(0.6)
+    assert most(Bench(tmp_path, ledger)) == 0
+    assert most(Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))) == 1
+    assert most(Bench(tmp_path, ledger, text=STUDY.replace("best = 1", "best = 2"))) == 2
+    assert most(Bench(tmp_path, ledger, text=STUDY.replace("trials = 8", "trials = 10"))) == 2 + 2
 
 
 def test_score_is_that_of_the_selected_epoch():

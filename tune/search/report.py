@@ -72,7 +72,7 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
     None where hours alone bound the search.
     """
     budget, used, size = plan.budget, search.used, plan.space.size
-    known = []
+    known: list[int] = []
     if budget["trials"] is not None:
         known.append(budget["trials"] - used["trials"])
     if budget["epochs"] is not None:
@@ -81,10 +81,17 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
         known.append(size * len(plan.rules.seeds) - used["trials"])
     if not known:
         return None
-    confirmed: int = sum(found["n"] + found["failed"] for found in search.confirmed.values())
-    is_over = search.ended_by is not None and search.ended_by == search.spent(budget, size)
-    confirmations = plan.spec.confirm.best * plan.spec.confirm.seeds - confirmed
-    return (0 if is_over else max(0, min(known))) + max(0, confirmations)
+    confirmations = plan.spec.confirm.best * plan.spec.confirm.seeds
+    if search.ended_by is None or search.ended_by != search.spent(budget, size):
+        return max(0, min(known)) + confirmations
+    return confirmations - _num_confirmations(plan, search)
+
+
+def _num_confirmations(plan: SearchPlan, search: Search) -> int:
+    """How many trainings of the confirmations that a finished search asks for have a score."""
+    numbers = search.chosen["numbers"][: plan.spec.confirm.best]
+    found = [search.confirmed[number]["seeds"] for number in numbers if number in search.confirmed]
+    return sum(len(set(seeds) & set(plan.fresh_seeds)) for seeds in found)
 
 
 def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
