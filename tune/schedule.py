@@ -81,11 +81,6 @@ class Schedule(Generic[JobT]):
         self._jobs[job.key] = job
         self._ready.append(job.key)
 
-    @property
-    def num_running(self) -> int:
-        """How many tasks are out."""
-        return len(self._running)
-
     def next_task(self) -> Task | None:
         """The next ready job's task; None while there is none."""
         if self.is_spent():

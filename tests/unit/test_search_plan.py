@@ -44,6 +44,11 @@ def planned(folder: Path, *changes: tuple[str, str], text: str = STUDY) -> Searc
             'phase = "NER"\nsmapler = "tpe"',
             "search: unknown key 'smapler'; known: budget, confirm",
         ),
+        (
+            'phase = "NER"',
+            'phase = "NER"\nmax_concurrent = 2',
+            "search: unknown key 'max_concurrent'; known: ",
+        ),
         ('phase = "NER"', 'phase = "NER"\nsampler = "cma"', "search.sampler: "),
         (
             "log = ",
@@ -143,7 +148,6 @@ def test_identity_is_of_what_decides_and_not_of_what_may_grow(tmp_path):
         ("trials = 10", "trials = 10\n[search.confirm]\nbest = 1\nseeds = 9"),
         ('name = "s"', 'name = "t"'),
         ("seeds = [3, 7]", "seeds = [3, 7, 8]"),
-        ('phase = "NER"', 'phase = "NER"\nmax_concurrent = 2'),
     ]:
         assert planned(tmp_path, (old, new)).search_id == own
     for old, new in [

@@ -7,7 +7,7 @@ import pytest
 
 from lai_net.config import TrialConfig
 from tests.unit.searching import STUDY, Bench
-from tune.engine import Message, Task, failure
+from tune.engine import Message, Task
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
 from tune.schedule import Schedule
@@ -21,30 +21,6 @@ def bench(tmp_path: Path, ledger: Ledger) -> Bench:
 def test_seeds_of_a_config_go_before_the_next_config(bench):
     keys = [bench.source.next_task().key for _ in range(4)]
     assert keys == ["0.00-1", "0.00-2", "0.01-1", "0.01-2"]
-
-
-def test_concurrency_is_bounded(tmp_path, ledger):
-    bench = Bench(tmp_path, ledger, "max_concurrent = 3")
-    tasks = [bench.start() for _ in range(3)]
-    assert bench.source.next_task() is None
-    assert not bench.source.is_done()
-    bench.epochs(tasks[0], 0.5)
-    bench.finish(tasks[0])
-    assert bench.source.next_task() is not None
-
-
-def test_a_retry_counts_against_the_bound_on_concurrency(tmp_path, ledger):
-    bench, clock = Bench(tmp_path, ledger, "max_concurrent = 1"), [0.0]
-    bench.source.schedule.clock = lambda: clock[0]
-    first = bench.start()
-    bench.tell(first, failure("OSError: disk full", retryable=True))
-    other = bench.start()
-    assert other.key != first.key, "another may start while the first pauses"
-    clock[0] += bench.source.schedule.pause_s
-    assert bench.source.next_task() is None
-    bench.epochs(other, 0.5)
-    bench.finish(other)
-    assert bench.source.next_task().key == first.key
 
 
 def test_confirmation_chosen_anew_on_the_way_hands_no_trial_out_twice(tmp_path, ledger):
@@ -146,7 +122,6 @@ def test_stopped_job_is_neither_completed_nor_left(bench):
     schedule = Schedule((), lambda job: Task(job.key, 1, "{}"))
     schedule.add(Training(bench.job(TrialConfig(phase="NER"), 1)))
     task = schedule.next_task()
-    assert schedule.num_running == 1
     schedule.ended(task, Message("stopped"))
     assert (schedule.stopped, schedule.completed, schedule.remaining) == ({task.key}, set(), [])
     assert schedule.is_done()

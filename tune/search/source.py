@@ -91,9 +91,6 @@ class SearchSource:
 
     def next_task(self) -> Task | None:
         """A retry, a seed of a config that is on its way, a new config, or a confirmation."""
-        cap = self.plan.spec.max_concurrent
-        if cap is not None and self.schedule.num_running >= cap:
-            return None
         task = self.schedule.next_task()
         if task is not None or self.is_spent() or self._has_given_up:
             return task

@@ -9,7 +9,6 @@ entities = "predicted"              # RE goes by dev RE+ F1 on what the dataset'
 sampler = "tpe"                     # tpe (multivariate, grouped), tpe-univariate, random, grid
 seed = 0                            # of the sampler
 seeds_per_config = 2                # a config's score is the mean over the first of the study's seeds
-max_concurrent = 8                  # trials side by side, where it should be fewer than the slots
 
 [search.space]                      # settings of lai_net.config; one exists only where it acts
 "training.head_lr" = { log = [1e-4, 1e-2] }
@@ -119,7 +118,6 @@ class SearchSpec(Section):
     sampler: Samplers = "tpe"
     seed: Whole = 0
     seeds_per_config: Count = 1
-    max_concurrent: Count | None = None
     space: Annotated[dict[str, Domain], Field(min_length=1)]
     scheduler: Scheduler = Scheduler()
     budget: SearchBudget = SearchBudget()
