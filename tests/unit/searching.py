@@ -97,6 +97,10 @@ class Bench:
     def complete_config(self, score: float) -> None:
         """Both seeds of the next one."""
         for _ in range(2):
-            task = self.start()
-            self.epochs(task, score)
-            self.finish(task)
+            self.complete_one(score)
+
+    def complete_one(self, score: float) -> None:
+        """The next trial."""
+        task = self.start()
+        self.epochs(task, score)
+        self.finish(task)

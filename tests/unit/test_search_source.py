@@ -47,6 +47,21 @@ def test_confirmation_chosen_anew_on_the_way_hands_no_trial_out_twice(tmp_path, 
     assert {number: found["seeds"] for number, found in confirmed.items()} == {2: [3, 4, 5], 3: [3, 4, 5]}
 
 
+def test_what_is_confirmed_on_more_seeds_is_not_confirmed_again(tmp_path, ledger):
+    bench = Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))
+    for number in range(4):
+        bench.complete_config(0.5 + number / 10)
+    for _ in range(3):
+        bench.complete_one(0.7)
+    sizes = set()
+    for _ in range(2):
+        again = Bench(tmp_path, ledger)
+        assert again.source.next_task() is None
+        assert again.source.search.confirmed[3]["seeds"] == [3, 4, 5]
+        sizes.add(again.source.log.size)
+    assert len(sizes) == 1, "the new choice is logged once, and no confirmation"
+
+
 def test_stop_ends_every_seed_of_the_config_and_starts_no_other(bench, ledger, tmp_path):
     good, other = bench.start(), bench.start()
     for task in (good, other):

@@ -213,8 +213,33 @@ def test_config_to_take_is_the_best_confirmed_not_the_best_of_the_search():
     kept = f"to save: a trial of config 1, best first (dev F1): {other} (0.7000)"
     assert kept in result_lines(search, gone={"c1-1", best}), "what its study deleted cannot be saved"
     assert not any("to save" in line for line in result_lines(search, gone={"c1-1", best, other}))
-    search.confirm(number=1, scores=[], failed=2)
-    assert "config to take: 0" in result_lines(search)[-2]
+
+
+def test_a_config_without_a_score_on_fresh_seeds_is_not_taken():
+    search = search_of()
+    for number, score in enumerate([0.9, 0.8]):
+        suggest(search, f"c{number}")
+        complete(search, number, score)
+    search.choose(budget=BUDGET | {"trials": 2}, size=None, best=2, seeds=[7, 8])
+    search.confirm(number=0, scores=[], failed=2)
+    search.confirm(number=1, scores=[(7, 0.5), (8, 0.6)], failed=0)
+    assert "config to take: 1" in result_lines(search)[-2]
+
+
+def test_a_smaller_confirmation_later_on_hides_nothing():
+    search = search_of()
+    for number, score in enumerate([0.9, 0.8]):
+        suggest(search, f"c{number}")
+        complete(search, number, score)
+    asked = {"budget": BUDGET | {"trials": 2}, "size": None}
+    search.choose(**asked, best=2, seeds=[7, 8, 9])
+    search.confirm(number=0, scores=[(7, 0.7), (8, 0.7), (9, 0.4)], failed=0)
+    search.confirm(number=1, scores=[(7, 0.6), (8, 0.7), (9, 0.65)], failed=0)
+    search.choose(**asked, best=1, seeds=[7, 8])
+    found = search.confirm(number=0, scores=[(7, 0.7), (8, 0.7)], failed=0)
+    assert found["n"] == 2, "the log's word"
+    assert search.confirmed[0]["n"] == 3
+    assert any("config to take: 1 (dev F1 0.6500" in line for line in result_lines(search))
 
 
 def test_the_best_trial_may_be_one_of_a_confirmation():

@@ -157,11 +157,11 @@ def result_lines(search: Search, gone: Collection[str] = ()) -> list[str]:
 
 
 def _config_to_take(search: Search, gone: Collection[str]) -> list[str]:
-    """The best of the chosen configs by what fresh seeds say, once all of them are confirmed."""
-    chosen = search.chosen.get("numbers", [])
-    if not set(chosen) <= search.confirmed.keys():
+    """The best of all confirmed configs by what fresh seeds say, once all chosen ones are among them."""
+    if not search.chosen or not set(search.chosen["numbers"]) <= search.confirmed.keys():
         return []
-    means = {number: mean for number in chosen if (mean := search.confirmed[number]["mean"]) is not None}
+    confirmed = search.confirmed.items()
+    means = {number: found["mean"] for number, found in confirmed if found["mean"] is not None}
     if not means:
         return []
     best = max(means, key=lambda number: means[number])

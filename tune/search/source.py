@@ -313,12 +313,13 @@ class SearchSource:
         return self._register(config, self.search.chosen["seeds"])
 
     def _tell_confirmed(self, number: int) -> None:
-        """Log a confirmation once all its seeds have ended, unless it is there."""
+        """Log a confirmation once all its seeds have ended, unless it or one on more seeds is there."""
         trials = self._confirmation_trials(number)
         found = {seed: known_result(self._ledger, trial) for seed, trial in trials.items()}
         scores = [(seed, result[0]) for seed, result in found.items() if result]
         left = set(self.left)
         failed = sum(trial.row.trial_id in self.schedule.failed.keys() - left for trial in trials.values())
-        known_seeds = self.search.confirmed.get(number, {}).get("seeds")
-        if len(scores) + failed == len(trials) and known_seeds != [seed for seed, _ in scores]:
+        known = self.search.confirmed.get(number)
+        is_known = known is not None and {seed for seed, _ in scores} <= set(known["seeds"])
+        if len(scores) + failed == len(trials) and not is_known:
             self.log.decide("confirm", number=number, scores=scores, failed=failed)

@@ -32,7 +32,7 @@ class Search:
     ended_by: str | None = None
     """What let no further config start; None while configs are still suggested."""
     confirmed: dict[int, Facts] = field(default_factory=dict)
-    """By number: what a confirmation found, with its seeds."""
+    """By number: what the confirmation on the most seeds found, with them."""
     upstream: str | None = None
     """The id of the NER trial whose predicted entities RE goes by; None without one."""
 
@@ -204,7 +204,11 @@ class Search:
         )
 
     def confirm(self, *, number: int, scores: Sequence[tuple[int, float]], failed: int) -> Facts:
-        """Take a config's scores on fresh seeds; gives their mean with a 95 % t interval."""
+        """Take a config's scores on fresh seeds; gives their mean with a 95 % t interval.
+
+        Fewer seeds than it was confirmed on before replace nothing.
+        """
         found = {"failed": failed, **interval([score for _, score in scores])}
-        self.confirmed[number] = {"seeds": [seed for seed, _ in scores], "scores": dict(scores), **found}
+        if len(scores) >= len(self.confirmed.get(number, {}).get("seeds", ())):
+            self.confirmed[number] = {"seeds": [seed for seed, _ in scores], "scores": dict(scores), **found}
         return found
