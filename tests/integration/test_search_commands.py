@@ -79,6 +79,9 @@ def test_status_and_results_of_a_search(search_study, tmp_path):
     assert {row["status"] for row in rows} == {"completed", "pruned"}
     assert all(row["f1"] is None for row in rows if row["status"] == "pruned")
     assert {row["seed"] for row in rows} == {1, 2, 3, 4, 5}
+    table, other = tmp_path / "table.csv", tmp_path / "other.sqlite"
+    lai("results", search_study, "--ledger", ledger, "--out", table)
+    assert f"{len(rows)} new rows from" in lai("import", table, "--ledger", other).stderr
 
 
 def test_plan_says_what_bounds_a_search_and_makes_up_nothing(search_study, tmp_path):

@@ -168,6 +168,12 @@ def test_results_of_other_epochs_go_side_by_side(tmp_path: Path, ledger: Ledger)
     assert import_csv(path, ledger).new == 2
 
 
+def test_results_of_two_configs_of_one_cell_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
+    header = f"trial_id,config_id,{HEADER}"
+    path = write(tmp_path, f"a,c,{ROW}", f"b,d,{ROW.replace('0.65', '0.66')}", header=header)
+    assert import_csv(path, ledger).new == 2
+
+
 def test_results_of_two_encoders_go_side_by_side(tmp_path: Path, ledger: Ledger) -> None:
     rows = (f"bert,{ROW}", f"scibert,{ROW.replace('0.65', '0.66')}")
     assert import_csv(write(tmp_path, *rows, header=f"encoder,{HEADER}"), ledger).new == 2

@@ -178,12 +178,13 @@ def _add(others: list[tuple[dict[str, Any], str]], row: dict[str, Any], place: s
     """Add a row to those of its cell and seed.
 
     Raises:
-        InputError: another one has other scores, so that no table could say which holds.
+        InputError: another one has other scores, so that no table could say which holds. Of two configs,
+            as a search has many in one cell, it is for a table to say so where it shows them.
     """
     for other, there in others:
         fits = representation_of(row) == representation_of(other) and all(
             row[name] == other[name] or None in (row[name], other[name])
-            for name in ("encoder", "selection", "epochs")
+            for name in ("config_id", "encoder", "selection", "epochs")
         )
         names = [name for name in SCORES if row[name] != other[name]]
         if fits and names:
