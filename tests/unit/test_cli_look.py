@@ -1,5 +1,6 @@
 """`lai status` and `why`: what they say, and what they refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,14 @@ def test_why_shows_fields_verdict_and_the_nearest_trial(path: Path, rows: list[T
     nearest, differences = text.split("nearest other trial in the ledger, ")[1].split(" differs in:\n")
     assert nearest.rstrip(",") in {row.trial_id for row in rows[1:3]}
     assert differences.startswith("  graph.")
+
+
+def test_why_names_the_labels_where_only_they_make_another_config(path: Path, rows: list[TrialRow]) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.register_trials([replace(rows[0], trial_id="x1", config_id="x", dataset="relabelled")])
+    text = lai("why", "x1", "--ledger", path).stdout
+    assert f"nearest other trial in the ledger, {rows[0].trial_id}, differs in:\n" in text
+    assert text.endswith(f"  dataset: relabelled | demo\n  labels (in config_id): x | {rows[0].config_id}\n")
 
 
 def test_why_says_that_an_unfinished_trial_is_not_reused(path: Path, rows: list[TrialRow]) -> None:

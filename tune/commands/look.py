@@ -115,7 +115,7 @@ def why(
     elif settings_id(row.config) != row.spec_id:
         typer.echo(f"not reused by any study: what {row.phase} computes has changed since (semantics)")
     else:
-        typer.echo("reused by every study that plans these fields with this content")
+        typer.echo("reused by every study that plans these fields with this content and the same labels")
     if compared is not None:
         _compare_with_study(make_plan(with_all_seeds(compared)), row)
     elif nearest is not None:
@@ -133,7 +133,8 @@ def _compare_with_study(plan: Plan, row: TrialRow) -> None:
         typer.echo(f"study {plan.study.name} does not plan it; its nearest planned trial (right) differs in:")
         _show_differences(fields)
         return
-    typer.echo(f"study {plan.study.name} plans it, if corpus and encoder have the content above:")
+    content = "if corpus and encoder have the content above and the labels are the same"
+    typer.echo(f"study {plan.study.name} plans it, {content}:")
     for cell in cells_of(plan, row) or ["the entities of its RE cells"]:
         typer.echo(f"  {cell}")
 

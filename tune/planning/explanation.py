@@ -41,7 +41,10 @@ def state_of(ledger: Ledger, row: TrialRow) -> str:
 
 
 def identity_fields(row: TrialRow) -> Fields:
-    """All that `trial_id` and the dataset's name depend on, by dotted name."""
+    """All that `trial_id` depends on, and the dataset's name, by dotted name.
+
+    But the labels: the ledger has them in `config_id` alone.
+    """
     return {
         "dataset": row.dataset,
         "fold": row.fold,
@@ -54,19 +57,23 @@ def identity_fields(row: TrialRow) -> Fields:
 
 def nearest_in_ledger(ledger: Ledger, row: TrialRow) -> tuple[TrialRow, dict[str, tuple[Any, Any]]] | None:
     """The other trial with the fewest differing fields, and these; None where there is no other."""
-    own = identity_fields(row)
-    others = [
-        (other, differences(own, identity_fields(other)))
-        for other in ledger.trials()
-        if other.trial_id != row.trial_id
-    ]
+    others = [(other, _between(row, other)) for other in ledger.trials() if other.trial_id != row.trial_id]
     return min(others, key=lambda pair: len(pair[1]), default=None)
+
+
+def _between(own: TrialRow, other: TrialRow) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two trials differ; the labels, where nothing else makes their configs two."""
+    fields = differences(identity_fields(own), identity_fields(other))
+    is_equal = own.spec_id == other.spec_id and fields.keys() <= {"dataset", "fold", "seed"}
+    if is_equal and own.config_id != other.config_id:
+        fields["labels (in config_id)"] = (own.config_id, other.config_id)
+    return fields
 
 
 def nearest_in_plan(plan: Plan, row: TrialRow) -> dict[str, tuple[Any, Any]] | None:
     """How the trial differs from the planned trial that is nearest; empty where the study plans it.
 
-    None where it plans nothing.
+    None where it plans nothing. A plan knows neither content nor labels.
     """
     own = {name: value for name, value in identity_fields(row).items() if not name.endswith("_id")}
     planned = (
