@@ -23,7 +23,7 @@ reduction_factor = 3
 brackets = 1
 noise_margin = 1.0                  # in standard errors of a config's mean; 0 is plain ASHA
 
-[search.budget]                     # nothing new starts beyond any of these
+[search.budget]                     # no further config starts beyond any of these; confirmations come on top
 trials = 60                         # trainings
 epochs = 600
 hours = 20                          # of training, summed over trials
@@ -90,7 +90,10 @@ class Scheduler(Section):
 
 
 class SearchBudget(Section):
-    """When nothing new starts; None is no bound."""
+    """When no further config starts; None is no bound.
+
+    What is on its way goes on, and confirmations come on top; after so many `failures` there are none.
+    """
 
     trials: Count | None = None
     epochs: Count | None = None
