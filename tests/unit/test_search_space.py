@@ -40,6 +40,7 @@ def draw(space: Space, seed: int = 0) -> dict:
         ("graph.dropout", {"uniform": (0.0, 0.5)}, FloatDistribution(0.0, 0.5)),
         ("training.head_lr", {"log": (1e-4, 1e-2)}, FloatDistribution(1e-4, 1e-2, log=True)),
         ("training.batch_size", {"log": (4.0, 64.0)}, IntDistribution(4, 64, log=True)),
+        ("training.micro_batch_tokens", {"log": (500, 4000)}, IntDistribution(500, 4000, log=True)),
         ("graph.layers", {"int": (0, 4)}, IntDistribution(0, 4)),
         ("input.attention_mask", {"choice": ("inv", "full")}, CategoricalDistribution(("inv", "full"))),
         ("filter.enabled", {"choice": (True, False)}, CategoricalDistribution((True, False))),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from lai_net.active_settings import active_settings
 from lai_net.config import TrialConfig
@@ -200,9 +200,15 @@ def _dimension(base: TrialConfig, name: str, domain: Domain) -> Dimension:
         return Dimension(name, "int", ends=domain.integer)
     is_log = domain.log is not None
     ends: Sequence[float] = domain.log or domain.uniform or ()
-    section, _, key = name.partition(".")
-    if is_log and type(getattr(getattr(base, section, None), key, None)) is int:
+    if is_log and _is_integer(base, name):
         if any(end != int(end) for end in ends):
             raise InputError(f"{name} takes integers, but its ends are {list(ends)}")
         return Dimension(name, "int", is_log=True, ends=tuple(map(int, ends)))
     return Dimension(name, "float", is_log=is_log, ends=tuple(ends))
+
+
+def _is_integer(base: TrialConfig, name: str) -> bool:
+    """Whether a setting, if there is one of this name, takes integers, whatever its value in the base."""
+    section, _, key = name.partition(".")
+    kind = get_type_hints(type(getattr(base, section, None))).get(key)
+    return int in (kind, *get_args(kind))
