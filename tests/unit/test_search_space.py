@@ -144,6 +144,45 @@ def test_the_encoders_rate_exists_where_the_encoder_trains():
     assert make_space(base, domains).size == make_space(BASE, domains).size == 1 + 2
 
 
+def linear_heads(**layers) -> Space:
+    domains = {
+        "graph.layers": {"int": (0, 2)},
+        "head.kind": {"choice": ("fc", "linear")},
+        "graph.heads": {"choice": (1, 2)},
+    } | layers
+    base = with_settings(BASE, {"graph.layers": 0})
+    return make_space(base, {name: Domain.model_validate(value) for name, value in domains.items()})
+
+
+def test_a_gate_is_drawn_where_a_value_of_it_that_fits_acts():
+    space = linear_heads()
+    kinds = [{"graph.layers": 0, "head.kind": kind} for kind in ("fc", "linear")]
+    heads = [{"graph.layers": layers, "graph.heads": heads} for layers in (1, 2) for heads in (1, 2)]
+    assert list(space.combinations()) == [*kinds, *heads]
+    assert space.size == 6
+    assert space.cold_epochs == 5
+
+
+def test_gates_that_do_not_go_together_are_drawn_and_nothing_behind_them():
+    base = with_settings(BASE, {"filter.stage": "text"})
+    domains = {
+        "filter.enabled": Domain(choice=(True, False)),
+        "input.representation": Domain(choice=("annotate", "vanilla", "marker")),
+        "graph.heads": Domain(choice=(1, 2)),
+    }
+    space = make_space(base, domains)
+    (unfit,) = [params for params in space.combinations() if "graph.heads" not in params]
+    assert unfit == {"filter.enabled": False, "input.representation": "marker"}
+    assert space.size == 2 * 5 + 1
+    assert all(draw(space, seed) in list(space.combinations()) for seed in range(30))
+    assert max(config.cold_epochs for config in space.extremes) == space.cold_epochs == 5
+
+
+def test_a_gate_of_which_no_value_fits_is_refused():
+    with pytest.raises(InputError, match=r"head.kind never acts in NER here"):
+        linear_heads(**{"graph.layers": {"int": (1, 2)}, "head.kind": {"choice": ("linear",)}})
+
+
 def test_size_counts_what_exists_and_has_no_end_in_a_continuum():
     domains = {
         "graph__layers": {"int": (0, 2)},

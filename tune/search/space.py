@@ -4,9 +4,10 @@ Which settings exist depends on others: heads need GCN layers, a filter's settin
 said in the study: a setting exists where it is among the active settings of the config drawn so far.
 """
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
@@ -116,13 +117,13 @@ class Space:
     @property
     def cold_epochs(self) -> int:
         """Epochs of the longest cold start in the space."""
-        return max(self.config(gates).cold_epochs for gates in self._gate_values())
+        return max(config.cold_epochs for config in self._gate_configs)
 
     @property
     def extremes(self) -> list[TrialConfig]:
-        """The base, every way to draw the gates, and every end and choice of each dimension."""
+        """The base, all gates that go together, and every end and choice of each dimension."""
         ends = [{item.name: value} for item in self.dimensions for value in item.samples]
-        return [self.config(params) for params in ({}, *self._gate_values(), *ends)]
+        return [self.base, *self._gate_configs, *map(self.config, ends)]
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
@@ -139,13 +140,24 @@ class Space:
         return [item for item in self.dimensions if item.name not in GATES and self._exists(item, gates)]
 
     def _exists(self, dimension: Dimension, gates: Params) -> bool:
-        """Whether the setting acts at one of its values at least."""
+        """Whether the setting acts at one of its values at least, of those that go with the gates."""
         section, _, key = dimension.name.partition(".")
-        configs = (self.config({**gates, dimension.name: value}) for value in dimension.samples)
-        return any(key in active_settings(config).get(section, {}) for config in configs)
+        params = ({**gates, dimension.name: value} for value in dimension.samples)
+        return any(key in active_settings(config).get(section, {}) for config in self._fitting(params))
+
+    def _fitting(self, drawn: Iterable[Params]) -> Iterator[TrialConfig]:
+        """The configs of what goes together."""
+        for params in drawn:
+            with contextlib.suppress(InputError):
+                yield self.config(params)
+
+    @property
+    def _gate_configs(self) -> list[TrialConfig]:
+        """Of gates that go together: at least one, since a gate is drawn where one of its values fits."""
+        return list(self._fitting(self._gate_values()))
 
     def _gate_values(self, drawn: Params | None = None, index: int = 0) -> Iterator[Params]:
-        """Every way to draw the gates."""
+        """Every way to draw the gates; where they do not go together, nothing is drawn behind them."""
         drawn = drawn or {}
         if index == len(self._gates):
             yield drawn
