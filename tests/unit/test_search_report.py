@@ -45,7 +45,7 @@ def test_spread_is_taken_from_equal_trainings_of_the_ledger(bench, ledger):
 def single_seed(margin: float = 1.0) -> str:
     text = STUDY.replace("seeds_per_config = 2", "").replace("noise_margin = 0.0", f"noise_margin = {margin}")
     assert text != STUDY
-    return text
+    return text.replace("seeds = [1, 2]", "seeds = [1]")
 
 
 def test_search_without_a_spread_is_warned_of_before_it_begins_and_after(tmp_path, ledger):
@@ -67,6 +67,14 @@ def test_a_search_says_what_its_base_sets_without_effect(tmp_path, ledger):
     heads = "demo, NER: graph.heads has no effect here (graph.layers = 0)"
     assert search_warnings(Bench(tmp_path, ledger, text=text).plan, ledger) == [phase, heads]
     assert search_warnings(Bench(tmp_path, ledger, text=layers).plan, ledger) == [phase]
+
+
+def test_what_tables_alone_have_is_said_to_change_nothing(tmp_path, ledger):
+    text = STUDY.replace("seeds = [1, 2]", 'seeds = [1, 2, 4]\nupstream = "changed"')
+    assert search_warnings(Bench(tmp_path, ledger, text=text).plan, ledger) == [
+        'upstream = "changed" has no effect here (in a search RE goes by the NER base)',
+        "of 3 seeds the first 2 alone have an effect here (search.seeds_per_config)",
+    ]
 
 
 def test_the_most_trainings_count_confirmations_anew_where_the_search_goes_on(tmp_path, ledger):

@@ -110,8 +110,12 @@ def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:
 
 
 def _without_effect(plan: SearchPlan) -> Iterator[str]:
-    """What the study sets in a base, but changes nothing whatever is drawn."""
+    """What the study sets, but changes nothing whatever is drawn."""
     dataset, phase = plan.dataset, plan.spec.phase
+    if plan.study.upstream != "base":
+        yield f'upstream = "{plan.study.upstream}" has no effect here (in a search RE goes by the NER base)'
+    if (used := plan.spec.seeds_per_config) < (given := len(plan.study.seeds)):
+        yield f"of {given} seeds the first {used} alone have an effect here (search.seeds_per_config)"
     read = [(phase, dataset.base(phase), plan.space.extremes)]
     if plan.upstream is not None:
         read.append(("NER", dataset.ner, [plan.upstream.config]))
