@@ -1,12 +1,12 @@
 """How far a study is: its trials and end-to-end evaluations by state, and its best trials."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
-from tune.ledger.rows import EvaluationRow, TrialKey
+from tune.ledger.rows import AttemptRow, EvaluationRow, TrialKey
 from tune.planning.plan import (
     CellNames,
     Plan,
@@ -16,7 +16,7 @@ from tune.planning.plan import (
     make_plan,
     trial_name,
 )
-from tune.results.spared import imported_results
+from tune.results.spared import Imported, imported_results
 from tune.spec.identity import evaluation_id
 from tune.spec.study import Study, with_all_seeds
 
@@ -94,19 +94,37 @@ def trial_names(
 
 def take_stock(plan: Plan, ledger: Ledger) -> Standing:
     """Count a plan's trials and evaluations against a ledger; matched by dataset, fold, seed and spec_id."""
-    attempts = ledger.all_attempts()
-    ids = ledger.ids_by_key()
-    trials: dict[tuple[str, str], Counter[str]] = {}
+    attempts, ids = ledger.all_attempts(), ledger.ids_by_key()
     imported = imported_results(plan, ledger)
+    names = trial_names(plan.trials, ledger, cell_names(plan.cells))
+    own_ids = (ids.get(item.key, "") for item in plan.trials if item.key not in imported.trials)
+    failed = failure_lines([attempts[name] for name in own_ids if name in attempts], names)
+    evaluations, not_made = _evaluations(plan, ledger, ids, imported, names)
+    return Standing(_trials(plan, attempts, ids, imported), evaluations, [*failed, *not_made])
+
+
+def _trials(
+    plan: Plan,
+    attempts: Mapping[str, Sequence[AttemptRow]],
+    ids: Mapping[TrialKey, str],
+    imported: Imported,
+) -> dict[tuple[str, str], Counter[str]]:
+    """Trials by state, by dataset and phase."""
+    trials: dict[tuple[str, str], Counter[str]] = {}
     for trial in plan.trials:
         own = attempts.get(ids.get(trial.key, ""))
         state: str = own[-1].status if own else "planned"
         if state != "completed" and trial.key in imported.trials:
             state = "imported"
         trials.setdefault((trial.dataset, trial.phase), Counter())[state] += 1
-    own_ids = (ids.get(item.key, "") for item in plan.trials if item.key not in imported.trials)
-    names = trial_names(plan.trials, ledger, cell_names(plan.cells))
-    failed = failure_lines([attempts[name] for name in own_ids if name in attempts], names)
+    return trials
+
+
+def _evaluations(
+    plan: Plan, ledger: Ledger, ids: Mapping[TrialKey, str], imported: Imported, names: Mapping[str, str]
+) -> tuple[Counter[str], list[str]]:
+    """End-to-end evaluations by state, and a line for each split of which one failed."""
+    failed = []
     made = {row.evaluation_id: row for row in ledger.evaluations()}
     found: dict[tuple[TrialKey, TrialKey, str], set[str]] = defaultdict(set)
     for item in plan.evaluations:
@@ -124,5 +142,4 @@ def take_stock(plan: Plan, ledger: Ledger) -> Standing:
                 f"failed: end-to-end evaluation of {names[pair[0]]} ({pair[0]}+{pair[1]}, {item.split}): "
                 f"{headline(row.error, row.failure)}"
             )
-    evaluations = Counter(next(state for state in _JOINT if state in states) for states in found.values())
-    return Standing(trials, evaluations, failed)
+    return Counter(next(state for state in _JOINT if state in states) for states in found.values()), failed
