@@ -93,6 +93,14 @@ def test_the_most_trainings_count_confirmations_anew_where_the_search_goes_on(tm
     assert most(Bench(tmp_path, ledger, text=STUDY.replace("trials = 8", "trials = 10"))) == 2 + 2
 
 
+def test_the_most_trainings_count_what_is_on_its_way(tmp_path, ledger):
+    bench = Bench(tmp_path, ledger)
+    bench.epochs(bench.start(), 0.5, last=1)
+    epochs = Bench(tmp_path, ledger, text=STUDY.replace("trials = 8", "epochs = 1"))
+    found = [most_trainings(item.plan, item.source.search) for item in (bench, epochs)]
+    assert found == [8 + 2, 2 + 2], "of the first config both seeds are still to be trained"
+
+
 def test_score_is_that_of_the_selected_epoch():
     config = TrialConfig(phase="NER")  # ten epochs, five of them cold
     reports = [{"epoch": epoch, "dev": {"f1": score}} for epoch, score in [(5, 0.9), (6, 0.5), (7, 0.7)]]

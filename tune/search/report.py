@@ -72,18 +72,21 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
     None where hours alone bound the search.
     """
     budget, used, size = plan.budget, search.used, plan.space.size
-    known: list[int] = []
+    running = [item for item in search.candidates if item.state == "running"]
+    begun = used["trials"] + sum(item.num_awaited for item in running)
+    new: list[int] = []
     if budget["trials"] is not None:
-        known.append(budget["trials"] - used["trials"])
+        new.append(budget["trials"] - begun)
     if budget["epochs"] is not None:
-        known.append(math.ceil((budget["epochs"] - used["epochs"]) / plan.space.base.training.epochs))
+        new.append(math.ceil((budget["epochs"] - used["epochs"]) / plan.space.base.training.epochs))
     if size is not None:
-        known.append(size * len(plan.rules.seeds) - used["trials"])
-    if not known:
+        new.append(size * len(plan.rules.seeds) - begun)
+    if not new:
         return None
     confirmations = plan.spec.confirm.best * plan.spec.confirm.seeds
     if search.ended_by is None or search.ended_by != search.spent(budget, size):
-        return max(0, min(known)) + confirmations
+        on_the_way = sum(len(item.trials.keys() - item.finals.keys()) for item in running)
+        return on_the_way + max(0, min(new)) + confirmations
     return confirmations - _num_confirmations(plan, search)
 
 
