@@ -8,7 +8,8 @@ import pytest
 import tune.commands.run
 from analysis.__main__ import main
 from lai_net.errors import InputError
-from tune.artefacts.claim import CLAIM, claim_artefacts
+from tune.artefacts.claim import claim_artefacts
+from tune.artefacts.port import CLAIM
 from tune.artefacts.storage import check_storage, store_in
 
 REFUSED = r"two\.sqlite: the artefacts beside it are of the ledger one\.sqlite, .* a ledger in another folder"
@@ -91,3 +92,89 @@ def test_a_run_beside_another_ledger_trains_nothing(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "name a ledger in another folder" in said
+
+
+def folder_with_a_model(folder: Path) -> Path:
+    """Of a ledger that was never given a storage; returns the model."""
+    folder.mkdir()
+    (folder / "ledger.sqlite").touch()
+    claim_artefacts(folder / "ledger.sqlite")
+    model = folder / "artifacts" / "t" / "attempt-1" / "best"
+    model.mkdir(parents=True)
+    return model
+
+
+def test_a_storage_with_artefacts_of_nobody_named_is_refused(tmp_path: Path) -> None:
+    folder_with_a_model(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    refused = rf"--storage .*/a: there are artefacts that may be .* write [^ ]*:{tmp_path}/b into ledger\.txt"
+    with pytest.raises(InputError, match=refused):
+        store_in(str(tmp_path / "a"), tmp_path / "b")
+    assert not (tmp_path / "a" / "ledger.txt").exists()
+    assert not list((tmp_path / "b").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_storage_beside_a_ledger_with_its_own_is_refused(tmp_path: Path, kind: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    if kind == "link":
+        store_in(str(tmp_path / "shared"), tmp_path / "a")
+    else:
+        (tmp_path / "a" / "artifacts").write_text("s3://bucket/study")
+    with pytest.raises(InputError, match="name another place"):
+        store_in(str(tmp_path / "a"), tmp_path / "b")
+    assert not (tmp_path / "a" / "ledger.txt").exists()
+
+
+def test_artefacts_that_were_moved_and_linked_by_hand_are_the_ledgers(tmp_path: Path) -> None:
+    folder_with_a_model(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "shared").mkdir()
+    own = tmp_path / "a" / "artifacts"
+    own.rename(tmp_path / "shared" / "artifacts")
+    own.symlink_to(tmp_path / "shared" / "artifacts")
+    for _ in range(2):
+        store_in(str(tmp_path / "shared"), tmp_path / "a")
+        check_storage(tmp_path / "a")
+        claim_artefacts(tmp_path / "a" / "ledger.sqlite")
+    with pytest.raises(InputError, match="is another ledger's"):
+        store_in(str(tmp_path / "shared"), tmp_path / "b")
+    (tmp_path / "b" / "artifacts").symlink_to(tmp_path / "shared" / "artifacts")
+    with pytest.raises(InputError, match=r"is another ledger's \(.*/a\)"):
+        check_storage(tmp_path / "b")
+
+
+def test_a_link_by_hand_to_artefacts_beside_their_ledger_is_refused(tmp_path: Path) -> None:
+    folder_with_a_model(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "artifacts").symlink_to(tmp_path / "a" / "artifacts")
+    with pytest.raises(
+        InputError, match=r"links to the artefacts of the ledger .*/a/ledger\.sqlite, and two"
+    ):
+        check_storage(tmp_path / "b")
+    check_storage(tmp_path / "a")
+
+
+def test_links_by_hand_to_folders_side_by_side_are_two_ledgers(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"of-{name}").mkdir()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "artifacts").symlink_to(tmp_path / f"of-{name}")
+        check_storage(tmp_path / name)
+
+
+def test_a_ledger_in_the_storage_of_another_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    store_in(str(tmp_path / "shared"), tmp_path / "a")
+    with pytest.raises(InputError, match=r"is another ledger's \(.*/a\).* name a ledger in another folder"):
+        check_storage(tmp_path / "shared")
+
+
+def test_a_storage_that_is_the_ledgers_own_folder_changes_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        store_in(str(tmp_path), tmp_path)
+        check_storage(tmp_path)
+        assert not (tmp_path / "ledger.txt").exists()
+        (tmp_path / "ledger.sqlite").touch()
+        claim_artefacts(tmp_path / "ledger.sqlite")

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lai_net.errors import InputError
-from tune.artefacts.port import is_one_name
+from tune.artefacts.port import CLAIM, is_one_name
 from tune.artefacts.storage import reason, storage_of
-
-CLAIM = "claim.txt"
 
 
 def claim_artefacts(ledger: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 FOLDER = "artifacts"
 """Beside the ledger, whose rows name what lies below it."""
+CLAIM = "claim.txt"
+"""Below it: which of the ledgers beside it has it (`tune.artefacts.claim`)."""
 FEATURES = "features"
 """Below it: states of frozen encoders, which trials share (`lai_net.training.features`)."""
 

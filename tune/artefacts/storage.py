@@ -5,6 +5,7 @@ nor locks (`tune.artefacts.object_store`); its URI is then the content of a file
 """
 
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from lai_net.errors import InputError, first_line
 from lai_net.files import size_gib
-from tune.artefacts.port import FEATURES, FOLDER, Attempt, Storage, attempt_name
+from tune.artefacts.port import CLAIM, FEATURES, FOLDER, Attempt, Storage, attempt_name, is_one_name
 
 _OWNER = "ledger.txt"
 
@@ -147,7 +148,7 @@ def check_storage(ledger_folder: Path) -> None:
     """Refuse a storage that is not there or is another ledger's, before anything is trained.
 
     Raises:
-        InputError: a link leads nowhere, or a store does not answer; or the ledger is a copy.
+        InputError: a link leads nowhere, or a store does not answer; or the artefacts are another ledger's.
     """
     named = ledger_folder / FOLDER
     if named.is_symlink() and not named.exists():
@@ -156,8 +157,10 @@ def check_storage(ledger_folder: Path) -> None:
         if named.is_file():
             _check_owner(storage_of(ledger_folder), ledger_folder)
         elif named.is_symlink():
-            with contextlib.suppress(FileNotFoundError):  # a link that somebody made by hand
-                _check_owner(SharedFolder((ledger_folder / named.readlink()).parent), ledger_folder)
+            _check_link(named, ledger_folder)
+        elif named.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # nobody else was given this folder as a storage
+                _check_owner(SharedFolder(ledger_folder), ledger_folder)
     except FileNotFoundError as error:
         raise InputError(
             f"{named}: names {storage_of(ledger_folder).place('')}, which holds no {_OWNER}: the artefacts "
@@ -169,6 +172,32 @@ def check_storage(ledger_folder: Path) -> None:
         ) from error
 
 
+def _check_link(named: Path, ledger_folder: Path) -> None:
+    """Refuse a link to another ledger's artefacts; one made by hand to nobody's makes them this ledger's."""
+    target = named.resolve()
+    storage = SharedFolder(target.parent)
+    try:
+        _check_owner(storage, ledger_folder)
+    except FileNotFoundError as error:
+        if (beside := _ledger_beside(target)) is not None:
+            raise InputError(
+                f"{named}: links to the artefacts of the ledger {beside}, and two would delete each other's "
+                "models; remove the link, or make it lead elsewhere"
+            ) from error
+        if target.name == FOLDER:  # what `--storage` takes; who may not write there cannot take it, either
+            with contextlib.suppress(OSError):
+                storage.write(_OWNER, str(_Owner.of(ledger_folder)))
+
+
+def _ledger_beside(artefacts: Path) -> Path | None:
+    """The ledger that has claimed the artefacts beside it (`tune.artefacts.claim`), where it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        name = SharedFolder(artefacts).read(CLAIM).strip()
+        if is_one_name(name) and (beside := artefacts.parent / name).exists():
+            return beside
+    return None
+
+
 def _check_owner(storage: Storage, ledger_folder: Path) -> None:
     """Refuse a storage that is another ledger's; what has changed of this one's place is noted there.
 
@@ -178,10 +207,12 @@ def _check_owner(storage: Storage, ledger_folder: Path) -> None:
     held, own = storage.read(_OWNER), _Owner.of(ledger_folder)
     if not own.is_same(_Owner.parse(held)):
         named, place = ledger_folder / FOLDER, storage.place("")
+        is_own_folder = storage == SharedFolder(ledger_folder)
+        copied = "name a ledger in another folder" if is_own_folder else f"remove {named} and give --storage"
         raise InputError(
             f"{named}: leads to {place}, which is another ledger's ({_Owner.parse(held).where}); two would "
-            f"delete each other's attempts. If this is a copy, remove {named} and give --storage; if the "
-            f"ledger was moved here, write {own.where} into {_OWNER} there"
+            f"delete each other's attempts. If this is a copy, {copied}; if the ledger was moved here, "
+            f"write {own.where} into {_OWNER} there"
         )
     if held != str(own):
         storage.write(_OWNER, str(own))
@@ -201,7 +232,8 @@ def store_in(place: str, ledger_folder: Path) -> None:
     named = ledger_folder / FOLDER
     storage, held = storage_at(place), storage_of(ledger_folder)
     target = SharedFolder(storage.root / FOLDER) if isinstance(storage, SharedFolder) else storage
-    if held == target and named.exists():
+    is_own_folder = storage == SharedFolder(ledger_folder.resolve()) and not named.is_symlink()
+    if is_own_folder or (held == target and named.exists()):
         return
     if named.exists() or named.is_symlink():
         is_folder = isinstance(target, SharedFolder)
@@ -226,12 +258,28 @@ def store_in(place: str, ledger_folder: Path) -> None:
 
 def _claim(storage: Storage, place: str, owner: _Owner) -> None:
     """Leave the ledger's name in a storage: two ledgers would delete each other's attempts."""
-    with contextlib.suppress(FileNotFoundError):
-        if not owner.is_same(_Owner.parse(storage.read(_OWNER))):
+    try:
+        held = storage.read(_OWNER)
+    except FileNotFoundError as error:
+        if isinstance(storage, SharedFolder) and _is_in_use(storage.root / FOLDER):
+            raise InputError(
+                f"--storage {place}: there are artefacts that may be another ledger's, as no {_OWNER} says "
+                f"whose they are; name another place, or, if they are this one's, write {owner.where} into "
+                f"{_OWNER} there"
+            ) from error
+    else:
+        if not owner.is_same(_Owner.parse(held)):
             raise InputError(
                 f"--storage {place}: is another ledger's, as {_OWNER} there says; name another place"
             )
     storage.write(_OWNER, str(owner))
+
+
+def _is_in_use(artefacts: Path) -> bool:
+    """Whether a folder is there and not empty, or what a ledger beside it has made of that name."""
+    if artefacts.is_dir() and not artefacts.is_symlink():
+        return any(artefacts.iterdir())
+    return os.path.lexists(artefacts)
 
 
 def reason(error: OSError) -> str:
