@@ -18,12 +18,14 @@ from typing import Any, Literal, Protocol
 from tune.fault_points import reach
 
 # The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
-# a weights file that could not be written (disk full), a node with other code, or with GPUs but no CUDA.
+# a weights file that could not be written (disk full), a node with other code or other files, or with GPUs
+# but no CUDA.
 _MACHINE_FAULTS = {
     "OutOfMemoryError",
     "AcceleratorError",
     "SafetensorError",
     "ForeignCodeError",
+    "ForeignFilesError",
     "NoCudaError",
 }
 _ERROR = re.compile(r"^[\w.]+(?:Error|Exception)\b.*", re.MULTILINE)

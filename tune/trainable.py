@@ -36,6 +36,10 @@ class NoCudaError(InputError):
     """A trial was given a GPU that torch does not see: the machine's fault, so another may have the trial."""
 
 
+class ForeignFilesError(InputError):
+    """A node has other files than were planned with: the machine's fault, so another may have the trial."""
+
+
 def execute(
     spec: str,
     find_corpus: Callable[[CorpusSource], Corpus] | None = None,
@@ -51,7 +55,7 @@ def execute(
         carrier: of states of frozen encoders; None reads them from the artefacts' folder.
 
     Raises:
-        InputError: corpus or encoder are not those that were planned with.
+        ForeignFilesError: corpus or encoder are not those that were planned with.
         NoCudaError: the GPU that the task was given is neither seen by torch nor only counted.
     """
     task = spec_from_json(spec)
@@ -81,11 +85,11 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
     """The corpus, kept in the process.
 
     Raises:
-        InputError: its content is not what the study was planned with.
+        ForeignFilesError: its content is not what the study was planned with.
     """
     corpus = planned.load()
     if corpus.content_id != planned.content_id:
-        raise InputError(
+        raise ForeignFilesError(
             f"corpus {planned.name} at {planned.source}: its content on this machine is not what was planned "
             "with; give every node the same files and call again"
         )
@@ -177,8 +181,12 @@ def _probe(task: ProbeSpec, corpus: Corpus, device: str) -> dict[str, object]:
 
 
 def _check_encoder(name: str, planned_id: str) -> None:
-    if encoder_id(name) != planned_id:
-        raise InputError(
+    try:
+        found = encoder_id(name)
+    except InputError as error:  # it was there where the study was planned
+        raise ForeignFilesError(str(error)) from error
+    if found != planned_id:
+        raise ForeignFilesError(
             f"encoder {name}: its files on this machine are not those that were planned with; "
             "give every node the same files and call again"
         )

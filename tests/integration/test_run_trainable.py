@@ -164,21 +164,31 @@ def test_a_model_that_types_entities_is_evaluated_with_its_types_too(pipeline, s
     ]  # fmt: skip
 
 
+NOWHERE = with_settings(TrialConfig(phase="NER"), {"encoder.name": "/nowhere"})
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"corpus": CorpusSource(source="embedded", name="demo", content_id="other")}, "corpus demo"),
-        ({"corpus": CorpusSource(source="/nowhere", name="demo", content_id="other")}, "/nowhere"),
         ({"encoder_id": "other"}, "encoder minilm"),
+        ({"config": NOWHERE}, "encoder '/nowhere'"),
     ],
-    ids=["other corpus", "no corpus", "other encoder"],
+    ids=["other corpus", "other encoder", "no encoder"],
 )
-def test_other_content_than_planned_is_a_failure_that_is_not_retried(pipeline, spec, change, named):
+def test_other_files_than_planned_are_the_machines_fault(pipeline, spec, change, named):
     last = messages(dataclasses.replace(spec, **change))[-1]
     assert last.event == "failed"
-    assert not last.content["retryable"]
-    assert "InputError" in last.content["error"]
+    assert (last.content["kind"], last.content["retryable"]) == ("machine", True)
+    assert "ForeignFilesError" in last.content["error"]
     assert named in last.content["error"]
+
+
+def test_a_corpus_that_is_not_there_is_a_failure_that_is_not_retried(pipeline, spec):
+    corpus = CorpusSource(source="/nowhere", name="demo", content_id="other")
+    last = messages(dataclasses.replace(spec, corpus=corpus))[-1]
+    assert (last.content["kind"], last.content["retryable"]) == ("config", False)
+    assert "/nowhere" in last.content["error"]
 
 
 @pytest.mark.parametrize(("share", "caps"), [(0.335, [0.315]), (0, [])])

@@ -23,7 +23,7 @@ from tune.code_identity import code_identity
 from tune.engine import Executor, Message
 from tune.preparation import Prepared
 from tune.task_spec import CorpusSource
-from tune.trainable import cuda_problem, execute
+from tune.trainable import ForeignFilesError, cuda_problem, execute
 
 
 class ForeignCodeError(InputError):
@@ -62,7 +62,7 @@ class RemoteExecutor:
 def _received(planned: CorpusSource, ref: "ray.ObjectRef[Corpus]") -> Corpus:
     corpus: Corpus = ray.get(ref)
     if corpus.content_id != planned.content_id:
-        raise InputError(f"corpus {planned.name}: what arrived is not what was sent; call again")
+        raise ForeignFilesError(f"corpus {planned.name}: what arrived is not what was sent; call again")
     return corpus
 
 
