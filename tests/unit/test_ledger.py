@@ -236,7 +236,22 @@ def test_reader_sees_commits_of_a_live_writer_and_cannot_write(ledger: Ledger, p
     with Ledger.open(path, read_only=True) as reader:
         assert reader.status("t1") == "running"
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader._connection.execute("DELETE FROM trial")
+        with pytest.raises(sqlite3.OperationalError):
             reader.register_trials([dataclasses.replace(TRIAL, trial_id="t2", seed=2)])
+    assert ledger.trials() == [TRIAL]
+
+
+def test_all_that_is_read_is_of_one_moment(ledger: Ledger, path: Path) -> None:
+    with Ledger.open(path, read_only=True) as reader:
+        before = reader.trials()
+        ledger.register_trials([dataclasses.replace(TRIAL, trial_id="t2", seed=2)])
+        ledger.start_attempt("t1", 1, {})
+        assert reader.trials() == before
+        assert reader.status("t1") == "planned"
+    with Ledger.open(path, read_only=True) as reader:
+        assert len(reader.trials()) == len(before) + 1
+        assert reader.status("t1") == "running"
 
 
 def test_read_only_open_changes_no_file(path: Path) -> None:

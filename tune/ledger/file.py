@@ -220,6 +220,7 @@ def _application_of(connection: sqlite3.Connection) -> int:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open so that nothing is written, nor any file made beside it; for a short read, then to be closed.
 
+    All that is read is of one moment; but for a ledger on a network, where that would hold up the writer.
     Where nobody writes at the start, a writer that comes later is not noticed: old rows stay, or the file
     seems damaged. So whoever computes for long reads all of it first and closes.
     """
@@ -234,7 +235,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         is_wal = file.read(19)[18:] == b"\2"
     still = is_wal and not path.with_name(path.name + "-wal").exists()
     uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if still else ''}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+    if is_wal:
+        connection.execute("BEGIN")
+    return connection
 
 
 def is_on_network(path: Path) -> bool:
