@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -170,6 +171,22 @@ def test_verify_tells_the_field_that_differs(prepared, tmp_path):
             repeated.evaluations = [row, RESULT.content["evaluations"][1]]
         assert compare(stored, newer) == []
         assert compare(stored, worse) == ["dev (predicted entities) scores[0] f1: was 0.5, is 0.4"]
+
+
+@pytest.mark.parametrize("has_new", [True, False], ids=["evaluated again", "not yet"])
+def test_verify_compares_with_no_scores_of_other_semantics(prepared, tmp_path, has_new):
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        trial_id = record(ledger, prepared, tmp_path)
+        for row in ledger.evaluations():
+            ledger.record_evaluation(
+                replace(row, evaluation_id=f"~{row.evaluation_id}", scores=[{"f1": 0.1}])
+            )
+        if not has_new:
+            ledger._connection.execute("DELETE FROM evaluation WHERE evaluation_id NOT LIKE '~%'")
+        same = _Repeated()
+        for message in TOLD:
+            same.record(Task(trial_id, 1, ""), message)
+        assert compare(recorded(ledger, trial_id), same) == []
 
 
 @pytest.mark.parametrize(("loss", "code"), [(0.5, 0), (0.75, 1)], ids=["same", "other"])

@@ -15,7 +15,7 @@ from tune.execution import Execution
 from tune.failures import headline
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
-from tune.planning.plan import IdentifiedTrial
+from tune.planning.plan import IdentifiedTrial, is_current
 from tune.preparation import Prepared, prepare
 from tune.schedule import Schedule
 from tune.search.report import identify_asked
@@ -104,26 +104,31 @@ class _Repeated:
 
 
 def recorded(ledger: Ledger, trial_id: str) -> dict[str, Any]:
-    """What the ledger has of a trial, to compare a repetition with."""
+    """What the ledger has of a trial, to compare a repetition with; of scores those by today's semantics."""
     evaluations = [
         asdict(row)
-        for row in ledger.evaluations()
+        for row in filter(is_current, ledger.each_evaluation())
         if row.trial_id == trial_id and row.upstream_trial_id is None
     ]
     return _comparable(ledger.epochs(trial_id), evaluations)
 
 
 def compare(stored: dict[str, Any], repeated: _Repeated) -> list[str]:
-    """Where a repetition differs from what was recorded: one text a field."""
-    return list(_differences(stored, _comparable(repeated.epochs, repeated.evaluations), ""))
+    """Where a repetition differs from what was recorded: one text a field.
+
+    An evaluation that is not among it, as none by today's semantics was made yet, is compared with nothing.
+    """
+    evaluations = [row for row in repeated.evaluations if _name(row) in stored]
+    return list(_differences(stored, _comparable(repeated.epochs, evaluations), ""))
 
 
 def _comparable(epochs: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     fixed = {f"epoch {row['epoch']}": {name: row[name] for name in row.keys() - _VOLATILE} for row in epochs}
-    return fixed | {
-        f"{row['split']} ({row['entities']} entities)": {"scores": row["scores"], "coverage": row["coverage"]}
-        for row in evaluations
-    }
+    return fixed | {_name(row): {"scores": row["scores"], "coverage": row["coverage"]} for row in evaluations}
+
+
+def _name(evaluation: dict[str, Any]) -> str:
+    return f"{evaluation['split']} ({evaluation['entities']} entities)"
 
 
 def _completed(trials: Iterable[IdentifiedTrial], ledger: Ledger) -> list[IdentifiedTrial]:
