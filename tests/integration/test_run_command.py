@@ -209,8 +209,16 @@ def test_verify_trains_again_and_compares(prepared, study, tmp_path, monkeypatch
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no space left"),
+        RuntimeError("CUDA error: an illegal access\nCompile with TORCH_USE_CUDA_DSA"),
+    ],
+    ids=["disk", "CUDA"],
+)
 def test_verify_tells_in_one_line_of_a_training_that_failed_and_compares_nothing(
-    prepared, study, tmp_path, monkeypatch, capsys
+    prepared, study, tmp_path, monkeypatch, capsys, error
 ):
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path) as ledger:
@@ -218,14 +226,15 @@ def test_verify_tells_in_one_line_of_a_training_that_failed_and_compares_nothing
 
     def execute(_: str) -> Iterator[Message]:
         yield TOLD[0]
-        raise OSError("no space left")
+        raise error
 
     monkeypatch.setattr("tune.trainable.execute", execute)
     with pytest.raises(typer.Exit) as end:
         verify(str(study), ledger=path)
     assert end.value.exit_code == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith(f"({trial_id}): machine failure: OSError: no space left")
+    said = str(error).partition("\n")[0]
+    assert line.endswith(f"({trial_id}): machine failure: {type(error).__name__}: {said}")
 
 
 def test_verify_has_read_all_of_the_ledger_before_it_trains(prepared, study, tmp_path, monkeypatch, capsys):

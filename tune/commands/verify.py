@@ -77,7 +77,10 @@ def _repeat(trial: _Recorded) -> list[str]:
 
     repeated = _Repeated()
     schedule = Schedule([trial.training], lambda _: trial.task, max_attempts=1)
-    SerialEngine(execute).run(schedule, repeated)
+    try:
+        SerialEngine(execute).run(schedule, repeated)
+    except RuntimeError as error:  # of CUDA: a worker would end with it (`tune.engine.attempt_messages`)
+        return [headline(f"{type(error).__name__}: {error}", "machine")]
     if schedule.failed:
         return [headline(error, schedule.failures[key]) for key, error in schedule.failed.items()]
     return compare(trial.results, repeated)
