@@ -218,6 +218,31 @@ def test_what_ran_out_of_memory_on_a_type_that_is_gone_is_measured_on_another() 
     assert schedule.failed == {}
 
 
+MACHINE = failure("OSError: disk", retryable=True)
+INNOCENT = failure("a node ran low on memory", retryable=True, is_try=False)
+
+
+@pytest.mark.parametrize(
+    ("failures", "then"),
+    [
+        ([MACHINE], "probe of a on A100"),
+        ([MACHINE, INNOCENT, MACHINE], "probe of a on A100"),
+        ([MACHINE, MACHINE, MACHINE], "t"),
+        ([failure("ValueError: x", retryable=False)], "t"),
+        ([failure("torch.OutOfMemoryError: x", retryable=True)], "t"),
+    ],
+    ids=["machine", "no try", "thrice", "config", "memory"],
+)
+def test_a_measurement_that_failed_by_the_machine_is_made_again(failures: list[Message], then: str) -> None:
+    source, schedule = source_on([Node(8, 1, "A100")], Trial("t", "a", 0.3, 0.3), ())
+    for message in failures:
+        task = source.next_task()
+        assert task.key == "probe of a on A100"
+        source.ended(task, message)
+    assert source.next_task().key == then
+    assert schedule.failed == {}
+
+
 def test_packing_runs_on_the_serial_engine() -> None:
     def execute(spec: str):
         yield Message("started")

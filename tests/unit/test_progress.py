@@ -53,6 +53,16 @@ def test_failures_are_always_printed_with_their_last_line(terminal):
     assert "failed try: demo NER seed 3 (abc): config failure: ValueError: [wrong]" in text
 
 
+def test_a_measurement_that_failed_is_told_and_counts_as_no_try():
+    stream = io.StringIO()
+    sink = ProgressSink(Silent(), {}, Console(file=stream, width=300, highlight=False))
+    for message in (STARTED, failure("Traceback …\nOSError: disk\n", retryable=True)):
+        sink.record(Task("probe of s on A100", 1, ""), message)
+    told = "could not measure what trials take (probe of s on A100): machine failure: OSError: disk\n"
+    assert stream.getvalue() == told
+    assert "0 failed tries" in sink.state
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_host_without_bf16_is_told_once_where_bf16_is_asked_for(terminal):
     slow = Message("started", {"host": "old", "has_bf16": False})

@@ -72,8 +72,11 @@ class ProgressSink:
         """Pass on, then show."""
         self.inner.record(task, message)
         job = self.jobs.get(task.key)
-        if job is None:
-            return  # a measurement, no job of the run
+        if job is None:  # a measurement, no job of the run
+            if message.event == "failed":
+                reason = headline(message.content["error"], message.content["kind"])
+                self._print(f"could not measure what trials take ({task.key}): {reason}")
+            return
         if message.is_final:
             self._end(task.key, job, message)
         else:

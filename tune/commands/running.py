@@ -33,7 +33,7 @@ from tune.search.known import known_result
 from tune.search.plan import SearchPlan
 from tune.search.report import identify_asked, result_lines, search_warnings
 from tune.search.source import SearchSource
-from tune.spec.study import Resources
+from tune.spec.study import Study
 
 Jobs = Mapping[str, Training | Evaluating]
 Watch = Callable[[Sink, Jobs], contextlib.AbstractContextManager[Sink]]
@@ -61,18 +61,18 @@ def execute_study(
         budget_hours: after which nothing new starts; None is no bound.
         watch: a sink around the execution, of the run's jobs.
     """
-    resources = prepared.study.resources
+    study = prepared.study
     execution = Execution(
         ledger,
         folder,
         prepared.corpora,
-        resources.fixed_share,
-        resources.gpus or 0,
+        study.resources.fixed_share,
+        study.resources.gpus or 0,
         retention=_retention(prepared, ledger),
     )
-    budget = RunBudget(budget_hours, prepared.study.budget.disk_gib, execution.storage.size_gib)
+    budget = RunBudget(budget_hours, study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
-    make_source = _packing(resources, execution, budget, window)
+    make_source = _packing(study, execution, budget, window)
     with stop_on_signals() as should_stop:
         runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
         if prepared.search is not None:
@@ -172,18 +172,19 @@ def _retention(prepared: Prepared, ledger: Ledger) -> Retention:
 
 
 def _packing(
-    resources: Resources, execution: Execution, budget: RunBudget, window: int
+    study: Study, execution: Execution, budget: RunBudget, window: int
 ) -> Callable[[Source, Engine], Source]:
     """What makes a source share devices by measured memory, where the study asks for that."""
 
     def pack(source: Source, engine: Engine) -> Source:
-        if not resources.is_measured:
+        if not study.resources.is_measured:
             return source
         ledger = execution.ledger
         attempts = (attempt for tries in ledger.all_attempts().values() for attempt in tries)
         needs = Needs(ledger.probes(), attempts)
-        pool = Pool(engine.nodes, resources.cpus_per_trial)
-        return PackedSource(source, execution, pool, needs, budget.is_spent, window)
+        pool = Pool(engine.nodes, study.resources.cpus_per_trial)
+        tries = study.budget.max_attempts
+        return PackedSource(source, execution, pool, needs, budget.is_spent, window, tries)
 
     return pack
 

@@ -44,6 +44,7 @@ class PackedSource:
         needs: of the shapes.
         is_spent: whether nothing new may start.
         window: tasks drawn ahead.
+        max_attempts: tries of one measurement.
     """
 
     inner: Source
@@ -52,6 +53,7 @@ class PackedSource:
     needs: Needs
     is_spent: Callable[[], bool] = lambda: False
     window: int = WINDOW
+    max_attempts: int = 3
     _held: dict[str, Task] = field(init=False, default_factory=dict)
     """The inner source's tasks that wait, by key, in order."""
     _shapes: dict[str, str] = field(init=False, default_factory=dict)
@@ -60,6 +62,8 @@ class PackedSource:
     """Handed out, by key: what the worker has, and the inner source's own."""
     _probing: dict[str, tuple[str, str]] = field(init=False, default_factory=dict)
     """Shape and device type of measurements that are out, by key."""
+    _lost: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
+    """Measurements that failed, by shape and device type."""
 
     def next_task(self) -> Task | None:
         """A measurement that is missing, else what fits best; None where nothing does at the moment."""
@@ -89,7 +93,7 @@ class PackedSource:
             place = self._probing.pop(task.key)
             if message.event == "completed":
                 self.needs.learn(ProbeRow(**message.content["probe"]))
-            else:
+            elif not self._is_measured_again(place, message):
                 self.needs.give_up(place)
             return
         pair = self._out.get(task.key)
@@ -107,6 +111,12 @@ class PackedSource:
             why = f"OutOfMemoryError: {too_large(task.placement.device_type)}"
             message = failure(f"{text}\n{why}", retryable=False)
         self.inner.ended(pair[1], message)
+
+    def _is_measured_again(self, place: tuple[str, str], message: Message) -> bool:
+        """After a failure that another try may not have: a whole device would be as small again."""
+        self._lost[place] += message.content["is_try"]
+        may_help = message.content["retryable"] and message.content["kind"] != "memory"
+        return may_help and self._lost[place] < self.max_attempts
 
     def _next_probe(self) -> Task | None:
         for key, (shape, device_type) in self._unmeasured():
