@@ -17,6 +17,7 @@ from tune.engine import Message, Placement, Task, is_out_of_memory
 from tune.fault_points import reach
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, EvaluationRow, ProbeRow
+from tune.packing.needs import too_large
 from tune.packing.shape import shape_id
 from tune.planning.jobs import Evaluating, Training
 from tune.planning.plan import SPLITS, IdentifiedPlan, IdentifiedTrial
@@ -108,6 +109,10 @@ class Execution:
             **self._common(trial, placement),
         )
         return Task(f"probe of {shape} on {placement.device_type}", 1, spec_to_json(spec), placement)
+
+    def refuse(self, key: str, message: Message) -> None:
+        """Record that a job fails without a try: as an attempt that no worker had."""
+        self.record(self._task(self._jobs[key], None), message)
 
     def _task(self, job: Training | Evaluating, placement: Placement | None) -> Task:
         if isinstance(job, Evaluating):
@@ -254,10 +259,12 @@ def _superseded(trial_id: str, attempt: int) -> list[str]:
 
 
 def _with_share(error: str, placement: Placement | None) -> str:
-    """What an attempt died of; where that is memory, with the share that was too small."""
+    """What an attempt died of; where that is memory, with the share that was too small, or what to do."""
     if placement is None or not is_out_of_memory(error):
         return error
-    return f"{error.rstrip()}\nOutOfMemoryError: at {placement.share:g} of a device ({placement.device_type})"
+    too_small = f"at {placement.share:g} of a device ({placement.device_type})"
+    why = too_large(placement.device_type) if placement.share == 1 else too_small
+    return f"{error.rstrip()}\nOutOfMemoryError: {why}"
 
 
 def _results(job: Evaluating, message: Message) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ class Maker:
 
     trials: dict[str, Trial]
     tries: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, Message] = field(default_factory=dict)
 
     def make_task(self, trial: Trial) -> Task:
         """As a schedule asks for it; never handed out."""
@@ -59,6 +60,10 @@ class Maker:
         """See `Maker`."""
         name = f"probe of {self.trials[key].shape} on {placement.device_type}"
         return Task(name, 1, json.dumps({"probe": key}), placement)
+
+    def refuse(self, key: str, message: Message) -> None:
+        """See `Maker`."""
+        self.refused[key] = message
 
 
 @dataclass

@@ -20,6 +20,7 @@ from tests.integration.test_faults_on_a_cluster import signal_workers
 from tests.integration.test_run_cluster import Raylets, head_alone, kill_session, wait_for
 from tune.commands.running import execute_study
 from tune.engine import Message, Node, SerialEngine
+from tune.failures import headline
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow
 from tune.preparation import prepare
@@ -105,7 +106,14 @@ def test_what_no_device_holds_fails_once_and_a_new_call_measures_nothing(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(study, Worker(peak=2.0)) == 1
-    assert "needs more than a whole device (logical); lower training.batch_size" in capsys.readouterr().err
+    said = "needs more than a whole device (logical); lower training.batch_size"
+    assert said in capsys.readouterr().err
+    with Ledger.open(study.parent / "ledger.sqlite", read_only=True) as ledger:
+        tried, refused = (ledger.attempts(trial.trial_id) for trial in ledger.trials())
+    for attempt in (tried[-1], *refused):
+        assert (attempt.status, attempt.failure) == ("failed", "memory")
+        assert said in headline(attempt.error, attempt.failure)
+    assert "packing" not in refused[0].provenance
     again = Worker(peak=0.1)
     assert run(study, again) == 0
     assert [(told["kind"], told["share"]) for told in again.told] == [("train", 1.0), ("train", 1.0)]

@@ -95,6 +95,17 @@ def test_what_a_whole_device_does_not_hold_fails_with_a_clear_line_and_so_do_its
     assert not any(task.key == "a2" for task in engine.started)
 
 
+def test_what_is_refused_is_recorded() -> None:
+    trials = trials_of(3, peak=1.2, probed=0.9)
+    maker = Maker({trial.key: trial for trial in trials})
+    schedule = Schedule(trials, maker.make_task)
+    source = PackedSource(schedule, maker, Pool(lambda: [Node(8, 1)]), Needs())
+    SimulatedEngine([Node(8, 1)], maker.trials).run(source, Rows())
+    assert {key: message.content["error"] for key, message in maker.refused.items()} == {
+        key: schedule.failed[key] for key in ("a1", "a2")
+    }
+
+
 def test_mixed_devices_each_get_their_own_share() -> None:
     class Mixed(SimulatedEngine):
         def _measured(self, task: Task) -> dict[str, object]:

@@ -32,6 +32,9 @@ class Maker(Protocol):
     def probe(self, key: str, placement: Placement) -> Task:
         """A measurement of a job's shape."""
 
+    def refuse(self, key: str, message: Message) -> None:
+        """Record that a job fails without a try."""
+
 
 @dataclass
 class PackedSource:
@@ -165,9 +168,9 @@ class PackedSource:
     def _refuse(self, key: str) -> None:
         """A job that no device can hold, as another of its shape showed."""
         types = ", ".join(self.pool.device_types)
-        self.inner.ended(
-            self._held.pop(key), failure(f"OutOfMemoryError: {too_large(types)}", retryable=False)
-        )
+        message = failure(f"OutOfMemoryError: {too_large(types)}", retryable=False)
+        self.maker.refuse(key, message)
+        self.inner.ended(self._held.pop(key), message)
 
     def _sizes_of(self, shape: str) -> dict[str, int]:
         """By device type, where a shape was measured and fits."""
