@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from analysis.__main__ import main
 from analysis.decisions import decide_study
 from lai_net.errors import InputError
 from tune.commands.growing import bounded_study
+from tune.commands.options import INTERRUPTED
 from tune.engine import Message, Node, SerialEngine
 from tune.forecast.until_decided import look_counts, needed_trials
 from tune.ledger.ledger import Ledger
@@ -227,6 +230,29 @@ def test_the_studys_hours_are_for_all_rounds_together(
         main(["run", str(study), "--ledger", str(tmp_path / "l.sqlite"), "--until-decided"])
     assert len(hours) == 2
     assert 1 > hours[0] > hours[1] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_between_two_rounds_interrupts_a_run(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    rounds = []
+
+    def decide(*arguments: object) -> object:
+        os.kill(os.getpid(), number)
+        return decide_study(*arguments)  # type: ignore[arg-type]
+
+    before = signal.signal(number, lambda *_: pytest.fail("it would have ended the run"))
+    monkeypatch.setattr(tune.commands.run, "execute_study", lambda *_: rounds.append(1) or 0)
+    monkeypatch.setattr(tune.commands.run, "decider_of", lambda _: decide)
+    study.write_text(STUDY + DECIDE)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(["run", str(study), "--ledger", str(tmp_path / "l.sqlite"), "--until-decided"])
+    finally:
+        signal.signal(number, before)
+    assert end.value.code == INTERRUPTED
+    assert len(rounds) == 1
 
 
 def test_a_study_that_is_edited_during_a_run_ends_it_as_it_began(

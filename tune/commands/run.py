@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,12 @@ from tune.cluster.options import (
     StorageOption,
     remote_of,
 )
-from tune.commands.growing import Decider, MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
+from tune.commands.growing import MaxSeedsOption, UntilDecidedOption, bounded_study, decider_of
 from tune.commands.options import DEFAULT_LEDGER, INTERRUPTED, CorpusOption, LedgerOption, StudyArgument
 from tune.commands.running import execute_study
+from tune.commands.signals import stop_on_signals
 from tune.engine import Engine
-from tune.forecast.until_decided import needed_trials
+from tune.forecast.until_decided import Decision, needed_trials
 from tune.ledger.ledger import Ledger
 from tune.preparation import Prepared, prepare
 from tune.spec.study import Study, load_study, with_all_seeds
@@ -67,9 +68,10 @@ def run(  # noqa: PLR0913 - one for each option
 
     def execute(part: Prepared) -> int:
         hours = None if all_hours is None else all_hours - (time.monotonic() - started_s) / 3600
-        return execute_study(part, opened, folder, lambda: _ray_engine(part, remote, folder), hours, watch)
+        make_engine = partial(_ray_engine, part, remote, folder)
+        return execute_study(part, opened, folder, make_engine, hours, watch, should_stop)
 
-    with Ledger.open(ledger) as opened:
+    with Ledger.open(ledger) as opened, stop_on_signals() as should_stop:
         if storage is not None:
             store_in(storage, folder)
         check_storage(folder)
@@ -77,18 +79,26 @@ def run(  # noqa: PLR0913 - one for each option
         code = execute(prepared)
         if grown is not None and code != INTERRUPTED:
             whole = prepare(with_all_seeds(grown), corpus or [])
-            code = max(code, _add_seeds(grown, whole, ledger, decider_of(context), execute))
+            decide = partial(decider_of(context), ledger, grown)
+            code = max(code, _add_seeds(grown, whole, decide, execute, should_stop))
             if set(grown.all_seeds) - set(loaded.all_seeds):
                 typer.echo(f"tables show the added seeds once {grown.file} says [decide] as used here")
     raise typer.Exit(code)
 
 
 def _add_seeds(
-    study: Study, whole: Prepared, ledger: Path, decide: Decider, execute: Callable[[Prepared], int]
+    study: Study,
+    whole: Prepared,
+    decide: Callable[[], Sequence[Decision]],
+    execute: Callable[[Prepared], int],
+    should_stop: Callable[[], bool],
 ) -> int:
     """Look, run what the open decisions wait for, and look again, until nothing more can be added."""
     code, before = 0, None
-    while (keys := needed_trials(study, decide(ledger, study))) and keys != before:
+    while (keys := needed_trials(study, decide())) and keys != before:
+        if should_stop():
+            typer.echo("interrupted between two rounds; the same call resumes")
+            return INTERRUPTED
         code = max(code, execute(replace(whole, keys=keys)))
         if code == INTERRUPTED:
             break

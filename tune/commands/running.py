@@ -13,7 +13,6 @@ from lai_net.files import size_gib
 from tune.budget import RunBudget
 from tune.commands.options import FAILED, INTERRUPTED
 from tune.commands.progress import ProgressSink
-from tune.commands.signals import stop_on_signals
 from tune.engine import Engine, Sink, Source
 from tune.execution import Execution
 from tune.failures import headline
@@ -50,6 +49,7 @@ def execute_study(
     make_engine: Callable[[], contextlib.AbstractContextManager[Engine]],
     budget_hours: float | None,
     watch: Watch,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Run the open jobs to their end and say how it went; returns the exit code.
 
@@ -60,6 +60,7 @@ def execute_study(
         make_engine: entered only if there is something to do.
         budget_hours: after which nothing new starts; None is no bound.
         watch: a sink around the execution, of the run's jobs.
+        should_stop: after which what runs is left at its last checkpoint.
     """
     study = prepared.study
     execution = Execution(
@@ -73,11 +74,10 @@ def execute_study(
     budget = RunBudget(budget_hours, study.budget.disk_gib, execution.storage.size_gib)
     window = WINDOW if prepared.search is None else _SEARCH_WINDOW
     make_source = _packing(study, execution, budget, window)
-    with stop_on_signals() as should_stop:
-        runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
-        if prepared.search is not None:
-            return _run_search(prepared, prepared.search, runner)
-        return _run_tables(prepared, runner)
+    runner = _Runner(execution, budget, make_engine, make_source, watch, should_stop)
+    if prepared.search is not None:
+        return _run_search(prepared, prepared.search, runner)
+    return _run_tables(prepared, runner)
 
 
 def _run_search(prepared: Prepared, plan: SearchPlan, runner: "_Runner") -> int:
