@@ -172,7 +172,9 @@ while :; do sleep 0.1; done""",
 class SlurmJob:
     """The script as a job on two hosts; what `stand_ins` does not name is real."""
 
-    def __init__(self, script: Path, number: int, stand_ins: dict[str, str], **told: str) -> None:
+    def __init__(
+        self, script: Path, number: int, stand_ins: dict[str, str], *words: str, **told: str
+    ) -> None:
         self.mine, self.log = Path(f"/tmp/lai-{number}"), script.with_name(f"log-{number}")
         places = script.with_name(f"bin-{number}")
         places.mkdir()
@@ -190,6 +192,7 @@ class SlurmJob:
             str(script.parent),
             "--budget-hours",
             "1",
+            *words,
         ]
         self._process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -232,6 +235,14 @@ def test_slurm_job_starts_the_nodes_looks_at_them_and_runs(script: Path) -> None
     )
     assert not re.search(r"[0-9a-f]{64}", "\n".join(steps)), "the token is no word of a command"
     assert not job.mine.exists()
+
+
+def test_slurm_job_ships_code_to_the_gate_as_to_the_driver(script: Path) -> None:
+    job = SlurmJob(script, os.getpid(), STAND_INS, "--ship-code", GATE="0", DRIVER="0")
+    _, steps, _ = job.end(50)
+    gate, driver = [step for step in steps if step.startswith("lai ")]
+    assert gate.endswith(f" --nodes 2 --storage {script.parent} --ship-code")
+    assert driver.endswith(" --budget-hours 1 --ship-code")
 
 
 def ports_of(step: str) -> list[int]:

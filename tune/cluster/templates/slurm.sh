@@ -79,7 +79,9 @@ if ((SLURM_JOB_NUM_NODES > 1)); then
 fi
 
 # The gate: nothing is trained unless every node has come, runs the same code and sees the storage.
-"${on_head[@]}" lai cluster check --address "$address" --nodes "$SLURM_JOB_NUM_NODES" --storage "$storage" &
+gate=(--address "$address" --nodes "$SLURM_JOB_NUM_NODES" --storage "$storage")
+for word in "$@"; do [[ $word != --ship-code ]] || gate+=("$word"); done
+"${on_head[@]}" lai cluster check "${gate[@]}" &
 wait $!
 # In the background, so that Slurm's TERM reaches the driver, which then ends with checkpoints and code 3.
 "${on_head[@]}" lai run "$study" --ledger "$ledger" --storage "$storage" --address "$address" "$@" &
