@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,25 @@ def test_search_of_re_trains_its_ner_trial_first_and_goes_by_its_entities(tmp_pa
         ("NER", "predicted"), ("RE", "gold"),
     }  # fmt: skip
     assert all(row["f1"] is not None for row in rows if row["status"] == "completed")
+
+
+def test_an_re_search_needs_its_ner_model_only_to_train(tmp_path):
+    study, ledger = tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    study.write_text(RE)
+    assert run(study, ledger) == 0
+    upstream = events(study, ledger)[0].given["upstream"]
+    shutil.rmtree(tmp_path / "artifacts" / upstream)
+    logged = events(study, ledger)
+    assert run(study, ledger, executor=lambda _: pytest.fail("a trial was started")) == 0
+    assert events(study, ledger) == logged
+    assert "will refuse" not in lai("plan", study, "--ledger", ledger).output
+    study.write_text(RE.replace("best = 1", "best = 2"))
+    advice = rf"trial {upstream}: its model is .*; restore that folder, or name a --ledger in another folder$"
+    with pytest.raises(InputError, match=advice):
+        run(study, ledger)
+    assert re.search(
+        f"`lai run` will refuse: .*{advice}", lai("plan", study, "--ledger", ledger).stderr, re.M
+    )
 
 
 def test_ner_trial_of_a_table_is_the_one_that_an_re_search_takes(tmp_path):

@@ -111,11 +111,12 @@ def _show_search(study: Study, ledger: Path, nodes: Sequence[Node] | None, *, as
     with Ledger.read_or_empty(ledger) as opened:
         counts = dataclasses.asdict(summarize(make_plan(study), opened))
         content = summarize_search(plan, opened)
+        upstream = None if content["most_trainings"] == 0 else plan.upstream
         ceiling, unmeasured = _ceiling(plan, opened, ledger.resolve().parent, nodes)
         counts["estimate"] = dataclasses.asdict(ceiling)
         counts["warnings"] = [
             *changed_contents(study, asked_trials(plan, opened), opened),
-            *warnings_of_upstream(plan.upstream, opened, ledger.resolve().parent),
+            *warnings_of_upstream(upstream, opened, ledger.resolve().parent),
             *misfits(plan),
             *search_warnings(plan, opened),
             *unmeasured,

@@ -79,6 +79,8 @@ class SearchSource:
                 self._catch_up(candidate)
         if self.search.chosen:
             self._confirm()
+        if upstream is not None and upstream not in self.jobs and not self.is_over():
+            self.execution.check_models([upstream], has_command=False)
 
     @property
     def search(self) -> Search:
@@ -174,8 +176,6 @@ class SearchSource:
             training = Training(job)
             self.jobs[training.key] = training
             self._pending.append(training)
-        else:
-            self.execution.check_models([job.row.trial_id])
         return job.row.trial_id
 
     @property
