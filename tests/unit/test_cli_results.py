@@ -10,6 +10,7 @@ import pytest
 
 from lai_net.errors import InputError
 from tests.unit.commanding import demo_ledger, demo_rows, lai
+from tune.ledger.ledger import Ledger
 from tune.results.table import LONG_COLUMNS
 from tune.spec.study import study_file
 
@@ -43,6 +44,17 @@ def test_parquet_needs_a_file(path: Path, tmp_path: Path) -> None:
         lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "no" / "x")
     lai("results", "demo", "--ledger", path, "--format", "parquet", "--out", tmp_path / "x.parquet")
     assert (tmp_path / "x.parquet").read_bytes().startswith(b"PAR1")
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", ".lock"])
+def test_results_overwrites_nothing_of_a_writer(path: Path, tmp_path: Path, end: str) -> None:
+    (tmp_path / "link").symlink_to(f"{path}{end}")
+    with Ledger.open(path):
+        before = {file.name: file.read_bytes() for file in tmp_path.glob("ledger*")}
+        for out in (f"{path}{end}", tmp_path / "link"):
+            with pytest.raises(InputError, match="is a file of the ledger; name another file"):
+                lai("results", "demo", "--ledger", path, "--out", out)
+        assert {file.name: file.read_bytes() for file in tmp_path.glob("ledger*")} == before
 
 
 @pytest.mark.parametrize("format_", ["csv", "json", "parquet"])

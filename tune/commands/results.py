@@ -12,6 +12,7 @@ from lai_net.errors import InputError
 from lai_net.files import new_file
 from lai_net.wording import counted
 from tune.commands.options import DEFAULT_LEDGER, LedgerOption, StudyArgument
+from tune.ledger.file import BESIDE
 from tune.ledger.ledger import Ledger
 from tune.planning.imported import lines_on_nameless
 from tune.results.curves import read_curves
@@ -40,6 +41,8 @@ def results(
     for what, path in (("ledger", ledger), ("study's file", study_file(study))):
         if out.exists() and out.samefile(path):
             raise InputError(f"--out {out}: is the {what}; name another file")
+    if realpath(out) in {f"{ledger.resolve()}{end}" for end in BESIDE}:  # a writer may be about to make it
+        raise InputError(f"--out {out}: is a file of the ledger; name another file")
     try:
         _write(rows, format_, out)
     except OSError as error:

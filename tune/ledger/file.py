@@ -97,6 +97,9 @@ _NETWORK_FILE_SYSTEMS = {
     "virtiofs",
 }  # fmt: skip
 
+BESIDE = ("-wal", "-shm", "-journal", ".lock")
+"""How files end that SQLite, and the writer's lock, have beside a ledger."""
+
 _LEAST_ROOM = 2**16
 """Bytes; SQLite's index of a WAL file takes half of them."""
 
