@@ -179,6 +179,17 @@ def test_ner_trial_of_a_table_is_the_one_that_an_re_search_takes(tmp_path):
     assert attempts(ledger)[upstream] == before[upstream] == ["completed"]
 
 
+def test_an_re_search_that_is_refused_for_a_model_that_is_gone_has_not_begun(tmp_path):
+    table, study, ledger = tmp_path / "table.toml", tmp_path / "re.toml", tmp_path / "ledger.sqlite"
+    table.write_text(HEAD)
+    study.write_text(RE)
+    run(table, ledger)
+    shutil.rmtree(tmp_path / "artifacts")
+    with pytest.raises(InputError, match="its model is no longer at"):
+        run(study, ledger)
+    assert events(study, ledger) == []
+
+
 def test_failed_ner_trial_ends_an_re_search_and_says_so(tmp_path, capsys):
     study, ledger = tmp_path / "re.toml", tmp_path / "ledger.sqlite"
     study.write_text(RE)

@@ -68,6 +68,7 @@ class SearchSource:
         self._pending: deque[Training] = deque()
         upstream = self._queue_upstream()
         if self.log.size == 0:
+            self._check_model(upstream)
             self.log.decide("begin", **ledger_spread(self._ledger, self.plan, upstream), upstream=upstream)
         if self.search.upstream != upstream:
             raise InputError(
@@ -79,8 +80,7 @@ class SearchSource:
                 self._catch_up(candidate)
         if self.search.chosen:
             self._confirm()
-        if upstream is not None and upstream not in self.jobs and not self.is_over():
-            self.execution.check_models([upstream], has_command=False)
+        self._check_model(upstream)
 
     @property
     def search(self) -> Search:
@@ -177,6 +177,11 @@ class SearchSource:
             self.jobs[training.key] = training
             self._pending.append(training)
         return job.row.trial_id
+
+    def _check_model(self, upstream: str | None) -> None:
+        """Refuse a search that is not over and whose NER trial has no model any more."""
+        if upstream is not None and upstream not in self.jobs and not self.is_over():
+            self.execution.check_models([upstream], has_command=False)
 
     @property
     def _is_ready(self) -> bool:
