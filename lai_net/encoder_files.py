@@ -57,9 +57,10 @@ def _found_folder(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[*_CONTENT, *_SHARDS, *_INDICES]))
     except Exception as error:
+        below = "" if Path(name).is_absolute() else f" below {Path.cwd()}"
         raise InputError(
-            f"encoder {name!r}: no such folder below {Path.cwd()}, and the hub did not give it "
-            f"({type(error).__name__}); give a local folder, or {OFFLINE_ENCODER!r} for the offline default"
+            f"encoder {name!r}: no such folder{below}, and the hub did not give it ({type(error).__name__}); "
+            f"give a local folder, or {OFFLINE_ENCODER!r} for the offline default"
         ) from error
 
 

@@ -117,7 +117,7 @@ class LaiNet:
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise InputError(
-                f"texts must be a list of texts, but got {texts!r}; put a single one into a list"
+                f"texts must be a list of texts, but got {type(texts).__name__}; put a single one into a list"
             )
         frames = [cut_text(text) for text in texts]
         self._tell_slowness()

@@ -186,9 +186,10 @@ def _run(
 def _alone_in(out: Path) -> Iterator[None]:
     """Keep other calls out of a training's folder; a file system without locks is warned of.
 
-    Of a folder that cannot be written the training tells, if it has anything to write. One in which nothing
-    was written, as when the training is refused, goes.
+    Of a folder that cannot be written the training tells, if it has anything to write. A new one in which
+    nothing was written, as when the training is refused, goes.
     """
+    is_new = not out.exists()
     with ExitStack() as held:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -204,7 +205,8 @@ def _alone_in(out: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            _remove_unused(out)
+            if is_new:
+                _remove_unused(out)
 
 
 def _remove_unused(out: Path) -> None:

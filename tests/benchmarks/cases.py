@@ -282,9 +282,9 @@ class Workload:
         self._optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
-    def with_cast_weights(self) -> Iterator[None]:
-        """With weights cast where inference casts them: a whole split has them cast once."""
-        if (self.case.step, self.case.precision) != ("inference", "bf16"):
+    def warmed_up(self) -> Iterator[None]:
+        """Inside, inference has what a split computes once: weights cast, annotations read."""
+        if self.case.step != "inference":
             yield
             return
         with torch.no_grad(), self.task.autocast():

@@ -23,7 +23,7 @@ def cpu_seconds(workloads: Mapping[Case, Workload], repetitions: int) -> dict[Ca
     for _ in range(repetitions):
         for case, workload in workloads.items():
             gc.collect()
-            with workload.with_cast_weights():
+            with workload.warmed_up():
                 begin = time.process_time()
                 workload()
                 times[case].append(time.process_time() - begin)

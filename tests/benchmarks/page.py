@@ -97,7 +97,7 @@ def page(rows: Sequence[Row], blocks: Mapping[tuple[str, str], tuple[int, int]])
         "",
         f"- Inference: neighbours by size together, as an evaluation orders them, {strata('NER')} (NER) or "
         f"{strata('RE')} (RE); one by one where a row says so. Size is words, in RE times entities (two or "
-        "more). In bf16 weights are cast before the clock starts: a split has them cast once.",
+        "more). Weights are cast (bf16) and annotations read before the clock starts: a split has that once.",
         f"- Training: a step on {blocks['NER', 'training'][1]} (NER) or {blocks['RE', 'training'][1]} (RE) "
         "neighbours around the median; forward, backward and update.",
         "- GFLOP are those of matrix products, attention's among them.",

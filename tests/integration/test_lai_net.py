@@ -182,7 +182,7 @@ def test_what_cannot_be_joined_or_read_is_said(
         model.extract("a text")
     with pytest.raises(InputError, match="a text must be a string"):
         model.extract([5])  # type: ignore[list-item]
-    with pytest.raises(InputError, match="texts must be a list of texts, but got None"):
+    with pytest.raises(InputError, match="texts must be a list of texts, but got NoneType"):
         model.extract(None)  # type: ignore[arg-type]
 
 

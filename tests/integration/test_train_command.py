@@ -141,6 +141,13 @@ def test_wrong_input_is_one_line_and_leaves_no_folder(
     assert not (corpus / phase).exists()
 
 
+def test_a_refused_training_leaves_a_folder_that_was_there(lai: Run, tiny_encoder: str, corpus: Path) -> None:
+    (corpus / "ner").mkdir()
+    settings = ("graph.layers=1", "graph.heads=5")
+    assert lai(*words("ner", corpus, tiny_encoder, *settings))[0] == 2
+    assert (corpus / "ner").is_dir()
+
+
 def test_an_ner_model_that_cannot_be_joined_is_told_before_the_training(
     lai: Run, tiny_encoder: str, corpus: Path, tmp_path: Path
 ) -> None:

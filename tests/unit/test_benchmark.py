@@ -170,7 +170,7 @@ class _WeightCasts(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_bf16_weights_are_cast_before_the_clock_starts(corpus: Corpus) -> None:
+def test_weights_are_cast_before_the_clock_starts(corpus: Corpus) -> None:
     case = next(
         case for case in CASES if (case.phase, case.step, case.precision) == ("RE", "inference", "fp32")
     )
@@ -179,7 +179,7 @@ def test_bf16_weights_are_cast_before_the_clock_starts(corpus: Corpus) -> None:
     )
     with _WeightCasts(workload.task.model) as alone:
         workload()
-    with workload.with_cast_weights(), _WeightCasts(workload.task.model) as timed:
+    with workload.warmed_up(), _WeightCasts(workload.task.model) as timed:
         workload()
     assert alone.count > 10
     assert timed.count == 0

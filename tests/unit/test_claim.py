@@ -162,6 +162,16 @@ def test_links_by_hand_to_folders_side_by_side_are_two_ledgers(tmp_path: Path) -
         (tmp_path / name).mkdir()
         (tmp_path / name / "artifacts").symlink_to(tmp_path / f"of-{name}")
         check_storage(tmp_path / name)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "artifacts").symlink_to(tmp_path / "of-a")
+    with pytest.raises(InputError, match=r"is another ledger's \(.*/a\)"):
+        check_storage(tmp_path / "c")
+
+
+def test_a_ledger_that_has_a_store_does_not_leave_it_for_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").write_text("s3://bucket/study")
+    with pytest.raises(InputError, match="the artefacts lie in"):
+        store_in(str(tmp_path), tmp_path)
 
 
 def test_a_ledger_in_the_storage_of_another_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from lai_net.config import TrialConfig
 from tests.unit.searching import STUDY, Bench
 from tune.commands.progress import ProgressSink
-from tune.engine import Message, Task
+from tune.engine import Message, Task, failure
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import TrialRow
 from tune.planning.jobs import Training
@@ -90,7 +90,18 @@ def test_the_most_trainings_count_confirmations_anew_where_the_search_goes_on(tm
     assert most(Bench(tmp_path, ledger)) == 0
     assert most(Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))) == 1
     assert most(Bench(tmp_path, ledger, text=STUDY.replace("best = 1", "best = 2"))) == 2
+    assert most(Bench(tmp_path, ledger, text=STUDY.replace("best = 1", "best = 9"))) == 3 * 2, (
+        "of four configs"
+    )
     assert most(Bench(tmp_path, ledger, text=STUDY.replace("trials = 8", "trials = 10"))) == 2 + 2
+
+
+def test_a_search_that_ended_by_failures_has_no_training_left(tmp_path, ledger):
+    bench = Bench(tmp_path, ledger, text=STUDY.replace("trials = 8", "trials = 8\nfailures = 1"))
+    bench.tell(bench.start(), failure("ValueError: no", retryable=False))
+    assert bench.source.next_task() is None
+    assert bench.source.is_over()
+    assert most_trainings(bench.plan, bench.source.search) == 0
 
 
 def test_the_most_trainings_count_what_is_on_its_way(tmp_path, ledger):

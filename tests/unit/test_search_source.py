@@ -11,6 +11,7 @@ from tune.engine import Message, Task
 from tune.ledger.ledger import Ledger
 from tune.planning.jobs import Training
 from tune.schedule import Schedule
+from tune.search.report import most_trainings
 
 
 @pytest.fixture
@@ -60,6 +61,23 @@ def test_what_is_confirmed_on_more_seeds_is_not_confirmed_again(tmp_path, ledger
         assert again.source.search.confirmed[3]["seeds"] == [3, 4, 5]
         sizes.add(again.source.log.size)
     assert len(sizes) == 1, "the new choice is logged once, and no confirmation"
+
+
+def test_a_smaller_confirmation_on_other_seeds_is_logged_once(tmp_path, ledger):
+    bench = Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))
+    for number in range(4):
+        bench.complete_config(0.5 + number / 10)
+    for _ in range(3):
+        bench.complete_one(0.7)
+    grown = STUDY.replace("seeds = [1, 2]", "seeds = [1, 2, 3, 4, 5]")
+    again = Bench(tmp_path, ledger, text=grown)
+    for _ in range(2):
+        again.complete_one(0.6)
+    assert again.source.is_done()
+    ends = [Bench(tmp_path, ledger, text=grown) for _ in range(2)]
+    assert {end.source.log.size for end in ends} == {again.source.log.size}
+    assert ends[0].source.search.confirmed[3]["seeds"] == [3, 4, 5]
+    assert most_trainings(ends[0].plan, ends[0].source.search) == 0
 
 
 def test_stop_ends_every_seed_of_the_config_and_starts_no_other(bench, ledger, tmp_path):

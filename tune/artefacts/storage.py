@@ -175,7 +175,7 @@ def check_storage(ledger_folder: Path) -> None:
 def _check_link(named: Path, ledger_folder: Path) -> None:
     """Refuse a link to another ledger's artefacts; one made by hand to nobody's makes them this ledger's."""
     target = named.resolve()
-    storage = SharedFolder(target.parent)
+    storage = SharedFolder(target.parent if target.name == FOLDER else target)
     try:
         _check_owner(storage, ledger_folder)
     except FileNotFoundError as error:
@@ -184,9 +184,8 @@ def _check_link(named: Path, ledger_folder: Path) -> None:
                 f"{named}: links to the artefacts of the ledger {beside}, and two would delete each other's "
                 "models; remove the link, or make it lead elsewhere"
             ) from error
-        if target.name == FOLDER:  # what `--storage` takes; who may not write there cannot take it, either
-            with contextlib.suppress(OSError):
-                storage.write(_OWNER, str(_Owner.of(ledger_folder)))
+        with contextlib.suppress(OSError):  # who may not write there cannot take it, either
+            storage.write(_OWNER, str(_Owner.of(ledger_folder)))
 
 
 def _ledger_beside(artefacts: Path) -> Path | None:
@@ -232,7 +231,8 @@ def store_in(place: str, ledger_folder: Path) -> None:
     named = ledger_folder / FOLDER
     storage, held = storage_at(place), storage_of(ledger_folder)
     target = SharedFolder(storage.root / FOLDER) if isinstance(storage, SharedFolder) else storage
-    is_own_folder = storage == SharedFolder(ledger_folder.resolve()) and not named.is_symlink()
+    is_plain = not (named.is_symlink() or named.is_file())
+    is_own_folder = storage == SharedFolder(ledger_folder.resolve()) and is_plain
     if is_own_folder or (held == target and named.exists()):
         return
     if named.exists() or named.is_symlink():

@@ -179,7 +179,7 @@ def _add(others: list[tuple[dict[str, Any], str]], row: dict[str, Any], place: s
 
     Raises:
         InputError: another one has other scores, so that no table could say which holds. Of two configs,
-            as a search has many in one cell, it is for a table to say so where it shows them.
+            as a search has many in one cell, both are kept; a report of a study that has the cell is refused.
     """
     for other, there in others:
         fits = representation_of(row) == representation_of(other) and all(

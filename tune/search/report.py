@@ -83,18 +83,12 @@ def most_trainings(plan: SearchPlan, search: Search) -> int | None:
         new.append(size * len(plan.rules.seeds) - begun)
     if not new:
         return None
-    confirmations = plan.spec.confirm.best * plan.spec.confirm.seeds
+    confirm = plan.spec.confirm
     if search.ended_by is None or search.ended_by != search.spent(budget, size):
         on_the_way = sum(len(item.trials.keys() - item.finals.keys()) for item in running)
-        return on_the_way + max(0, min(new)) + confirmations
-    return confirmations - _num_confirmations(plan, search)
-
-
-def _num_confirmations(plan: SearchPlan, search: Search) -> int:
-    """How many trainings of the confirmations that a finished search asks for have a score."""
-    numbers = search.chosen["numbers"][: plan.spec.confirm.best]
-    found = [search.confirmed[number]["seeds"] for number in numbers if number in search.confirmed]
-    return sum(len(set(seeds) & set(plan.fresh_seeds)) for seeds in found)
+        return on_the_way + max(0, min(new)) + confirm.best * confirm.seeds
+    confirmed = (search.confirmed_on.get(told.number, set()) for told in search.picked(confirm.best))
+    return sum(len(set(plan.fresh_seeds) - seeds) for seeds in confirmed)
 
 
 def search_warnings(plan: SearchPlan, ledger: Ledger) -> list[str]:

@@ -318,13 +318,13 @@ class SearchSource:
         return self._register(config, self.search.chosen["seeds"])
 
     def _tell_confirmed(self, number: int) -> None:
-        """Log a confirmation once all its seeds have ended, unless it or one on more seeds is there."""
+        """Log a confirmation once all its seeds have ended, unless each has been in one."""
         trials = self._confirmation_trials(number)
         found = {seed: known_result(self._ledger, trial) for seed, trial in trials.items()}
         scores = [(seed, result[0]) for seed, result in found.items() if result]
         left = set(self.left)
         failed = sum(trial.row.trial_id in self.schedule.failed.keys() - left for trial in trials.values())
-        known = self.search.confirmed.get(number)
-        is_known = known is not None and {seed for seed, _ in scores} <= set(known["seeds"])
+        known = self.search.confirmed_on.get(number)
+        is_known = known is not None and {seed for seed, _ in scores} <= known
         if len(scores) + failed == len(trials) and not is_known:
             self.log.decide("confirm", number=number, scores=scores, failed=failed)

@@ -33,6 +33,8 @@ class Search:
     """What let no further config start; None while configs are still suggested."""
     confirmed: dict[int, Facts] = field(default_factory=dict)
     """By number: what the confirmation on the most seeds found, with them."""
+    confirmed_on: dict[int, set[int]] = field(default_factory=dict)
+    """By number: the seeds of all its confirmations."""
     upstream: str | None = None
     """The id of the NER trial whose predicted entities RE goes by; None without one."""
 
@@ -191,10 +193,14 @@ class Search:
         """End the suggestions and choose the configs to confirm: the best means at full budget."""
         reason = self.ended_by = self.spent(budget, size)
         self.chosen = {"best": best, "seeds": list(seeds)}
-        picked = [] if reason == "failures" else self.ranking()[:best]
+        picked = self.picked(best)
         self.chosen["numbers"] = [told.number for told in picked]
         means = [[told.number, told.value, told.n] for told in picked]
         return {"reason": reason, "used": dict(self.used), "chosen": means}
+
+    def picked(self, best: int) -> list[Told]:
+        """The configs that are confirmed once suggestions have ended."""
+        return [] if self.ended_by == "failures" else self.ranking()[:best]
 
     def ranking(self) -> list[Told]:
         """The complete configs, best mean first."""
@@ -209,6 +215,7 @@ class Search:
         Fewer seeds than it was confirmed on before replace nothing.
         """
         found = {"failed": failed, **interval([score for _, score in scores])}
+        self.confirmed_on[number] = {seed for seed, _ in scores} | self.confirmed_on.get(number, set())
         if len(scores) >= len(self.confirmed.get(number, {}).get("seeds", ())):
             self.confirmed[number] = {"seeds": [seed for seed, _ in scores], "scores": dict(scores), **found}
         return found
