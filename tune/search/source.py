@@ -23,6 +23,7 @@ from tune.search.candidate import Candidate
 from tune.search.known import known_result, ledger_spread, selected_score
 from tune.search.log import DecisionLog, Suggest
 from tune.search.plan import SearchPlan
+from tune.search.report import most_trainings
 from tune.search.state import Search
 
 _BLAMELESS: tuple[FailureKind, ...] = ("machine", "stall")
@@ -179,8 +180,9 @@ class SearchSource:
         return job.row.trial_id
 
     def _check_model(self, upstream: str | None) -> None:
-        """Refuse a search that is not over and whose NER trial has no model any more."""
-        if upstream is not None and upstream not in self.jobs and not self.is_over():
+        """Refuse a search that has something to train and whose NER trial has no model any more."""
+        is_over = self.is_over() or most_trainings(self.plan, self.search) == 0
+        if upstream is not None and upstream not in self.jobs and not is_over:
             self.execution.check_models([upstream], has_command=False)
 
     @property
