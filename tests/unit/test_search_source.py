@@ -48,12 +48,17 @@ def test_confirmation_chosen_anew_on_the_way_hands_no_trial_out_twice(tmp_path, 
     assert {number: found["seeds"] for number, found in confirmed.items()} == {2: [3, 4, 5], 3: [3, 4, 5]}
 
 
-def test_what_is_confirmed_on_more_seeds_is_not_confirmed_again(tmp_path, ledger):
+def confirm_on_three_seeds(tmp_path: Path, ledger: Ledger) -> None:
+    """A search to its end: config 3 is confirmed on seeds 3, 4 and 5."""
     bench = Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))
     for number in range(4):
         bench.complete_config(0.5 + number / 10)
     for _ in range(3):
         bench.complete_one(0.7)
+
+
+def test_what_is_confirmed_on_more_seeds_is_not_confirmed_again(tmp_path, ledger):
+    confirm_on_three_seeds(tmp_path, ledger)
     sizes = set()
     for _ in range(2):
         again = Bench(tmp_path, ledger)
@@ -64,11 +69,7 @@ def test_what_is_confirmed_on_more_seeds_is_not_confirmed_again(tmp_path, ledger
 
 
 def test_a_smaller_confirmation_on_other_seeds_is_logged_once(tmp_path, ledger):
-    bench = Bench(tmp_path, ledger, text=STUDY.replace("seeds = 2\n", "seeds = 3\n"))
-    for number in range(4):
-        bench.complete_config(0.5 + number / 10)
-    for _ in range(3):
-        bench.complete_one(0.7)
+    confirm_on_three_seeds(tmp_path, ledger)
     grown = STUDY.replace("seeds = [1, 2]", "seeds = [1, 2, 3, 4, 5]")
     again = Bench(tmp_path, ledger, text=grown)
     for _ in range(2):
