@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from math import isnan
 from operator import itemgetter
 from pathlib import Path
 from struct import Struct
@@ -45,7 +44,7 @@ class Curve(Iterable[Epoch]):
 
     def __iter__(self) -> Iterator[Epoch]:
         for epoch, *values in _PACKED.iter_unpack(self.packed):
-            yield Epoch(epoch, *[None if isnan(value) else value for value in values])
+            yield Epoch(epoch, *[None if math.isnan(value) else value for value in values])
 
 
 _PACKED = Struct("=q6d")
