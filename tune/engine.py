@@ -15,19 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from lai_net.errors import InputError
 from tune.fault_points import reach
 
 # The machine's faults by name where importing their owner is not for us: out of GPU memory, a CUDA error,
-# a weights file that could not be written (disk full), a node with other code or other files, or with GPUs
-# but no CUDA.
-_MACHINE_FAULTS = {
-    "OutOfMemoryError",
-    "AcceleratorError",
-    "SafetensorError",
-    "ForeignCodeError",
-    "ForeignFilesError",
-    "NoCudaError",
-}
+# a weights file that could not be written (disk full).
+_MACHINE_FAULTS = {"OutOfMemoryError", "AcceleratorError", "SafetensorError"}
 _ERROR = re.compile(r"^[\w.]+(?:Error|Exception)\b.*", re.MULTILINE)
 """The line of a traceback that names its error; of chained ones there are several."""
 _OUT_OF_MEMORY = re.compile(
@@ -35,6 +28,10 @@ _OUT_OF_MEMORY = re.compile(
     r"|Error: CUDA error: (out of memory|CUBLAS_STATUS_ALLOC|CUBLAS_STATUS_NOT_INITIALIZED))"
 )
 """cuBLAS says either where it finds no room, at its first product."""
+
+
+class MachineFaultError(InputError):
+    """A node is not as planned: other code, other files, or GPUs but no CUDA; another may have the trial."""
 
 
 FailureKind = Literal["config", "machine", "memory", "stall"]
@@ -187,7 +184,8 @@ def is_machines_fault(error: Exception) -> bool:
     """Whether another try may succeed: disk full, memory, network; not a wrong config or a missing file."""
     if isinstance(error, FileNotFoundError):
         return False
-    return isinstance(error, OSError | MemoryError) or _is_named(error, _MACHINE_FAULTS)
+    own = OSError | MemoryError | MachineFaultError
+    return isinstance(error, own) or _is_named(error, _MACHINE_FAULTS)
 
 
 def is_out_of_memory(error: str) -> bool:

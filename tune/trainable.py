@@ -24,20 +24,12 @@ from lai_net.process_memory import hand_back
 from lai_net.schema import Corpus
 from tune.artefacts.port import Attempt
 from tune.artefacts.storage import model_folder, storage_at
-from tune.engine import Message
+from tune.engine import MachineFaultError, Message
 from tune.provenance import provenance
 from tune.task_spec import CorpusSource, EvaluateSpec, ProbeSpec, Spec, TrainSpec, spec_from_json
 
 if TYPE_CHECKING:
     from lai_net.training.features import Carrier, FeatureStore
-
-
-class NoCudaError(InputError):
-    """A trial was given a GPU that torch does not see: the machine's fault, so another may have the trial."""
-
-
-class ForeignFilesError(InputError):
-    """A node has other files than were planned with: the machine's fault, so another may have the trial."""
 
 
 def execute(
@@ -55,8 +47,8 @@ def execute(
         carrier: of states of frozen encoders; None reads them from the artefacts' folder.
 
     Raises:
-        ForeignFilesError: corpus or encoder are not those that were planned with.
-        NoCudaError: the GPU that the task was given is neither seen by torch nor only counted.
+        MachineFaultError: corpus or encoder are not those that were planned with, or the GPU that the task
+            was given is neither seen by torch nor only counted.
     """
     task = spec_from_json(spec)
     started_cpu_s, started_s = time.process_time(), time.perf_counter()
@@ -85,11 +77,11 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
     """The corpus, kept in the process.
 
     Raises:
-        ForeignFilesError: its content is not what the study was planned with.
+        MachineFaultError: its content is not what the study was planned with.
     """
     corpus = planned.load()
     if corpus.content_id != planned.content_id:
-        raise ForeignFilesError(
+        raise MachineFaultError(
             f"corpus {planned.name} at {planned.source}: its content on this machine is not what was planned "
             "with; give every node the same files and call again"
         )
@@ -184,9 +176,9 @@ def _check_encoder(name: str, planned_id: str) -> None:
     try:
         found = encoder_id(name)
     except InputError as error:  # it was there where the study was planned
-        raise ForeignFilesError(str(error)) from error
+        raise MachineFaultError(str(error)) from error
     if found != planned_id:
-        raise ForeignFilesError(
+        raise MachineFaultError(
             f"encoder {name}: its files on this machine are not those that were planned with; "
             "give every node the same files and call again"
         )
@@ -223,7 +215,7 @@ def _device(task: Spec) -> str:
     if problem := cuda_problem():
         if task.logical_gpus > 0:
             return "cpu"
-        raise NoCudaError(f"{socket.gethostname()} {problem}")
+        raise MachineFaultError(f"{socket.gethostname()} {problem}")
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(task.memory_cap)
     keep_sums_in_order("cuda")

@@ -180,7 +180,7 @@ def test_other_files_than_planned_are_the_machines_fault(pipeline, spec, change,
     last = messages(dataclasses.replace(spec, **change))[-1]
     assert last.event == "failed"
     assert (last.content["kind"], last.content["retryable"]) == ("machine", True)
-    assert "ForeignFilesError" in last.content["error"]
+    assert "MachineFaultError" in last.content["error"]
     assert named in last.content["error"]
 
 

@@ -18,14 +18,13 @@ from ray.tune.experiment import Trial
 from ray.tune.registry import register_trainable
 
 from tune.cluster.nodes import node_of
-from tune.cluster.workers import ForeignCodeError, RemoteExecutor, _received
-from tune.engine import Message, Node, Placement, Task, attempt_messages, is_machines_fault
+from tune.cluster.workers import RemoteExecutor, _received
+from tune.engine import MachineFaultError, Message, Node, Placement, Task, attempt_messages, is_machines_fault
 from tune.ray_engine import RayEngine
 from tune.ray_views import SinkScheduler
 from tune.ray_wave import LeaveTune, Wave
 from tune.schedule import Schedule
 from tune.task_spec import CorpusSource
-from tune.trainable import ForeignFilesError
 
 
 class Rows:
@@ -302,14 +301,14 @@ def test_shares_of_a_gpu_do_not_span_devices(
 def test_a_node_with_other_code_is_the_machines_fault() -> None:
     (message,) = attempt_messages(RemoteExecutor("another", {}, None), "{}")  # type: ignore[arg-type]
     content = Message.from_json(message).content
-    assert ForeignCodeError.__name__ in content["error"]
+    assert MachineFaultError.__name__ in content["error"]
     assert (content["kind"], content["retryable"]) == ("machine", True)
 
 
 def test_a_corpus_that_arrives_otherwise_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = CorpusSource(source="embedded", name="demo", content_id="other")
     monkeypatch.setattr("tune.cluster.workers.ray.get", lambda _: planned.load())
-    with pytest.raises(ForeignFilesError, match="corpus demo: what arrived is not what was sent") as raised:
+    with pytest.raises(MachineFaultError, match="corpus demo: what arrived is not what was sent") as raised:
         _received(planned, None)  # type: ignore[arg-type]
     assert is_machines_fault(raised.value)
 

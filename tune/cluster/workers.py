@@ -20,14 +20,10 @@ from tune.cluster.gate import Requirements, check_nodes
 from tune.cluster.nodes import alive_nodes
 from tune.cluster.options import Remote
 from tune.code_identity import code_identity
-from tune.engine import Executor, Message
+from tune.engine import Executor, MachineFaultError, Message
 from tune.preparation import Prepared
 from tune.task_spec import CorpusSource
-from tune.trainable import ForeignFilesError, cuda_problem, execute
-
-
-class ForeignCodeError(InputError):
-    """A node has other code than the driver: the machine's fault, so another may have the trial."""
+from tune.trainable import cuda_problem, execute
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,10 @@ class RemoteExecutor:
         """A `tune.engine.Executor`.
 
         Raises:
-            ForeignCodeError: this node has other code.
+            MachineFaultError: this node has other code.
         """
         if code_identity() != self.code:
-            raise ForeignCodeError(
+            raise MachineFaultError(
                 f"this node runs lai-tune {code_identity()} and the driver {self.code}; install the same, "
                 "or say --ship-code"
             )
@@ -62,7 +58,7 @@ class RemoteExecutor:
 def _received(planned: CorpusSource, ref: "ray.ObjectRef[Corpus]") -> Corpus:
     corpus: Corpus = ray.get(ref)
     if corpus.content_id != planned.content_id:
-        raise ForeignFilesError(f"corpus {planned.name}: what arrived is not what was sent; call again")
+        raise MachineFaultError(f"corpus {planned.name}: what arrived is not what was sent; call again")
     return corpus
 
 
