@@ -74,18 +74,13 @@ class Execution:
         trained = {job.key for job in jobs if isinstance(job, Training)}
         self.check_models(trial_id for trial_id in needed if trial_id not in trained)
 
-    def check_models(self, trial_ids: Iterable[str], *, has_command: bool = True) -> None:
+    def check_models(self, trial_ids: Iterable[str]) -> None:
         """Refuse trials that are not done, or whose models are gone: not kept, or from their folder.
-
-        Args:
-            trial_ids: of the models.
-            has_command: as `lost_models` takes it.
 
         Raises:
             InputError: one is.
         """
-        completed = map(self._completed, trial_ids)
-        lost = lost_models(completed, self._model_storage, has_command=has_command)
+        lost = lost_models(map(self._completed, trial_ids), self._model_storage)
         if lost:
             raise InputError(told_once(lost))
 

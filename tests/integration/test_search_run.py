@@ -162,7 +162,9 @@ def test_an_re_search_needs_its_ner_model_only_to_train(tmp_path):
         assert "will refuse" not in lai("plan", study, "--ledger", ledger).output
         assert {event.kind for event in events(study, ledger)[len(logged) :]} <= {"choose"}
     study.write_text(RE.replace("best = 1\nseeds = 2", "best = 1\nseeds = 3"))
-    advice = rf"trial {upstream}: its model is .*; restore that folder, or name a --ledger in another folder$"
+    advice = (
+        rf"trial {upstream}: its model is .*; restore that folder, or .* name a --ledger in another folder$"
+    )
     with pytest.raises(InputError, match=advice):
         run(study, ledger)
     assert re.search(

@@ -34,14 +34,12 @@ def warnings_of_lost(plan: Plan, ledger: Ledger, folder: Path) -> list[str]:
 def warnings_of_upstream(upstream: PlannedTrial | None, ledger: Ledger, folder: Path) -> list[str]:
     """Likewise of the trial whose entities a search over RE goes by."""
     known = [] if upstream is None else [row.trial_id for row in ledger.trials() if row.key == upstream.key]
-    return _warnings(known, ledger, folder, has_command=False)
+    return _warnings(known, ledger, folder)
 
 
-def _warnings(
-    trial_ids: Iterable[str], ledger: Ledger, folder: Path, *, has_command: bool = True
-) -> list[str]:
+def _warnings(trial_ids: Iterable[str], ledger: Ledger, folder: Path) -> list[str]:
     """What is said of those that are completed; others are trained first. An object store is not asked."""
     newest, is_store = ledger.newest_attempts(), (folder / FOLDER).is_file()
     completed = [newest[name] for name in trial_ids if name in newest and newest[name].status == "completed"]
-    lost = lost_models(completed, None if is_store else storage_of(folder), has_command=has_command)
+    lost = lost_models(completed, None if is_store else storage_of(folder))
     return [f"`lai run` will refuse: {told_once(lost)}"] if lost else []

@@ -11,7 +11,7 @@ from tune.ledger.rows import AttemptRow
 from tune.planning.explanation import find_trial, state_of
 from tune.planning.retention import NOT_KEPT
 
-_COMMAND = "the command beside it on the report's page"
+_COMMAND = "the command that a table study's report has beside it"
 
 
 def trained_model_folder(trial_id: str, ledger: Path) -> Path:
@@ -52,27 +52,22 @@ def model_place(attempt: AttemptRow, storage: Storage) -> str:
     return storage.place(attempt.artefacts["best"].removeprefix(f"{FOLDER}/"))
 
 
-def lost_models(
-    attempts: Iterable[AttemptRow], storage: Storage | None, *, has_command: bool = True
-) -> list[str]:
+def lost_models(attempts: Iterable[AttemptRow], storage: Storage | None) -> list[str]:
     """What is wrong, and what to do, for each completed attempt whose model cannot be had.
 
-    Args:
-        attempts: to look at.
-        storage: None, and an object store, are not asked: of those only what the ledger noted is told.
-        has_command: whether a report's page has one that trains such a trial; a search's has none.
+    `storage` of None, and an object store, are not asked: of those only what the ledger noted is told.
     """
-    again = f"train it again by {_COMMAND} and copy the `best` that comes of it there, or " * has_command
     lost = []
     for attempt in attempts:
         if NOT_KEPT in attempt.provenance:
-            lost.append(_not_kept(attempt, has_command=has_command))
+            lost.append(_not_kept(attempt))
         elif storage is not None and "best" in attempt.artefacts:
             place = model_place(attempt, storage)
             if "://" not in place and not Path(place).is_dir():
                 lost.append(
                     f"trial {attempt.trial_id}: its model is no longer at {place}; restore that folder, or "
-                    f"{again}name a --ledger in another folder"
+                    f"train it again by {_COMMAND} and copy the `best` that comes of it there, or name a "
+                    "--ledger in another folder"
                 )
     return lost
 
@@ -83,9 +78,8 @@ def told_once(lost: Sequence[str]) -> str:
     return f"a model is gone that is needed{others}: {lost[0]}"
 
 
-def _not_kept(attempt: AttemptRow, *, has_command: bool = True) -> str:
-    again = f"{_COMMAND} trains it again; " * has_command
+def _not_kept(attempt: AttemptRow) -> str:
     return (
-        f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); {again}a new "
-        "evaluation of it needs a --ledger in another folder"
+        f"trial {attempt.trial_id}: its model was not kept ({attempt.provenance[NOT_KEPT]}); {_COMMAND} "
+        "trains it again; a new evaluation of it needs a --ledger in another folder"
     )

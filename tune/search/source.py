@@ -183,7 +183,7 @@ class SearchSource:
         """Refuse a search that has something to train and whose NER trial has no model any more."""
         is_over = self.is_over() or most_trainings(self.plan, self.search) == 0
         if upstream is not None and upstream not in self.jobs and not is_over:
-            self.execution.check_models([upstream], has_command=False)
+            self.execution.check_models([upstream])
 
     @property
     def _is_ready(self) -> bool:
