@@ -269,7 +269,8 @@ def test_a_search_keeps_its_confirmations_and_its_best_or_nothing(tmp_path, leve
     plan = plan_search(load_study(study))
     with Ledger.open(ledger, read_only=True) as opened:
         trials = {row.trial_id: plan.trial(plan.space.base, row.seed) for row in opened.trials()}
-        f1 = {row.trial_id: row.dev_f1("NER") for row in opened.evaluations() if row.split == "dev"}
+        dev = {row.trial_id: row for row in opened.evaluations() if row.split == "dev"}
+        f1 = {key: row.dev_f1(trials[key].config) for key, row in dev.items()}
         score = {key: selected_score(trials[key].config, opened.epochs(key)) for key in f1}
         kept = {key for key, attempt in opened.newest_attempts().items() if "best" in attempt.artefacts}
     fresh = {key for key in f1 if trials[key].seed in plan.fresh_seeds}

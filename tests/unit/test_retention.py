@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import main
 from lai_net.errors import InputError
+from lai_net.evaluation import AVERAGINGS
 from tests.integration import standing_in
+from tests.unit.commanding import lai
 from tune.commands.cli import app
 from tune.engine import Executor, Message
 from tune.ledger.ledger import Ledger
@@ -25,6 +27,7 @@ name = "demo"
 corpus = "embedded"
 [datasets.ner]
 preset = "demo-ner"
+set = {{ "training.selection_averaging" = "{averaging}" }}
 [datasets.re]
 preset = "demo-re"
 set = {{ "graph.layers" = 1 }}
@@ -34,7 +37,7 @@ gcn_layers = {layers}
 keep_models = "{level}"
 """
 SCORES = {"NER": {1: 0.7, 0: 0.5, 2: 0.9}, "RE": {1: 0.4, 0: 0.3, 2: 0.2}}
-"""Dev F1 of seed 0 by phase and layers; the base, which is trained first, has one layer."""
+"""Dev F1 of seed 0 by phase and layers, averaged as for selection; the base, trained first, has one layer."""
 
 
 def execute(spec: str) -> Iterator[Message]:
@@ -45,10 +48,19 @@ def execute(spec: str) -> Iterator[Message]:
     if told["kind"] == "train":
         phase, layers = told["config"]["phase"], told["config"]["graph"]["layers"]
         Path(told["artefacts"], told["trial_id"], f"attempt-{told['attempt']}", "best").mkdir(parents=True)
-        kind = {"task": phase, "protocol": "pure", "averaging": "micro"}
-        kind["f1"] = SCORES[phase][layers] - 0.01 * told["seed"]
+        asked = told["config"]["training"]["selection_averaging"]
+        f1 = SCORES[phase][layers] - 0.01 * told["seed"]
+        scores = [
+            {
+                "task": phase,
+                "protocol": "pure",
+                "averaging": averaging,
+                "f1": f1 if averaging == asked else 1 - f1,
+            }
+            for averaging in AVERAGINGS
+        ]
         for row in rows:
-            row |= {"entities": "predicted" if phase == "NER" else "gold", "scores": [kind]}
+            row |= {"entities": "predicted" if phase == "NER" else "gold", "scores": scores}
     else:
         assert all(Path(told[name]).is_dir() for name in ("model_dir", "upstream_dir"))
     yield Message("completed", {"evaluations": rows, "cpu_s": 1.0, "wall_s": 1.0})
@@ -68,9 +80,12 @@ class Place:
         name: str = "s",
         executor: Executor = execute,
         without: str = "",
+        averaging: str = "micro",
     ) -> int:
         """A run of the study without some of its text."""
-        text = STUDY.format(name=name, seeds=list(range(seeds)), layers=list(layers), level=level)
+        text = STUDY.format(
+            name=name, seeds=list(range(seeds)), layers=list(layers), level=level, averaging=averaging
+        )
         assert without in text
         text = text.replace(without, "")
         self.study.write_text(text)
@@ -109,12 +124,16 @@ def test_all_models_stay_unless_asked_otherwise(place: Place) -> None:
     assert place.kept() == everything()
 
 
+@pytest.mark.parametrize("averaging", AVERAGINGS)
 def test_needed_are_the_best_and_those_whose_entities_re_takes(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    place: Place, capsys: pytest.CaptureFixture[str], averaging: str
 ) -> None:
-    assert place.run("needed") == 0
+    assert place.run("needed", averaging=averaging) == 0
     assert place.kept() == {("NER", 1, 0), ("NER", 2, 0), ("RE", 1, 0)}
     assert 'models not kept, by budget.keep_models = "needed" of study s: 3' in capsys.readouterr().out
+    word = "macro F1" if averaging == "macro" else "F1"
+    best = f"best demo NER: {place.trial_id('NER', 2)} (dev {word} 0.9000, seed 0)\n"
+    assert best in lai("status", place.study, "--ledger", place.ledger).stdout
 
 
 def test_a_study_that_keeps_what_is_needed_grows(place: Place) -> None:

@@ -62,8 +62,9 @@ def status(study: StudyArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     for trial in best:
         name = f"{trial.dataset} {trial.phase}"
         entities = " between gold entities" if trial.phase == "RE" else ""
+        f1 = "macro F1" if trial.averaging == "macro" else "F1"
         typer.echo(
-            f"best {name}: {trial.trial_id} (dev F1 {trial.f1:.4f}{entities}, seed {trial.seed})"
+            f"best {name}: {trial.trial_id} (dev {f1} {trial.f1:.4f}{entities}, seed {trial.seed})"
             f"{GONE if trial.trial_id in gone else ''}"
         )
     for line in standing.failed:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lai_net.metrics.scoring import Averaging
 from tune.failures import failure_lines, headline
 from tune.ledger.ledger import Ledger
 from tune.ledger.rows import AttemptRow, EvaluationRow, TrialKey
@@ -47,13 +48,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The trial with the highest F1 on dev (micro-averaged, protocol pure; RE between gold entities)."""
+    """The trial with the highest `EvaluationRow.dev_f1` (RE between gold entities)."""
 
     dataset: str
     phase: str
     trial_id: str
     seed: int
     f1: float
+    averaging: Averaging
 
 
 def plan_with_added(study: Study, ledger: Ledger) -> Plan:
@@ -74,9 +76,11 @@ def best_trials(plan: Plan, ledger: Ledger) -> list[BestTrial]:
     for trial in plan.trials:
         trial_id, place = ids.get(trial.key, ""), (trial.dataset, trial.phase)
         for row in evaluations.get(trial_id, ()):
-            f1 = row.dev_f1(trial.phase)
+            f1 = row.dev_f1(trial.config)
             if f1 is not None and (place not in best or f1 > best[place].f1):
-                best[place] = BestTrial(*place, trial_id, trial.seed, f1)
+                best[place] = BestTrial(
+                    *place, trial_id, trial.seed, f1, trial.config.training.selection_averaging
+                )
     return list(best.values())
 
 

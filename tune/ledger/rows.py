@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lai_net.config import EntitySource
+from lai_net.config import EntitySource, TrialConfig
 from lai_net.errors import InputError
 from tune.artefacts.port import is_inside, is_one_name
 from tune.engine import FailureKind
@@ -85,11 +85,15 @@ class EvaluationRow:
     failure: FailureKind | None = None
     documents: list[dict[str, Any]] = field(default_factory=list)
 
-    def dev_f1(self, task: str) -> float | None:
-        """F1 on dev of the trial alone, micro-averaged, protocol pure; None of what is no such evaluation."""
+    def dev_f1(self, config: TrialConfig) -> float | None:
+        """F1 on dev of the trial alone, protocol pure, averaged as where its best epoch is chosen.
+
+        None of what is no such evaluation.
+        """
         if self.split != "dev" or self.upstream_trial_id is not None:
             return None
-        kind = {"task": task, "protocol": "pure", "averaging": "micro"}
+        averaging = config.training.selection_averaging
+        kind = {"task": config.phase, "protocol": "pure", "averaging": averaging}
         return next((score["f1"] for score in self.scores if kind.items() <= score.items()), None)
 
 

@@ -55,15 +55,15 @@ class Retention:
             for trial_id in joined(item.trial_id, item.upstream_trial_id):
                 self._open[trial_id].add(item.evaluation_id)
         newest = ledger.newest_attempts()
-        rows = {trial.row.trial_id: trial.row for trial in self.plan.trials}
+        trials = {trial.row.trial_id: trial for trial in self.plan.trials}
         for evaluation in filter(is_current, ledger.each_evaluation()):
-            if (row := rows.get(evaluation.trial_id)) is not None:
-                self._rank(row, "dev", evaluation.dev_f1(row.phase))
-        for trial in self.plan.trials:
+            if (trial := trials.get(evaluation.trial_id)) is not None:
+                self._rank(trial.row, "dev", evaluation.dev_f1(trial.config))
+        for trial in trials.values():
             self._rank(trial.row, "search", self.search_score(trial))
-        for trial_id, row in rows.items():
+        for trial_id, trial in trials.items():
             if trial_id in newest and self._is_ours(newest[trial_id]):
-                self._own[trial_id] = row
+                self._own[trial_id] = trial.row
         yield from self._released(list(self._own))
 
     def completed(self, trial: IdentifiedTrial, evaluations: Iterable[EvaluationRow]) -> Iterator[str]:
@@ -74,7 +74,7 @@ class Retention:
         self._own[trial_id] = trial.row
         self._rank(trial.row, "search", self.search_score(trial))
         for row in evaluations:
-            self._rank(trial.row, "dev", row.dev_f1(trial.row.phase))
+            self._rank(trial.row, "dev", row.dev_f1(trial.config))
             self._open[trial_id].discard(row.evaluation_id)
         yield from self._released(before | {trial_id})
 
