@@ -77,9 +77,12 @@ def load_planned_corpus(planned: CorpusSource) -> Corpus:
     """The corpus, kept in the process.
 
     Raises:
-        MachineFaultError: its content is not what the study was planned with.
+        MachineFaultError: it cannot be read here, or its content is not what the study was planned with.
     """
-    corpus = planned.load()
+    try:
+        corpus = planned.load()
+    except InputError as error:  # it could where the study was planned
+        raise MachineFaultError(str(error)) from error
     if corpus.content_id != planned.content_id:
         raise MachineFaultError(
             f"corpus {planned.name} at {planned.source}: its content on this machine is not what was planned "

@@ -171,10 +171,11 @@ NOWHERE = with_settings(TrialConfig(phase="NER"), {"encoder.name": "/nowhere"})
     ("change", "named"),
     [
         ({"corpus": CorpusSource(source="embedded", name="demo", content_id="other")}, "corpus demo"),
+        ({"corpus": CorpusSource(source="/nowhere", name="demo", content_id="other")}, "/nowhere"),
         ({"encoder_id": "other"}, "encoder minilm"),
         ({"config": NOWHERE}, "encoder '/nowhere'"),
     ],
-    ids=["other corpus", "other encoder", "no encoder"],
+    ids=["other corpus", "no corpus", "other encoder", "no encoder"],
 )
 def test_other_files_than_planned_are_the_machines_fault(pipeline, spec, change, named):
     last = messages(dataclasses.replace(spec, **change))[-1]
@@ -182,13 +183,6 @@ def test_other_files_than_planned_are_the_machines_fault(pipeline, spec, change,
     assert (last.content["kind"], last.content["retryable"]) == ("machine", True)
     assert "MachineFaultError" in last.content["error"]
     assert named in last.content["error"]
-
-
-def test_a_corpus_that_is_not_there_is_a_failure_that_is_not_retried(pipeline, spec):
-    corpus = CorpusSource(source="/nowhere", name="demo", content_id="other")
-    last = messages(dataclasses.replace(spec, corpus=corpus))[-1]
-    assert (last.content["kind"], last.content["retryable"]) == ("config", False)
-    assert "/nowhere" in last.content["error"]
 
 
 @pytest.mark.parametrize(("share", "caps"), [(0.335, [0.315]), (0, [])])
