@@ -55,7 +55,7 @@ def report(
     importances = context.meta.get(IMPORTANCES)
     compose = partial(compose_report, study, ledger, speed=speed, importances=importances, interval=interval)
     if out is None:
-        inputs = (study_file(study), ledger, ledger.with_name(f"{ledger.name}-wal"), speed)
+        inputs = (study_file(study), ledger, Path(f"{ledger}-wal"), speed)
         _serve(compose, tuple(filter(None, inputs)), port or 0)
         return
     composed = compose()

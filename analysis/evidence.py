@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.frame import CellResults, Results
+from analysis.levelling import Measure
 from analysis.place import Place
 from analysis.retrain import train_command
 from analysis.tables.efficiency import REPRESENTATION_OF_METHOD
@@ -28,7 +29,7 @@ from tune.spec.identity import digest, spec_id
 CellKey = tuple[str, str, str, str]
 """dataset, task, factor, level"""
 Points = tuple[tuple[int, float], ...]
-"""(epoch, F1 on dev in percent)"""
+"""(epoch, F1 in percent of what an epoch is chosen by)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,10 @@ class Evidence:
         title: dataset, phase and factors in words.
         settings: what acts, by dotted name, as the study plans it; at a neutral value only if it is changed.
         changed: those that differ from the base, with the base's value; `-` where it has no effect there.
+        measure: what its curves show (see `analysis.levelling.Measure`).
         command: trains the first of the runs once more.
-        upstream: anchor of the NER config whose predicted entities it takes; empty without one.
+        upstream: anchor of the NER config whose predicted entities it takes; empty without one, and where
+            that config has no cell.
         cells: keys of those that it fills.
         runs: by seed and fold.
     """
@@ -79,6 +82,7 @@ class Evidence:
     tasks: tuple[str, ...]
     settings: Mapping[str, Any]
     changed: Mapping[str, Any]
+    measure: Measure
     command: str
     upstream: str
     cells: tuple[CellKey, ...]
@@ -96,14 +100,15 @@ class Evidence:
 
 
 def collect_evidence(results: Results) -> list[Evidence]:
-    """The evidence of every config that the study's cells have, in the order of the tables."""
+    """The evidence of every config that has a seed, done or planned, in the order of the tables."""
     groups: dict[str, list[CellResults]] = {}
     for found in results.matched:
-        if found.place.cell.config is not None:
+        if found.place.cell.config is not None and (found.scores or found.unfinished):
             own = spec_id(found.place.cell.config)
             groups.setdefault(_anchor(found.place, own, found.place.upstream), []).append(found)
     by_trial = {row["trial_id"]: row for row in reversed(results.long) if row["trial_id"]}
-    return [_evidence(anchor, group, results, by_trial) for anchor, group in groups.items()]
+    every = [_evidence(anchor, group, results, by_trial) for anchor, group in groups.items()]
+    return [item if item.upstream in groups else dataclasses.replace(item, upstream="") for item in every]
 
 
 def _anchor(place: Place, own: str, upstream: str | None) -> str:
@@ -135,6 +140,7 @@ def _evidence(
         tasks=tuple(by_task),
         settings=flat(active_settings(config)) | {name: own[name] for name in changed},
         changed=changed,
+        measure=Measure.of(config),
         command=train_command(
             place.dataset, config, seed=first.seed, fold=fold, joins_ner=place.upstream is not None
         ),
@@ -157,7 +163,8 @@ def _keys(place: Place) -> Iterator[CellKey]:
     yield cell.dataset, place.task, cell.factor, cell.level
     if cell.is_base:
         yield cell.dataset, place.task, "model", place.values["model"]
-    if cell.factor == "method" and cell.level in REPRESENTATION_OF_METHOD:
+    is_shown_again = cell.factor == "method" and not place.study.factors.representation
+    if is_shown_again and cell.level in REPRESENTATION_OF_METHOD:
         yield cell.dataset, place.task, "representation", REPRESENTATION_OF_METHOD[cell.level]
 
 

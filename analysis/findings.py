@@ -1,6 +1,6 @@
 """A study in plain words: how far it is, and per factor which level is best and whether seeds can tell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -121,12 +121,20 @@ def _ranking(levels: Sequence[Row], reach: Mapping[Row, float], *, has_base: boo
         text = f"best{where} is “{first.level}”: F1 {scores}"
         if first.is_base:
             return f"{text}, the base; {_told_apart(others, reach, 'it')}"
-        return f"{text}{', ' if first in reach else '; '}{_to_base(first, reach, has_base=has_base)}"
+        text += f"{', ' if first in reach else '; '}{_to_base(first, reach, has_base=has_base)}"
+        return "; ".join([text, *_each(others, best, reach)])
     text = f"{_names(best)} tie for best{where}: F1 {scores}"
     if first.is_base:
         return f"{text}; {_told_apart(others, reach, 'the base')}"
     apart = (f"{_names([row])}: {_to_base(row, reach, has_base=has_base)}" for row in best)
-    return "; ".join([text, *apart])
+    return "; ".join([text, *apart, *_each(others, best, reach)])
+
+
+def _each(others: Sequence[Row], said: Sequence[Row], reach: Mapping[Row, float]) -> Iterator[str]:
+    """How each further level differs from the base that does so by more than noise."""
+    for row in others:
+        if row.mark == SIGNIFICANT and row not in said:
+            yield f"{_names([row])}: {_to_base(row, reach, has_base=True)}"
 
 
 def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) -> str:
@@ -134,10 +142,14 @@ def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) ->
     reaching = [row for row in others if reach[row] < SIGNIFICANCE]
     if not reaching:
         return "too few seeds to tell another level apart"
-    told = [row for row in reaching if row.mark == SIGNIFICANT]
-    text = f"{_names(told) if told else 'no other level'} can be told apart from {base}"
+    rest = [row for row in reaching if row.mark != SIGNIFICANT]
+    parts = list(_each(others, (), reach))
+    if rest and parts:
+        parts.append(f"{_names(rest)} cannot be told apart from {base}")
+    elif rest:
+        parts.append(f"no other level can be told apart from {base}")
     too_few = [row for row in others if row not in reaching]
-    return f"{text}, too few seeds to tell {_names(too_few)}" if too_few else text
+    return "; ".join(parts) + (f", too few seeds to tell {_names(too_few)}" if too_few else "")
 
 
 def _to_base(row: Row, reach: Mapping[Row, float], *, has_base: bool) -> str:

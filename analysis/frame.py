@@ -44,7 +44,8 @@ class CellResults:
     Attributes:
         place: the cell and task.
         scores: the rows behind each complete seed's score, by seed.
-        unfinished: of each other planned seed its state (see `Results`) and the trials behind that.
+        unfinished: of each other seed that is planned, or that `[decide]` added and was begun, its state (see
+            `Results`) and the trials behind that.
         partial: of each seed that lacks folds how many it has, and of how many.
         is_planned: False where imported rows alone bring the cell.
     """
@@ -149,7 +150,8 @@ def match(study: Study, rows: Iterable[ResultRow]) -> Iterator[CellResults]:
         taken = place.dataset.fold_numbers if place.dataset.folds > 1 else folds[place.cell.dataset]
         scores, partial = _by_seed(place, shown, {fold for fold in taken if fold is not None})
         is_open = is_planned and place.cell.config is not None
-        missing = sorted(set(study.seeds) - scores.keys()) if is_open else []
+        begun = {row["seed"] for row in shown if row["status"] != "completed"} & known_seeds
+        missing = sorted((begun | set(study.seeds)) - scores.keys()) if is_open else []
         unfinished = {seed: _unfinished(seed, shown, upstream) for seed in missing}
         yield CellResults(place, dict(sorted(scores.items())), unfinished, partial, is_planned)
 
@@ -192,10 +194,12 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
 
 
 def _only_folds(dataset: DatasetSpec) -> str:
-    """Which folds are taken, in words; empty where all are."""
+    """Which folds are taken, in words (`fold 0 of 10`, `folds 0 and 3 of 10`); empty where all are."""
     if dataset.only_folds is None:
         return ""
-    return f"{', '.join(map(str, dataset.only_folds))} of {dataset.folds}"
+    *others, last = map(str, sorted(dataset.only_folds))
+    named = f"folds {', '.join(others)} and {last}" if others else f"fold {last}"
+    return f"{named} of {dataset.folds}"
 
 
 def _by_seed(

@@ -1,4 +1,4 @@
-"""Whether training has levelled off: what dev F1 still gains at its end, beside its spread over seeds.
+"""Whether training has levelled off: what F1 still gains at its end, beside its spread over seeds.
 
 The gain is that of the last tenth of the epochs, at least one. A seed is the unit: its gain is the mean over
 the configs of a phase that have all of the base's seeds, since trials that share a seed are no independent
@@ -16,6 +16,7 @@ from statistics import fmean, variance
 from analysis.frame import CellResults, Results
 from analysis.statistics.summary import Summary, summarise
 from analysis.tables.layout import interval_text, signed
+from lai_net.config import TrialConfig
 from lai_net.metrics.scoring import TASKS_OF_PHASE
 from lai_net.wording import counted
 from tune.results.curves import Curves
@@ -29,20 +30,44 @@ RULE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """The F1 by which a training chooses its best epoch, and which its curve therefore shows.
+
+    Attributes:
+        name: `dev F1`, `test macro F1`, `dev RE+ F1`.
+        is_between_gold: whether it is of relations between gold entities.
+    """
+
+    name: str
+    is_between_gold: bool
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> "Measure":
+        """That of a config's trainings."""
+        training = config.training
+        takes_gold = training.selection_entities == "gold"
+        averaging = "" if training.selection_averaging == "micro" else f"{training.selection_averaging} "
+        name = f"{training.selection} {averaging}{'' if takes_gold else 'RE+ '}F1"
+        return cls(name, config.phase == "RE" and takes_gold)
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigCurves:
-    """Dev F1 in percent after each epoch of a config's whole trainings, by seed; folds are averaged."""
+    """F1 in percent after each epoch of a config's whole trainings, by seed; folds are averaged."""
 
     dataset: str
     phase: str
+    measure: Measure
     is_base: bool
     by_seed: Mapping[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Levelling:
-    """The end of a phase's trainings, in percent points of dev F1.
+    """The end of a phase's trainings, in percent points of F1.
 
     Attributes:
+        measure: which F1.
         epochs: of a training.
         last: how many of them count as the end.
         num_configs: whose trainings these are.
@@ -52,6 +77,7 @@ class Levelling:
 
     dataset: str
     phase: str
+    measure: Measure
     epochs: int
     last: int
     num_configs: int
@@ -74,7 +100,7 @@ class Levelling:
         """All of it in plain words."""
         end = "the last epoch" if self.last == 1 else f"the last {self.last} epochs"
         gain = "" if self.gain.mean is None else f"{signed(self.gain.mean)} points"
-        text = f"{self.dataset} {self.phase}, dev F1 in {end} of {self.epochs}: {gain}"
+        text = f"{self.dataset} {self.phase}, {self.measure.name} in {end} of {self.epochs}: {gain}"
         if self.gain.ci_low is not None and self.gain.ci_high is not None:
             text += f" ({interval_text(self.gain.ci_low, self.gain.ci_high)}"
             text += f" over {self.gain.n} seeds, {counted(self.num_configs, 'config')})"
@@ -96,7 +122,8 @@ def config_curves(results: Results) -> list[ConfigCurves]:
         by_seed = (
             dict(_by_seed(cell, results.curves, config.training.epochs)) if known is None else known.by_seed
         )
-        found[key] = ConfigCurves(place.cell.dataset, config.phase, is_base, by_seed)
+        measure = Measure.of(config)
+        found[key] = ConfigCurves(place.cell.dataset, config.phase, measure, is_base, by_seed)
     return [curves for curves in found.values() if curves.by_seed]
 
 
@@ -108,7 +135,7 @@ def _by_seed(cell: CellResults, curves: Curves, num_epochs: int) -> Iterator[tup
 
 
 def _whole(row: Mapping[str, object], curves: Curves, num_epochs: int) -> tuple[float, ...]:
-    """A trial's dev F1 after each epoch; empty where one is missing, or it was trained for others."""
+    """A trial's F1 after each epoch; empty where one is missing, or it was trained for others."""
     f1 = {epoch.epoch: epoch.f1 for epoch in curves.get(str(row["trial_id"]), ())}
     whole = [100 * value for number in range(1, num_epochs + 1) if (value := f1.get(number)) is not None]
     return tuple(whole) if len(whole) == len(f1) == num_epochs else ()
@@ -117,7 +144,7 @@ def _whole(row: Mapping[str, object], curves: Curves, num_epochs: int) -> tuple[
 def levelling(configs: Sequence[ConfigCurves]) -> list[Levelling]:
     """How each dataset's phases end; those of one epoch have no end to speak of.
 
-    Configs with other epochs than the base are left out, since their last epochs are not the same time, and
+    Configs with another F1 or other epochs than the base are left out, since their ends do not compare, and
     so are those that lack seeds of the base.
     """
     by_phase: dict[tuple[str, str], list[ConfigCurves]] = defaultdict(list)
@@ -132,7 +159,9 @@ def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
     configs = [
         item
         for item in configs
-        if len(next(iter(item.by_seed.values()))) == epochs and item.by_seed.keys() >= first.by_seed.keys()
+        if item.measure == first.measure
+        and len(next(iter(item.by_seed.values()))) == epochs
+        and item.by_seed.keys() >= first.by_seed.keys()
     ]
     if epochs < 2:
         return None
@@ -145,6 +174,7 @@ def _levelling(configs: Sequence[ConfigCurves]) -> Levelling | None:
     return Levelling(
         dataset=first.dataset,
         phase=first.phase,
+        measure=first.measure,
         epochs=epochs,
         last=last,
         num_configs=len(configs),

@@ -25,6 +25,7 @@ from analysis.levelling import ConfigCurves, config_curves, levelling
 from analysis.page import Page, render_page
 from analysis.retrain import report_command, verify_command
 from analysis.speed import Speed, read_speeds
+from analysis.tables.caption import where
 from analysis.tables.efficiency import left_out
 from analysis.tables.render import to_csv, to_latex, to_markdown
 from analysis.tables.rows import Row
@@ -85,9 +86,12 @@ def compose_report(
         is_live: whether the page asks its server for news (see `analysis.server`).
 
     Raises:
-        InputError: the study, the ledger or the benchmark cannot be read.
+        InputError: the study, the ledger or the benchmark cannot be read, or a search is given what tables
+            alone take.
     """
     results = read_results(ledger, study, interval)
+    if results.study.search is not None and (option := "--speed" if speed else interval and "--interval"):
+        raise InputError(f"{option}: {results.study.file} is a search, which has no tables; leave it out")
     speeds = _speeds(results, speed)
     tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]
@@ -144,7 +148,9 @@ def _sentences(
     """How far a study is, and what it has shown; `told` are a search's own lines."""
     if told:
         return told[0], list(told[1:])
-    return progress(results.cells), [*findings(rows), *(item.sentence() for item in levelling(configs))]
+    found, ends = findings(rows), [item.sentence() for item in levelling(configs)]
+    view = [f"Scores are F1 in percent {where(results.cells)}."] if found else []
+    return progress(results.cells), [*view, *found, *ends]
 
 
 def _data_files(

@@ -7,7 +7,9 @@ of a core for it, since the study needs them more.
 """
 
 import secrets
+import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -100,6 +102,13 @@ class ReportServer(ThreadingHTTPServer):
     def address(self) -> str:
         """The page's address, with the token."""
         return f"http://{_LOOPBACK}:{self.server_port}/{self.token}/"
+
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Say nothing of a browser that has gone away while it was answered."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def run(self) -> None:
         """Serve until interrupted."""

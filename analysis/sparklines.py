@@ -1,4 +1,4 @@
-"""Learning curves of one config as a small drawing for the page: a line a trial, F1 on dev by epoch.
+"""Learning curves of one config as a small drawing for the page: a line a trial, F1 by epoch.
 
 The numbers come from the ledger; the drawing is plain SVG that takes its colours from the page.
 """
@@ -47,8 +47,8 @@ class Sparkline:
     right: int = _WIDTH - _RIGHT
 
 
-def draw_sparkline(runs: Sequence[Run]) -> Sparkline | None:
-    """Lay out the curves of a config's trials; None where no trial has any."""
+def draw_sparkline(runs: Sequence[Run], measure: str) -> Sparkline | None:
+    """Lay out the curves of a config's trials, which show `measure`; None where no trial has any."""
     curves = [(run.name, run.curve) for run in runs if run.curve]
     if not curves:
         return None
@@ -76,7 +76,7 @@ def draw_sparkline(runs: Sequence[Run]) -> Sparkline | None:
             Tick(y(low + step * number), f"{low + step * number:g}")
             for number in range(round((high - low) / step) + 1)
         ),
-        summary=_summary([curve for _, curve in curves]),
+        summary=_summary([curve for _, curve in curves], measure),
     )
 
 
@@ -87,11 +87,11 @@ def _step(span: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _summary(curves: Sequence[Points]) -> str:
+def _summary(curves: Sequence[Points], measure: str) -> str:
     ends = [curve[-1][1] for curve in curves]
     best = [max(f1 for _, f1 in curve) for curve in curves]
     mean = "" if len(curves) == 1 else " on average"
     return (
-        f"F1 on dev by epoch, {counted(len(curves), 'trial')}: best {fmean(best):.2f}, last "
-        f"{fmean(ends):.2f}{mean}."
+        f"{measure[0].upper()}{measure[1:]} by epoch, {counted(len(curves), 'trial')}: best "
+        f"{fmean(best):.2f}, last {fmean(ends):.2f}{mean}."
     )

@@ -105,12 +105,24 @@ _PARSERS: Parsers = {
 
 
 def read_speeds(path: Path) -> tuple[Speed, ...]:
-    """Read a benchmark's CSV.
+    """Read a benchmark's CSV, of one machine.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, or a field is wrong, with `path:line`.
+        InputError: the file cannot be read, lacks a column, a field is wrong, or a row comes from another
+            machine or number of threads than the first, with `path:line`.
     """
-    return tuple(_speed(cells, f"{path}:{line}") for line, cells in read_csv(path, _COLUMNS))
+    speeds: list[Speed] = []
+    for line, cells in read_csv(path, _COLUMNS):
+        speed = _speed(cells, f"{path}:{line}")
+        for name in ("processor", "threads"):
+            own, first = getattr(speed, name), getattr((speeds or [speed])[0], name)
+            if own != first:
+                raise InputError(
+                    f"{path}:{line}: {name} is {own}, but {first} in the rows above; speeds of different "
+                    "machines do not compare, so give the file of one"
+                )
+        speeds.append(speed)
+    return tuple(speeds)
 
 
 def speed_of(speeds: Sequence[Speed], dataset: str, config: TrialConfig | None) -> Speed | None:

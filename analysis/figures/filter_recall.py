@@ -16,10 +16,12 @@ from tune.results.curves import Curves, Epoch
 class RecallLine:
     """The base NER trials of a dataset: each one's recalls in percent, and their mean where all have one.
 
-    `completed` is how many trials there are, with recalls or without.
+    `split` is the one that epochs are chosen on; `completed` is how many trials there are, with recalls or
+    without.
     """
 
     dataset: str
+    split: str
     completed: int
     trials: tuple[tuple[tuple[int, float], ...], ...]
     mean: tuple[tuple[int, float], ...]
@@ -45,7 +47,8 @@ def compute_filter_recall(cells: pd.DataFrame, curves: Curves) -> FilterRecall |
         names = sorted({name for names in part["trial_ids"] for name in names.split()})
         trials = tuple(filter(None, (_recalls(curves.get(name, ())) for name in names)))
         if trials:
-            lines.append(RecallLine(str(dataset), len(names), trials, _mean(trials)))
+            split = " and ".join(sorted(set(part["selection"].dropna()))) or "selection"
+            lines.append(RecallLine(str(dataset), split, len(names), trials, _mean(trials)))
     return FilterRecall(tuple(lines)) if lines else None
 
 
@@ -71,7 +74,7 @@ def draw_filter_recall(figure: FilterRecall, width: float = TWO_COLUMNS) -> Figu
                 ax.plot(*zip(*trial, strict=True), **thin)
             ax.plot(*zip(*line.mean, strict=True), label=line.dataset, **own)
         ax.set_xlabel("Epoch")
-        ax.set_ylabel("Filter recall on dev (%)")
+        ax.set_ylabel("Filter recall (%)")
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5))
         draw_legend(canvas, [ax], [line.dataset for line in figure.lines])

@@ -11,7 +11,11 @@ from analysis.figures.convergence import Convergence, compute_convergence, draw_
 from analysis.figures.deltas import compute_deltas, draw_deltas
 from analysis.figures.drawing import ONE_COLUMN, TWO_COLUMNS, render
 from analysis.figures.filter_recall import FilterRecall, compute_filter_recall, draw_filter_recall
-from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
+from analysis.figures.learning_curves import (
+    caption_of_learning_curves,
+    compute_learning_curves,
+    draw_learning_curves,
+)
 from analysis.figures.search import (
     compute_importance,
     compute_search_history,
@@ -22,6 +26,7 @@ from analysis.figures.speed import compute_speed, draw_speed
 from analysis.figures.stability import FACTORS, FigureA1, compute_figure_a1, draw_figure_a1
 from analysis.levelling import RULE, ConfigCurves
 from analysis.statistics.summary import INTERVALS
+from analysis.tables.caption import by_value
 from analysis.tables.rows import Row
 from lai_net.wording import counted, spanned
 from tune.results.curves import Curves
@@ -120,7 +125,8 @@ def _caption_of_a1(figure: FigureA1) -> str:
 def _caption_of_convergence(figure: Convergence) -> str:
     return (
         "F1 of the base alone over its first 1, 2, … seeds, in ascending order: mean and 95 % "
-        f"{INTERVALS[figure.interval]} interval. The interval at two seeds may run out of the panel."
+        f"{INTERVALS[figure.interval]} interval. The interval at two seeds may run out of the panel. "
+        "Same view as the tables."
     )
 
 
@@ -130,9 +136,10 @@ def _caption_of_filter_recall(figure: FilterRecall) -> str:
         for line in figure.lines
         if len(line.trials) < line.completed
     )
+    splits = by_value({line.dataset: line.split for line in figure.lines})
     return (
-        "Share of gold entities of the dev split that pass the filter, by epoch, in the base NER trials: a "
-        f"thin line per trial, a thick one for their mean.{missing and f' {missing}.'}"
+        f"Share of gold entities of the {splits} split that pass the filter, by epoch, in the base NER "
+        f"trials: a thin line per trial, a thick one for their mean.{missing and f' {missing}.'}"
     )
 
 
@@ -164,15 +171,14 @@ _KINDS = (
     ),
     _Kind(
         "figure_learning_curves", "Learning curves",
-        "F1 on dev after each epoch: the base with mean and ± 1 standard deviation over seeds (ddof = 1), "
-        f"every other level with its mean. Relations are between gold entities. {RULE}",
-        "F1 on dev against the epoch, one panel per dataset and phase; the numbers are in curves.csv.",
+        lambda figure: f"{caption_of_learning_curves(figure)} {RULE}",
+        "F1 against the epoch, one panel per dataset and phase; the numbers are in curves.csv.",
         lambda material: compute_learning_curves(material.configs), draw_learning_curves,
     ),
     _Kind(
         "figure_filter_recall", "Recall of the entity filter",
         _caption_of_filter_recall,
-        "Filter recall on dev against the epoch, one thin line per seed.",
+        "Filter recall against the epoch, one thin line per seed.",
         lambda material: compute_filter_recall(material.cells, material.curves), draw_filter_recall,
     ),
     _Kind(

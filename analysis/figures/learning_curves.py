@@ -1,4 +1,4 @@
-"""Learning curves of a study: dev F1 by epoch, the base with its spread, every other level faint."""
+"""Learning curves of a study: F1 by epoch, the base with its spread, every other level faint."""
 
 import math
 from collections.abc import Sequence
@@ -11,29 +11,38 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.drawing import TWO_COLUMNS, draw_legend, look, panels, style
-from analysis.levelling import ConfigCurves
+from analysis.levelling import ConfigCurves, Measure
+from lai_net.wording import spanned
 
 _ROW_INCHES = 2.0
 _BASE, _OTHERS = "base: mean ± standard deviation over seeds", "other levels: mean"
-_FAINT: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": "", "linestyle": "-"}
+_FEWER = "fewer seeds than the base: mean"
+_FAINT: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class MeanCurve:
-    """A config's dev F1 in percent after each epoch: mean, and std over seeds (NaN with one)."""
+    """A config's F1 in percent after each epoch: mean, and std over its `n` seeds (NaN with one)."""
 
     is_base: bool
+    n: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LearningPanel:
-    """One dataset and phase; the base is the last line, on top."""
+    """One dataset and phase; the base is the last line, on top. `measures` says which F1 it is."""
 
     dataset: str
     phase: str
+    measures: tuple[Measure, ...]
     lines: tuple[MeanCurve, ...]
+
+    @property
+    def num_seeds(self) -> int:
+        """Those of the base; where it has no curve, the most that a config has."""
+        return max([line.n for line in self.lines if line.is_base] or [line.n for line in self.lines])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,12 @@ def compute_learning_curves(configs: Sequence[ConfigCurves]) -> LearningFigure |
     """From the configs' curves; None where no training had a second epoch."""
     places = dict.fromkeys((item.dataset, item.phase) for item in configs)
     found = tuple(
-        LearningPanel(dataset, phase, tuple(sorted(map(_mean, own), key=lambda line: line.is_base)))
+        LearningPanel(
+            dataset,
+            phase,
+            tuple(dict.fromkeys(item.measure for item in own)),
+            tuple(sorted(map(_mean, own), key=lambda line: line.is_base)),
+        )
         for dataset, phase in places
         if (own := [item for item in configs if (item.dataset, item.phase) == (dataset, phase)])
     )
@@ -66,7 +80,20 @@ def compute_learning_curves(configs: Sequence[ConfigCurves]) -> LearningFigure |
 def _mean(config: ConfigCurves) -> MeanCurve:
     by_epoch = list(zip(*config.by_seed.values(), strict=True))
     std = tuple(stdev(scores) if len(scores) > 1 else math.nan for scores in by_epoch)
-    return MeanCurve(config.is_base, tuple(map(fmean, by_epoch)), std)
+    return MeanCurve(config.is_base, len(config.by_seed), tuple(map(fmean, by_epoch)), std)
+
+
+def caption_of_learning_curves(figure: LearningFigure) -> str:
+    """Which F1 it is, over how many seeds."""
+    whole = [line.n for panel in figure.panels for line in panel.lines if line.n >= panel.num_seeds]
+    fewer = [line.n for panel in figure.panels for line in panel.lines if line.n < panel.num_seeds]
+    counts = f"n = {spanned(whole)}" + (f"; dotted: fewer seeds, n = {spanned(fewer)}" if fewer else "")
+    gold = {item.is_between_gold for panel in figure.panels if panel.phase == "RE" for item in panel.measures}
+    between = " Relations are between gold entities." if gold == {True} else ""
+    return (
+        "F1 by which a training chooses its best epoch, after each epoch: the base with mean and ± 1 "
+        f"standard deviation over seeds (ddof = 1), every other level with its mean; {counts}.{between}"
+    )
 
 
 def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> Figure:
@@ -74,11 +101,11 @@ def draw_learning_curves(figure: LearningFigure, width: float = TWO_COLUMNS) -> 
     with style():
         curves = {(panel.dataset, panel.phase): panel for panel in figure.panels}
         canvas, axes = panels(
-            figure.datasets, figure.phases, width, _ROW_INCHES, curves, labels=("Epoch", "Dev F1 (%)")
+            figure.datasets, figure.phases, width, _ROW_INCHES, curves, labels=("Epoch", "F1 (%)")
         )
         for place, ax in axes.items():
             _draw_panel(ax, curves[place])
-        draw_legend(canvas, axes.values(), (_BASE, _OTHERS))
+        draw_legend(canvas, axes.values(), (_BASE, _OTHERS, _FEWER))
     return canvas
 
 
@@ -87,7 +114,9 @@ def _draw_panel(ax: Axes, panel: LearningPanel) -> None:
     for line in panel.lines:
         epochs = range(1, 1 + len(line.mean))
         if not line.is_base:
-            ax.plot(epochs, line.mean, label=_OTHERS, **_FAINT)
+            is_whole = line.n >= panel.num_seeds
+            label, style_of_line = (_OTHERS, "-") if is_whole else (_FEWER, ":")
+            ax.plot(epochs, line.mean, label=label, linestyle=style_of_line, **_FAINT)
             continue
         low, high = (
             [mean + sign * std for mean, std in zip(line.mean, line.std, strict=True)] for sign in (-1, 1)
@@ -96,4 +125,5 @@ def _draw_panel(ax: Axes, panel: LearningPanel) -> None:
         ax.plot(epochs, line.mean, label=_BASE, markevery=max(1, len(epochs) // 8), **own)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title(f"{panel.dataset} {panel.phase}")
+    measures = " and ".join(item.name for item in panel.measures)
+    ax.set_title(f"{panel.dataset} {panel.phase}, {measures}")

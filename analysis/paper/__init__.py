@@ -78,7 +78,7 @@ def why_unpublished(shown: Mapping[Any, Any]) -> str:
         return ""
     reasons = []
     if shown["only_folds"]:
-        reasons.append(f"fold {shown['only_folds']} alone, the paper's are means over all folds")
+        reasons.append(f"{shown['only_folds']} alone, the paper's are means over all folds")
     if shown["averaging"] not in averagings:
         reasons.append(f"{shown['averaging']} averages, the paper's are {' and '.join(averagings)}")
     reasons += [

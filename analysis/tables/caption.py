@@ -47,12 +47,11 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
     if cells.empty:
         return (f"{scored}: this study has no cell of this table.",)
     scores = [row for row in _own(rows, layout) if row.metric in SCORES]
-    relations = cells[cells["phase"] == "RE"].replace({"entities": ENTITIES})
-    how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
     sentences = (
-        f"{scored} in percent on the {_values(cells, 'split')} split{how}; encoder: "
+        f"{scored} in percent {where(cells)}; encoder: "
         f"{_values(_said(cells), 'encoder') or 'none'}; {_seeds(scores)}.",
         _folds(cells),
+        _bases(scores),
         _star(scores),
         _out_of_reach(scores),
         beyond(scores),
@@ -60,14 +59,34 @@ def describe(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[
     return tuple(filter(None, sentences))
 
 
+def where(cells: pd.DataFrame) -> str:
+    """The view of the frame's rows in words: the split and, of relations, between which entities."""
+    relations = cells[cells["phase"] == "RE"].replace({"entities": ENTITIES})
+    how = f", relations {_values(relations, 'entities')}" if len(relations) else ""
+    return f"on the {_values(cells, 'split')} split{how}"
+
+
 def _folds(cells: pd.DataFrame) -> str:
     """Where a dataset shows some of its folds alone."""
-    some = cells[cells["only_folds"] != ""]
+    some = cells[cells["only_folds"] != ""].drop_duplicates("dataset")
     shown = [
-        f"{name}: fold {part['only_folds'].iloc[0]} alone"
-        for name, part in some.groupby("dataset", sort=False)
+        f"{name}: mean over {folds} alone" if folds.startswith("folds") else f"{name}: {folds} alone, no mean"
+        for name, folds in zip(some["dataset"], some["only_folds"], strict=True)
     ]
-    return f"{'; '.join(shown)}, so no mean over folds." if shown else ""
+    return f"{'; '.join(shown)}." if shown else ""
+
+
+def _bases(rows: Sequence[Row]) -> str:
+    """The base of each factor, where it is compared with other levels."""
+    compared = {(row.dataset, row.task, row.factor) for row in rows if row.pairs}
+    bases: dict[str, dict[str, str]] = {}
+    is_one_dataset = len({row.dataset for row in rows}) == 1
+    for row in rows:
+        if row.is_base and (row.dataset, row.task, row.factor) in compared:
+            place = row.task if is_one_dataset else f"{row.dataset} {row.task}"
+            bases.setdefault(NAMES[row.factor], {})[place] = row.level
+    said = "; ".join(f"{factor} {by_value(levels)}" for factor, levels in bases.items())
+    return f"Base: {said.removesuffix('.')}." if said else ""
 
 
 def common_notes(cells: pd.DataFrame, rows: Sequence[Row], layout: Layout) -> tuple[str, ...]:
@@ -212,7 +231,9 @@ def _signs(rows: Sequence[Row]) -> list[str]:
         "the mean over the seeds that these share; the paper's values are not ranked with ours."
     ] * any(metric in best for metric in SCORES)
     signs += [said for metric, said in _BOLD.items() if metric in best]
-    signs += ["–: does not exist."] * any(row.n is None for row in rows)
+    is_beside_paper = any(row.paper is not None for row in rows)
+    if any(row.n is None for row in rows) or (is_beside_paper and any(row.paper is None for row in rows)):
+        signs.append(f"–: does not exist{', or is not published' * is_beside_paper}.")
     signs += ["missing (0/N): none of N seeds done."] * any(
         row.mark == MISSING and row.planned for row in rows
     )

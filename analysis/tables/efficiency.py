@@ -204,7 +204,7 @@ def _benchmark(measured: Measured) -> str:
     machine = _joined(f"{item.processor}, threads: {item.threads}" for item in speeds)
     return (
         f"Sentences/s: sentences per second of CPU time at inference, median over {repetitions} repetitions, "
-        f"measured {date} on {machine}, with the settings behind the F1 ({shape}) and arranged as named."
+        f"measured {date} on {machine}, with the study's settings ({shape}) and arranged as named."
     )
 
 

@@ -23,7 +23,8 @@ class Row:
     """One metric of one cell; its first fields, to `paper`, are the columns of the table's CSV.
 
     Attributes:
-        n: seeds that completed and say the metric; None where the cell does not exist.
+        n: seeds that completed and say the metric, or repetitions of a measured speed or memory; None where
+            the cell does not exist.
         delta: mean difference to the base over the seeds that both have; None for the base itself.
         p: two-sided sign-flip p of those differences; `p_adjusted` is Holm's over the factor's levels
             that exist.

@@ -193,6 +193,12 @@ def test_report_of_a_search_has_its_history_confirmations_and_importance(
     assert re.search(r">Learning rate, everything else</th>\s*<td>searched</td>", page)
     assert re.search(r">Epochs</th>\s*<td>\d+</td>", page)
     assert "Settings of the base; searched: each config has its own." in page
+    for option in ("--interval", "--speed"):
+        with pytest.raises(InputError, match=rf"{option}: .*\.toml is a search, which has no tables"):
+            compose_report(
+                str(search_study), finished_search,
+                **{option[2:]: "t" if option == "--interval" else tmp_path / "speed.csv"},
+            )  # fmt: skip
 
 
 def test_the_live_page_is_another_once_a_confirmation_is_logged(search_study, finished_search) -> None:

@@ -19,6 +19,7 @@ def test_caption_and_notes_say_what_the_numbers_are(cells: Any) -> None:
     assert table.caption == (
         "F1 in percent on the test split, relations end to end (on predicted entities); encoder: minilm; "
         "n = 3 to 4 seeds.",
+        "Base: GCN layers 1.",
         "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.5).",
     )
     notes = " ".join(table.notes)
@@ -44,6 +45,7 @@ def test_pairs_are_too_few_however_many_seeds_a_level_has(imported: Any, result_
     row = row_of(table.rows, "NER", "gcn_layers", "2")
     assert (row.n, row.pairs, row.p) == (8, 3, 0.25)
     assert table.caption[1:] == (
+        "Base: GCN layers 1.",
         "Too few shared seeds to mark a difference, however large: GCN layers (n = 3, p ≥ 0.5).",
     )
     assert any("within dataset, task and metric." in note for note in table.notes)
@@ -64,11 +66,16 @@ def test_few_seeds_are_said_of_each_level_and_place(imported: Any, result_row: A
     star = "*: p < 0.05, paired sign-flip permutation test, Holm-adjusted."
     few = "Too few shared seeds to mark a difference, however large: "
     assert compute_table(cells, "2").caption[1:] == (
+        "Base: GCN layers 1; Entity filter with.",
         star,
         f"{few}GCN layers 2 (n = 1); Entity filter (n = 1).",
     )
-    assert compute_table(cells, "5").caption[1:] == (star, f"{few}Mask (n = 3, p ≥ 0.25; SciERC RE).")
-    assert compute_table(cells, "4").caption[1:] == (star,)
+    assert compute_table(cells, "5").caption[1:] == (
+        "Base: Mask Inv.",
+        star,
+        f"{few}Mask (n = 3, p ≥ 0.25; SciERC RE).",
+    )
+    assert compute_table(cells, "4").caption[1:] == ("Base: Method LAI-Net.", star)
 
 
 @pytest.mark.parametrize("render", [to_markdown, to_latex])

@@ -72,7 +72,11 @@ def compared(n: int, mean: float, mark: str, pairs: int | None = None) -> Row:
             compared(9, 61.0, "*"),
             "+1.00 to the base on 9 shared seeds (95 % interval +0.50 to +1.50); more than noise.",
         ),
-        (compared(9, 59.0, "*"), "the base; “w/o 2nd” can be told apart from it."),
+        (
+            compared(9, 59.0, "*"),
+            "the base; “w/o 2nd”: +1.00 to the base on 9 shared seeds (95 % interval +0.50 to +1.50); more "
+            "than noise.",
+        ),
         (compared(9, 59.0, ""), "the base; no other level can be told apart from it."),
     ],
 )
@@ -82,12 +86,27 @@ def test_a_finding_says_what_the_seeds_can_tell(other: Row, said: str) -> None:
     assert sentence.endswith(said)
 
 
+def test_levels_that_differ_by_more_than_noise_are_told_beside_the_best() -> None:
+    base = level("LAI-Net", 8, 60.0, std=0.5, is_base=True)
+    better, other = compared(8, 61.0, ""), replace(compared(8, 59.5, ""), level="w/o 1st")
+    worse = replace(
+        compared(8, 55.0, "*"), level="w/o both", delta=-5.0, delta_ci_low=-5.5, delta_ci_high=-4.5
+    )
+    said = "“w/o both”: −5.00 to the base on 8 shared seeds (95 % interval −5.50 to −4.50); more than noise"
+    (sentence,) = told([base, better, worse])
+    assert sentence.startswith("d NER, Method: best is “w/o 2nd”: F1 61.00 ± 0.50 (n = 8), +1.00 to the base")
+    assert sentence.endswith(f"; not told apart from noise; {said}.")
+    (sentence,) = told([base, other, worse])
+    assert sentence.endswith(f", the base; {said}; “w/o 1st” cannot be told apart from it.")
+
+
 def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
     base = level("LAI-Net", 8, 60.0, std=0.5, planned=3, is_base=True)
     whole, lucky = compared(8, 59.0, "*"), level("w/o 1st", 1, 70.0, planned=3, delta=10.0, pairs=1)
     assert told([base, replace(whole, planned=3), lucky]) == [
-        "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd” can be told apart "
-        "from it; too few seeds to rank “w/o 1st” (n = 1)."
+        "d NER, Method: best is “LAI-Net”: F1 60.00 ± 0.50 (n = 8), the base; “w/o 2nd”: +1.00 to the base "
+        "on 8 shared seeds (95 % interval +0.50 to +1.50); more than noise; too few seeds to rank “w/o 1st” "
+        "(n = 1)."
     ]
     assert told([base, replace(whole, n=2, planned=3), lucky]) == [
         "d NER, Method: only “LAI-Net” (the base) has as many seeds as planned: F1 60.00 ± 0.50 (n = 8); too "

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.cautions import cautions
 from analysis.frame import read_results
+from analysis.tables.rows import compute_rows
 from analysis.tables.table import compute_table
 from lai_net.errors import InputError
 from tests.unit.joining import STUDY, base_trials, evaluation, run, seeds_of, states_of
@@ -156,6 +157,18 @@ def test_a_failed_row_of_another_view_fails_no_cell(
     assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "planned"]
 
 
+def test_an_added_seed_that_failed_is_told(imported: Any, result_row: Any) -> None:
+    study = STUDY.format(folds=1) + "[decide]\nmax_seeds = 4\n"
+    rows = [result_row(0.6), result_row(0.7, seed=2), result_row("", seed=3, status="failed")]
+    cells = imported(study, rows).cells
+    assert states_of(cells, "NER", "gcn_layers", "1") == ["completed", "completed", "failed"]
+    assert states_of(cells, "NER", "gcn_layers", "2") == ["planned", "planned"]
+    (row,) = [
+        row for row in compute_rows(cells, "2") if (row.task, row.level, row.metric) == ("NER", "1", "f1")
+    ]
+    assert (row.n, row.planned, row.num_failed) == (2, 3, 1)
+
+
 def test_runs_join_by_spec_and_outdo_imports(imported: Any, result_row: Any) -> None:
     paths = imported(STUDY.format(folds=1), [result_row(0.1, seed=1), result_row(0.2, seed=2)])
     base = next(cell for cell in expand(load_study(paths.study)) if cell.is_base and cell.phase == "NER")
@@ -197,9 +210,16 @@ def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_
     done = paths.cells[paths.cells["state"] == "completed"]
     assert {(row.seed, row.f1) for row in done.itertuples()} == {(1, 0.6), (2, 0.6), (3, 0.9)}
     table = compute_table(paths.cells, "2")
-    assert "SciERC: fold 1 of 3 alone, so no mean over folds." in table.caption
+    assert "SciERC: fold 1 of 3 alone, no mean." in table.caption
     (sentence,) = [text for text in cautions(paths.results) if "folds" in text]
     assert sentence.startswith("Of the 3 folds of SciERC only 1 was taken: ")
+
+
+def test_several_of_the_folds_are_a_mean_and_said_to_be(imported: Any, result_row: Any) -> None:
+    rows = [result_row(0.5 + fold / 10, seed=1, fold=fold) for fold in (0, 2)]
+    cells = imported(STUDY.format(folds="3\nonly_folds = [2, 0]"), rows).cells
+    assert seeds_of(cells, "NER", "gcn_layers", "1") == {1: pytest.approx(0.6)}
+    assert "SciERC: mean over folds 0 and 2 of 3 alone." in compute_table(cells, "2").caption
 
 
 def test_a_ledger_without_results_gives_planned_cells_and_no_ledger_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Learning curves of a study by config, and whether they have levelled off, by hand-made numbers."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,15 @@ import pytest
 from scipy import stats
 
 from analysis.figures.drawing import ONE_COLUMN
-from analysis.figures.learning_curves import compute_learning_curves, draw_learning_curves
+from analysis.figures.learning_curves import (
+    caption_of_learning_curves,
+    compute_learning_curves,
+    draw_learning_curves,
+)
 from analysis.frame import read_results
-from analysis.levelling import ConfigCurves, config_curves, levelling
+from analysis.levelling import ConfigCurves, Measure, config_curves, levelling
+from lai_net.config import TrialConfig
+from lai_net.settings import with_settings
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
 
@@ -65,8 +72,11 @@ def test_folds_are_averaged_within_a_seed(imported: Any, result_row: Any) -> Non
     assert base.by_seed == {1: pytest.approx((20, 30, 40))}, "a fold of seed 2 lacks an epoch"
 
 
+DEV = Measure("dev F1", is_between_gold=False)
+
+
 def curves_of(*by_seed: tuple[float, ...], is_base: bool = False) -> ConfigCurves:
-    return ConfigCurves("SciERC", "NER", is_base, dict(enumerate(by_seed)))
+    return ConfigCurves("SciERC", "NER", DEV, is_base, dict(enumerate(by_seed)))
 
 
 def test_the_gain_is_over_seeds_and_the_spread_within_configs() -> None:
@@ -136,6 +146,46 @@ def test_other_schedules_are_not_mixed_and_one_epoch_has_no_end() -> None:
     assert levelling(single) == []
     assert compute_learning_curves(single) is None
     assert compute_learning_curves([]) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "change", "name", "is_between_gold"),
+    [
+        ("NER", {}, "dev F1", False),
+        ("RE", {}, "dev F1", True),
+        (
+            "NER",
+            {"training.selection": "test", "training.selection_averaging": "macro"},
+            "test macro F1",
+            False,
+        ),
+        ("RE", {"training.selection_entities": "ab12"}, "dev RE+ F1", False),
+    ],
+)
+def test_what_a_curve_shows_is_what_its_epoch_is_chosen_by(
+    phase: Any, change: dict[str, Any], name: str, is_between_gold: bool
+) -> None:
+    config = with_settings(TrialConfig(phase=phase), change)
+    assert Measure.of(config) == Measure(name, is_between_gold)
+
+
+def test_curves_of_another_f1_are_not_mixed_with_the_bases() -> None:
+    base, same = curves_of((50, 60), (52, 62), is_base=True), curves_of((50, 60), (52, 62))
+    other = dataclasses.replace(same, measure=Measure("test F1", is_between_gold=False))
+    (found,) = levelling([base, same, other])
+    assert (found.num_configs, found.sentence()[:18]) == (2, "SciERC NER, dev F1")
+
+
+def test_a_curve_of_fewer_seeds_is_dotted_and_said_to_be() -> None:
+    base, whole = curves_of((50, 60), (52, 64), is_base=True), curves_of((50, 60), (52, 62))
+    figure = compute_learning_curves([base, whole, curves_of((40, 50))])
+    assert figure is not None
+    assert "its mean; n = 2; dotted: fewer seeds, n = 1." in caption_of_learning_curves(figure)
+    (ax,) = draw_learning_curves(figure, ONE_COLUMN).axes
+    assert [(list(line.get_ydata()), line.get_linestyle()) for line in ax.lines] == [
+        ([51, 61], "-"), ([40, 50], ":"), ([51, 62], "-"),
+    ]  # fmt: skip
+    assert ax.get_title() == "SciERC NER, dev F1"
 
 
 def test_the_figure_has_means_and_the_base_on_top() -> None:

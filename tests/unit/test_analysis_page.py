@@ -203,7 +203,7 @@ def test_relations_between_found_entities_are_trained_again_with_their_ner(study
         r"same seed, trained again, or <code>NER-3</code> while the ledger has its model; ",
         page,
     )
-    assert page.count("relations between the gold entities of dev; the scores below are not.") == 1
+    assert page.count("relations between gold entities; the scores below are not.") == 1
     text = STUDY + '[report]\nentities = "gold"\n'
     study.write_text(text, encoding="utf-8")
     assert not any("--ner" in item.command for item in evidence_of(study, ledger).values())
@@ -211,7 +211,7 @@ def test_relations_between_found_entities_are_trained_again_with_their_ner(study
 
 def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     runs = evidence_of(study, ledger)["SciERC NER, 1 GCN layer, 4 heads, with filter, mask inv"].runs
-    drawing = draw_sparkline(runs)
+    drawing = draw_sparkline(runs, "dev F1")
     assert drawing is not None
     ((name, points),) = drawing.lines
     low, high = drawing.y_ticks[0], drawing.y_ticks[-1]
@@ -221,8 +221,8 @@ def test_a_curve_is_drawn_to_scale(study: Path, ledger: Path) -> None:
     assert (first.label, last.label) == ("1", "2")
     assert 0 < first.at < last.at < drawing.width
     assert 0 < high.at < low.at < drawing.height
-    assert drawing.summary == "F1 on dev by epoch, 1 trial: best 70.00, last 70.00."
-    assert draw_sparkline(runs[1:]) is None
+    assert drawing.summary == "Dev F1 by epoch, 1 trial: best 70.00, last 70.00."
+    assert draw_sparkline(runs[1:], "dev F1") is None
 
 
 def test_lines_that_sort_together_have_all_their_labels() -> None:
@@ -344,3 +344,43 @@ def test_a_corpus_with_folds_is_trained_fold_by_fold(study: Path, tmp_path: Path
     Ledger.open(tmp_path / "empty.sqlite").close()
     commands = {item.command for item in evidence_of(study, tmp_path / "empty.sqlite").values()}
     assert all(" --fold 0 --seed 3 " in command for command in commands)
+
+
+@pytest.mark.parametrize("dataset_lines", ["", '[datasets.re]\npreset = "demo-re"\n'])
+def test_a_model_that_imported_rows_bring_to_one_phase_has_no_evidence_elsewhere(
+    imported: Any, result_row: Any, dataset_lines: str
+) -> None:
+    brought = {
+        "model": "PL-Marker",
+        "gcn_layers": 0,
+        "gcn_heads": "",
+        "entity_filter": "false",
+        "annotations": "false",
+    }
+    rows = [result_row(0.6 + seed / 100, seed=seed) for seed in (1, 2)]
+    rows += [result_row(0.5, seed=seed, **brought) for seed in (1, 2)]
+    text = (
+        'name = "s"\nseeds = [1, 2]\n[[datasets]]\nname = "SciERC"\n[datasets.ner]\npreset = "demo-ner"\n'
+        f"{dataset_lines}[factors]\ngcn_layers = [1, 2]\n"
+    )
+    paths = imported(text, rows)
+    titles = [item.title for item in collect_evidence(paths.results)]
+    assert [title.partition(",")[0] for title in titles if "PL-Marker" in title] == ["SciERC NER"]
+    assert compose_report(str(paths.study), paths.ledger).files["index.html"]
+
+
+def test_methods_stand_for_representations_only_where_these_are_not_planned(
+    imported: Any, result_row: Any
+) -> None:
+    text = (
+        'name = "s"\nseeds = [1]\n[[datasets]]\nname = "SciERC"\n[datasets.ner]\npreset = "demo-ner"\n'
+        'set = { "graph.layers" = 1 }\n[factors]\nmethod = ["LAI-Net", "w/o 2nd", "w/o 1st"]\n'
+    )
+    bare = {"gcn_layers": 0, "gcn_heads": ""}
+    rows = [result_row(0.6), result_row(0.5, **bare)]
+    for representation, layers in (("", 0), ('representation = ["annotate", "enumerate"]\n', 1)):
+        evidence = collect_evidence(imported(text + representation, rows).results)
+        annotated = [
+            item for item in evidence if any(key[2:] == ("representation", "annotate") for key in item.cells)
+        ]
+        assert [item.settings.get("graph.layers", 0) for item in annotated] == [layers]

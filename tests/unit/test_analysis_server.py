@@ -1,6 +1,7 @@
 """`lai report --serve`: who is answered, what is answered, and that it follows the study."""
 
 import http.client
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -107,6 +108,18 @@ def test_another_host_name_is_not_answered(server: ReportServer) -> None:
         status, content, _ = get(server, f"/{server.token}/", host=host)
         assert (status, content) == (421, b"not the name of this server\n")
     assert get(server, f"/{server.token}/", host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize(("error", "is_told"), [(ConnectionResetError, False), (ValueError, True)])
+def test_a_browser_that_goes_away_is_no_error_to_tell(
+    server: ReportServer, capsys: pytest.CaptureFixture[str], error: type[Exception], is_told: bool
+) -> None:
+    with socket.socket() as request:
+        try:
+            raise error("gone")
+        except error:
+            server.handle_error(request, ("127.0.0.1", 1))
+    assert ("Traceback" in capsys.readouterr().err) is is_told
 
 
 def test_only_get_is_understood(server: ReportServer) -> None:

@@ -65,3 +65,17 @@ def test_a_bad_benchmark_is_refused_with_its_place(
     with pytest.raises(InputError) as error:
         read_speeds(benchmark_file)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("column", "other"), [("processor", "Other CPU"), ("threads", "2")])
+def test_speeds_of_two_machines_are_refused(benchmark_file: Path, column: str, other: str) -> None:
+    head, *lines = benchmark_file.read_text(encoding="utf-8").splitlines()
+    fields = lines[3].split(",")
+    first = fields[head.split(",").index(column)]
+    fields[head.split(",").index(column)] = other
+    lines[3] = ",".join(fields)
+    benchmark_file.write_text("\n".join([head, *lines]), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=rf"speed.csv:5: {column} is {other}, but {first} in the rows above;"
+    ):
+        read_speeds(benchmark_file)
