@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 setup: $(VENV)/installed  ## make .venv with the pinned packages
 
 test: setup  ## all tests but the slow ones and those for a GPU, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 test-all: setup  ## the slow ones, too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu"

@@ -3,25 +3,41 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from lai_net.schema import Corpus
 from tests.embedded import small_corpus
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"
+_RAY = "ray"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under `pytest -n` one worker takes all that start a Ray, from the first; the rest goes by file."""
-    if not hasattr(config, "workerinput"):
-        return
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """A file goes to one process, which builds its fixtures once; all that start a Ray go to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _scope(nodeid.partition("::")[0])
+
+
+@cache
+def _scope(path: str) -> str:
+    return _RAY if "mark.ray" in (REPOSITORY / path).read_text(encoding="utf-8") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """What `pytest -n` hands to which process."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that start a Ray come first, since they take longest."""
+    items.sort(key=lambda item: _scope(item.nodeid.partition("::")[0]) != _RAY)
 
 
 @pytest.fixture(scope="session")

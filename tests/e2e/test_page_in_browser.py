@@ -1,12 +1,16 @@
 """The report's page in a real browser: nothing leaves it, it is accessible, it sorts, opens and prints."""
 
+import dataclasses
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.report import compose_report
+from analysis.server import LiveReport, ReportServer
 from tests.reporting import write_report
 from tune.ledger.ledger import Ledger
 from tune.results.importing import import_csv
@@ -21,7 +25,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Today's page of the committed study, from its long table."""
     folder = tmp_path_factory.mktemp("page")
     with Ledger.open(folder / "ledger.sqlite") as ledger:
-        import_csv(REPORT / "long.csv", ledger)
+        import_csv(REPORT / "long.csv", ledger, REPORT / "curves.csv")
     write_report("scierc-first", folder / "ledger.sqlite", folder / "report")
     return folder / "report" / "index.html"
 
@@ -37,9 +41,9 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page that is open, what it asked for and what it complained about."""
+    """A page that is to be opened, what it asked for and what it complained about."""
 
-    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, **options: Any) -> None:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context = browser.new_context(viewport={"width": 1100, "height": 800}, **options)
@@ -47,7 +51,6 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(file.as_uri())
 
     def column(self, table: str, number: int) -> list[str]:
         """What the first line of each group says in a column of a table."""
@@ -60,7 +63,8 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Any, page_file: Path) -> Iterator[Visit]:
-    visit = Visit(browser, page_file)
+    visit = Visit(browser)
+    visit.page.goto(page_file.as_uri())
     yield visit
     assert not visit.complaints
     assert [url for url in visit.requests if not url.startswith(("file:", "data:"))] == []
@@ -80,6 +84,56 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: Any, width: int) -> Non
         (item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in ("serious", "critical")
     ] == []
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_committed_page_has_speed_and_curves_and_is_accessible_too(browser: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit = Visit(browser)
+    visit.page.goto((REPORT / "index.html").as_uri())
+    assert visit.page.locator("#table3, #table_representations").count() == 2
+    assert visit.page.locator("svg.curves").count() > 20
+    visit.page.evaluate("document.querySelectorAll('details').forEach((part, n) => { part.open = n < 3; })")
+    found = Axe().run(visit.page).response["violations"]
+    assert [item["id"] for item in found if item["impact"] in ("serious", "critical")] == []
+    assert visit.complaints == []
+    visit.context.close()
+
+
+def test_a_live_page_follows_its_study_and_keeps_what_is_open(
+    browser: Any, page_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setattr("analysis.report.draw_all", lambda material: [])  # what takes the time
+    first = compose_report("scierc-first", page_file.parents[1] / "ledger.sqlite", is_live=True)
+    page = first.files["index.html"].replace(first.version.encode(), b"another")
+    second = dataclasses.replace(first, files={**first.files, "index.html": page}, version="another")
+    visit = Visit(browser)
+    visit.page.clock.install()
+    live = LiveReport(lambda: first, ())
+    with ReportServer(live) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        visit.page.goto(server.address)
+        details, news = visit.page.locator("details.evidence").nth(2), visit.page.locator("#news")
+        details.locator("summary").click()
+        for _ in range(2):  # it asks again and again
+            visit.page.clock.run_for(6000)
+            expect(news).to_have_text("Live: this page follows the study.")
+        live.problem = "study.toml: cannot be read"
+        visit.page.clock.run_for(6000)
+        expect(news).to_have_text(live.problem)
+        live.report, live.problem = second, ""
+        visit.page.clock.run_for(6000)
+        visit.page.wait_for_function("document.documentElement.dataset.version === 'another'")
+        expect(details).to_have_attribute("open", "")
+        assert visit.page.locator("details[open]").count() == 1
+        server.shutdown()
+        thread.join()
+    visit.page.clock.run_for(6000)
+    expect(news).to_have_text("The server has ended; this page stays as it is.")
+    visit.context.close()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +224,8 @@ def test_a_cell_opens_its_trials_by_keyboard(visit: Visit) -> None:
 
 
 def test_without_scripts_it_reads_and_opens_all_the_same(browser: Any, page_file: Path) -> None:
-    visit = Visit(browser, page_file, java_script_enabled=False)
+    visit = Visit(browser, java_script_enabled=False)
+    visit.page.goto(page_file.as_uri())
     assert visit.page.locator("th button").count() == 0
     link = visit.page.locator("td a").first
     target = (link.get_attribute("href") or "").removeprefix("#")

@@ -66,9 +66,14 @@ def test_wherever_it_crashes_the_log_ends_as_that_of_an_unbroken_run(
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 @pytest.mark.parametrize(
-    ("engine", "kills"), [("serial", 4), pytest.param("ray", 1, marks=pytest.mark.ray)], ids=["serial", "ray"]
+    ("engine", "kills", "trials"),
+    [("serial", 4, 24), pytest.param("ray", 1, 8, marks=pytest.mark.ray)],
+    ids=["serial", "ray"],
 )
-def test_killed_driver_goes_on_with_the_same_decisions(search_study, tmp_path, monkeypatch, engine, kills):
+def test_killed_driver_goes_on_with_the_same_decisions(
+    search_study, tmp_path, monkeypatch, engine, kills, trials
+):
+    search_study.write_text((HEAD + SEARCH).replace("trials = 24", f"trials = {trials}"))
     with tempfile.TemporaryDirectory(prefix="d", dir="/tmp", ignore_cleanup_errors=True) as short:
         monkeypatch.setenv("TMPDIR", short)
         ledger = folder(tmp_path, "b")

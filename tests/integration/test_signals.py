@@ -75,12 +75,12 @@ def test_nohup_keeps_a_run_going(study, tmp_path):
     ("send", "number"),
     [
         (os.killpg, signal.SIGINT),
-        (os.killpg, signal.SIGUSR1),
         (os.killpg, signal.SIGTERM),
-        (os.killpg, signal.SIGHUP),
-        (os.kill, signal.SIGTERM),
+        pytest.param(os.killpg, signal.SIGUSR1, marks=pytest.mark.slow),
+        pytest.param(os.killpg, signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.slow),
     ],
-    ids=["int", "usr1", "term-all", "hup-all", "term"],
+    ids=["int", "term-all", "usr1", "hup-all", "term"],
 )
 def test_signal_stops_ray_cleanly(study, tmp_path, send, number):
     """To the whole group, as a terminal, a batch system and systemd may; Ray itself ends at SIGTERM."""
