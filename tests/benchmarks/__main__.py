@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     studied = list(preset_cases(given.presets, given.precisions))
     cases = [*speed_cases(given.encoders, given.precisions), *studied]
-    weighed = [case for encoder in given.encoders[:1] for case in memory_cases(encoder)] + studied
+    weighed = [case for encoder in given.encoders for case in memory_cases(encoder)] + studied
     # First, while this process is small: a padded training step takes what memory there is.
     size = 2 if given.quick else _MEMORY_BATCH
     peaks = {} if given.no_memory else peaks_mib(weighed, batch_size=size)

@@ -147,8 +147,8 @@ def _alike(phase: Phase, step: str, encoder: str, precision: Precision) -> Itera
     yield case("LAI-Net", "annotate", "two-pass")
     if phase == "NER":
         yield case("LAI-Net", "annotate", "early-filter")
+    yield case("LAI-Net", "annotate", "dense")
     if (step, precision) == ("inference", "fp32"):
-        yield case("LAI-Net", "annotate", "dense")
         yield case("LAI-Net", "annotate", f"two-pass, {ONE_BY_ONE}")
         if phase == "NER":
             yield case("LAI-Net", "annotate", f"early-filter, {ONE_BY_ONE}")
@@ -193,8 +193,7 @@ def _alike_of_preset(phase: Phase, preset: str, precision: Precision) -> Iterato
 def memory_cases(encoder: str) -> Iterator[Case]:
     """Every case of an encoder whose peak memory is measured; of presets it is that of every case."""
     for case in speed_cases([encoder], ["fp32"]):
-        is_measured = case.representation == "annotate" and case.variant != "dense"
-        if case.variant == "padded" or (is_measured and not case.is_one_by_one):
+        if case.variant == "padded" or (case.representation == "annotate" and not case.is_one_by_one):
             yield case
 
 
