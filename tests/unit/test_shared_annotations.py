@@ -54,7 +54,8 @@ def test_a_step_that_is_left_early_shares_nothing_with_the_next(tiny_encoder: st
 def test_annotations_are_read_once_until_a_weight_changes(
     tiny_encoder: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = task_of("RE", tiny_encoder, corpus, {})
+    every_pair = {"head.symmetric_rule": "both", "head.relation_threshold": 0.0}
+    task = task_of("RE", tiny_encoder, corpus, every_pair)
     encoder = task.model.first_round.encoder
     encode, reads = encoder.encode, []
     monkeypatch.setattr(encoder, "encode", lambda ids, *rest: reads.append(len(ids)) or encode(ids, *rest))
@@ -84,6 +85,7 @@ def test_annotations_are_read_once_until_a_weight_changes(
             training_step(task.model, optimizer, losses, clip=1.0)
         assert len(reads) == 2, "training reads them at every step"
     trained = scores()
+    assert trained
     assert trained != changed
     task.model.first_round._annotations = None
     assert scores() == trained, "a fused optimizer leaves the version of a weight as it was"

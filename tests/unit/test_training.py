@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
-from lai_net.model.encoder import Memory
 from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Document, Labels, Sentence
 from lai_net.settings import with_settings
@@ -20,7 +18,6 @@ from lai_net.trained_model import make_task
 from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
-from lai_net.training.optimizer import build_optimizer
 from tests.embedded import small_corpus
 from tests.unit.training import run, small
 
@@ -251,38 +248,6 @@ def test_layers_and_heads_leave_the_other_parameters_as_they_are(
         shared = [name for name in base if name in other and base[name].shape == other[name].shape]
         assert len(shared) > 30
         assert all(torch.equal(base[name], other[name]) for name in shared)
-
-
-def test_annotations_are_read_anew_once_a_fused_optimizer_has_changed_the_weights(
-    tiny_encoder: str, corpus: Corpus
-) -> None:
-    config = small("NER", tiny_encoder)
-    task = NerTask(
-        config, corpus.labels, Streams(1, torch.device("cpu")), torch.device("cpu"), corpus.sentences("train")
-    )
-    first_round = task.model.first_round
-    encoder = first_round.encoder
-
-    def read() -> tuple[Tensor, Memory]:
-        (phrases,) = encoder.look_up(first_round.annotation_ids.unsqueeze(0))
-        return first_round._read_annotations(phrases)
-
-    task.model.eval()
-    with torch.inference_mode():
-        before = read()[0].clone()
-    task.model.train()
-    optimizer = build_optimizer(task.model, config.training)
-    for losses in islice(task.steps(1), 1):
-        for loss in losses:
-            loss.backward()
-    optimizer.step()
-    task.model.eval()
-    with torch.inference_mode():
-        after, kept = read()[0].clone(), read()[0]
-        first_round._annotations = None
-        assert torch.equal(after, read()[0])
-    assert torch.equal(kept, after)
-    assert not torch.equal(before, after)
 
 
 def test_re_is_selected_by_re_plus_on_the_entities_of_an_ner_trial(corpus, tiny_encoder, tmp_path):
