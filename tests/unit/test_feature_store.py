@@ -17,7 +17,9 @@ from lai_net.pipeline import evaluate_trial, train_trial
 from lai_net.schema import Corpus, Document, Sentence
 from lai_net.training import features
 from lai_net.training.features import FeatureStore
+from tests.scores import score_of
 from tests.unit.storing import config, share, task_of
+from tests.unit.training import easily_found
 
 KEPT_APART = [
     {"encoder__num_layers": 1},
@@ -115,19 +117,27 @@ def test_other_code_or_another_device_finds_no_states_of_this(
     assert len({json.dumps(item) for item in described}) == 4
 
 
-def test_trials_share_and_evaluations_too(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_trials_share_and_evaluations_too(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = easily_found(corpus, monkeypatch)
     store = FeatureStore(tmp_path / "features")
     for number, settings in enumerate([{}, {"graph__layers": 0}, {"filter__stage": "text"}]):
         work = tmp_path / str(number)
         list(train_trial(config("NER", tiny_encoder, **settings), number, corpus, work, features=store))
         stored = evaluate_trial(work / "best", corpus, "test", features=store)
         assert stored.scores == evaluate_trial(work / "best", corpus, "test").scores
+        assert score_of(stored, "NER") > 0
     assert len(list(store.folder.glob("*/features.json"))) == 3, "train, dev and test"
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tiny_encoder: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_unbroken_one(
+    tiny_encoder: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = easily_found(corpus, monkeypatch)
     settings, store = config("NER", tiny_encoder, training__epochs=3), FeatureStore(tmp_path / "features")
     unbroken = list(train_trial(settings, 1, corpus, tmp_path / "unbroken", features=store))
+    assert unbroken[-1].dev["f1"] > 0
     broken = train_trial(settings, 1, corpus, tmp_path / "attempt-1", features=store)
     list(islice(broken, 1))
     broken.close()  # type: ignore[attr-defined]

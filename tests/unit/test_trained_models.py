@@ -18,7 +18,7 @@ from lai_net.training.ner_task import without_overlaps
 from lai_net.training.task import PredictedSentence, Predictions
 from tests.embedded import small_corpus
 from tests.scores import score_of
-from tests.unit.training import run, small
+from tests.unit.training import easily_found, run, small
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +75,18 @@ def test_a_prediction_depends_on_nothing_beside_its_sentence(
     ids=str,
 )
 def test_every_option_trains_and_loads(
-    settings: dict[str, object], tiny_encoder: str, corpus: Corpus, tmp_path: Path
+    settings: dict[str, object],
+    tiny_encoder: str,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    corpus = easily_found(corpus, monkeypatch)
     config = small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0, **settings)
     (report,) = run(config, corpus, tmp_path)
     found = evaluate_trial(tmp_path / "best", corpus, config.training.selection)
     assert score_of(found, "NER", config.training.selection_averaging) == pytest.approx(report.dev["f1"])
+    assert report.dev["f1"] > 0
     assert (report.filter_recall is None) == (not config.filter.enabled)
 
 

@@ -19,7 +19,7 @@ from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
 from tests.embedded import small_corpus
-from tests.unit.training import run, small
+from tests.unit.training import easily_found, run, small
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,12 @@ def test_a_resumed_run_equals_an_unbroken_one(
     tiny_encoder: str,
     corpus: Corpus,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    corpus = easily_found(corpus, monkeypatch)
     config = small(phase, tiny_encoder, **settings)
     unbroken = run(config, corpus, tmp_path / "unbroken")
+    assert min(report.dev["f1"] for report in unbroken[stop_after:]) > 0
     broken: Iterator[EpochReport] = train_trial(config, 1, corpus, tmp_path / "attempt-1")
     list(islice(broken, stop_after))
     broken.close()  # type: ignore[attr-defined]
