@@ -1,7 +1,7 @@
 """Training on a tiny random encoder: determinism, resumption, streams, selection."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,16 @@ from lai_net.config import TrialConfig
 from lai_net.errors import DivergedError, InputError
 from lai_net.metrics.scoring import Scores
 from lai_net.pipeline import evaluate_trial, train_trial
-from lai_net.schema import Corpus, Document, Labels, Sentence
+from lai_net.schema import Corpus, Document, Entity, Labels, Sentence
 from lai_net.settings import with_settings
 from lai_net.streams import Streams
 from lai_net.trained_model import make_task
 from lai_net.training.checkpoint import save_model
 from lai_net.training.loop import EpochReport, train, training_step
 from lai_net.training.ner_task import NerTask
+from lai_net.upstream import store_entities
 from tests.embedded import small_corpus
+from tests.scores import score_of
 from tests.unit.training import easily_found, run, small
 
 
@@ -254,19 +256,28 @@ def test_layers_and_heads_leave_the_other_parameters_as_they_are(
 
 
 def test_re_is_selected_by_re_plus_on_the_entities_of_an_ner_trial(corpus, tiny_encoder, tmp_path):
-    run(small("NER", tiny_encoder), corpus, tmp_path / "ner")
-    config = small("RE", tiny_encoder, training__selection_entities="of-an-ner-trial")
+    """Of the entities that the NER trial found, every third is lost and every fourth of another type."""
+    run(small("NER", tiny_encoder, training__epochs=1, filter__cold_epochs=0), corpus, tmp_path / "ner")
+    upstream, number, predicted = tmp_path / "ner" / "best", count(), []
+    for sentence in corpus.sentences("dev"):
+        kept = [(n, item) for item in sentence.entities if (n := next(number)) % 3]
+        entities = tuple(Entity(item.span, item.type if n % 4 else "Other") for n, item in kept)
+        predicted.append(Sentence(sentence.words, entities))
+    store_entities(upstream, corpus, "dev", "predicted", predicted)
+    every = {"head__symmetric_rule": "both", "head__relation_threshold": 0.0}
+    config = small("RE", tiny_encoder, training__selection_entities="of-an-ner-trial", **every)
     with pytest.raises(InputError, match="its model was not given"):
         run(config, corpus, tmp_path / "re")
-    upstream = tmp_path / "ner" / "best"
     reports = list(train_trial(config, 1, corpus, tmp_path / "re", upstream_dir=upstream))
     found = evaluate_trial(tmp_path / "re" / "best", corpus, "dev", upstream_dir=upstream)
     wanted = {"task": "RE+", "protocol": "pure", "averaging": "micro"}
     (scores,) = [row for row in found.scores if wanted.items() <= row.items()]
     best = max(reports, key=lambda report: report.dev["f1"])
     assert best.dev == {name: scores[name] for name in best.dev}
-    by_gold = run(small("RE", tiny_encoder), corpus, tmp_path / "gold")
+    assert score_of(found, "RE") > best.dev["f1"] > 0
+    by_gold = run(small("RE", tiny_encoder, **every), corpus, tmp_path / "gold")
     assert [report.loss for report in by_gold] == [report.loss for report in reports], "trained alike"
+    assert all(gold.dev != report.dev for gold, report in zip(by_gold, reports, strict=True))
 
 
 def test_entities_of_another_trial_select_in_re_alone():
