@@ -31,14 +31,18 @@ def test_bf16_leaves_divergence_softmax_and_losses_in_float32(
     phase: str, tiny_encoder: str, corpus: Corpus
 ) -> None:
     task = task_of(phase, tiny_encoder, corpus, {"training.precision": "bf16"})
-    with Precisions() as precisions:
+    with Precisions() as training:
         ((loss,),) = task.steps(1)
     assert loss.dtype == torch.float32
-    assert torch.bfloat16 in precisions.seen.pop("addmm")
-    precisions.seen.pop("mm", None)
-    assert {"_softmax", "_log_softmax", "log", "nll_loss_forward"} <= precisions.seen.keys()
-    for name, dtypes in precisions.seen.items():
-        assert dtypes <= {torch.float32, torch.int64}, name
+    with Precisions() as inference:
+        task.predict(corpus.sentences("train")[:6])
+    assert {"_softmax", "_log_softmax", "log", "nll_loss_forward"} <= training.seen.keys()
+    assert {"_softmax", "log"} <= inference.seen.keys()
+    for precisions in (training, inference):
+        assert torch.bfloat16 in precisions.seen.pop("addmm")
+        precisions.seen.pop("mm", None)
+        for name, dtypes in precisions.seen.items():
+            assert dtypes <= {torch.float32, torch.int64}, name
 
 
 class Casts(TorchDispatchMode):
