@@ -70,9 +70,9 @@ def test_a_folder_is_found_by_all_that_its_states_depend_on_and_by_nothing_else(
         others.add(use(config("NER", tiny_encoder), of=of))
     swapped = {"train": corpus.splits["dev"], "dev": corpus.splits["dev"]}
     others.add(use(config("NER", tiny_encoder), of=Corpus(name="o", splits=swapped, labels=corpus.labels)))
-    monkeypatch.setattr(features, "FORMAT", features.FORMAT + 1)
-    others.add(use(config("NER", tiny_encoder)))
-    monkeypatch.setattr(features, "FORMAT", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "FORMAT", features.FORMAT + 1)
+        others.add(use(config("NER", tiny_encoder)))
     monkeypatch.setattr(features, "encoder_id", lambda name: "another")
     others.add(use(config("NER", tiny_encoder)))
     assert len(others - {base}) == len(KEPT_APART) + 7
