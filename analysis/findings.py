@@ -145,7 +145,7 @@ def _told_apart(others: Sequence[Row], reach: Mapping[Row, float], base: str) ->
     rest = [row for row in reaching if row.mark != SIGNIFICANT]
     parts = list(_each(others, (), reach))
     if rest and parts:
-        parts.append(f"{_names(rest)} cannot be told apart from {base}")
+        parts.append(f"{_names(rest)} cannot be told apart from the base")
     elif rest:
         parts.append(f"no other level can be told apart from {base}")
     too_few = [row for row in others if row not in reaching]

@@ -97,7 +97,7 @@ def test_levels_that_differ_by_more_than_noise_are_told_beside_the_best() -> Non
     assert sentence.startswith("d NER, Method: best is “w/o 2nd”: F1 61.00 ± 0.50 (n = 8), +1.00 to the base")
     assert sentence.endswith(f"; not told apart from noise; {said}.")
     (sentence,) = told([base, other, worse])
-    assert sentence.endswith(f", the base; {said}; “w/o 1st” cannot be told apart from it.")
+    assert sentence.endswith(f", the base; {said}; “w/o 1st” cannot be told apart from the base.")
 
 
 def test_a_level_that_lacks_seeds_is_named_and_not_ranked() -> None:
