@@ -30,6 +30,7 @@ def _scope(path: str) -> str:
     return _RAY if "mark.ray" in (REPOSITORY / path).read_text(encoding="utf-8") else path
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """What `pytest -n` hands to which process."""
     return ByFile(config, log)
