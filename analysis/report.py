@@ -90,8 +90,9 @@ def compose_report(
             alone take.
     """
     results = read_results(ledger, study, interval)
-    if results.study.search is not None and (option := "--speed" if speed else interval and "--interval"):
-        raise InputError(f"{option}: {results.study.file} is a search, which has no tables; leave it out")
+    given = [name for name, value in (("--speed", speed), ("--interval", interval)) if value is not None]
+    if results.study.search is not None and given:
+        raise InputError(f"{given[0]}: {results.study.file} is a search, which has no tables; leave it out")
     speeds = _speeds(results, speed)
     tables = compute_tables(results.cells, speeds)
     rows = [row for table in tables for row in table.rows]

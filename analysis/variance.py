@@ -22,7 +22,7 @@ from analysis.statistics.convergence import Step, converge
 from analysis.statistics.power import required_seeds
 from analysis.statistics.ranking import Ranking, is_rankable, rank
 from analysis.statistics.sequential import judge
-from analysis.statistics.summary import Summary, summarise
+from analysis.statistics.summary import BCA_NEEDS, Summary, summarise
 from lai_net.errors import InputError
 from tune.forecast.significance import SIGNIFICANCE
 from tune.forecast.until_decided import Decision
@@ -116,6 +116,7 @@ class VarianceStudy:
         by_looks: whether the study has a `[decide]`.
         decisions: of the study's `[decide]`, whose p allows for its looks; without one each family is judged
             on the pairs of seeds that it has, as the tables' marks are, and what these do not tell is open.
+            No BCa interval of fewer than `BCA_NEEDS` seeds shows a level to be equivalent.
     """
 
     study: str
@@ -184,10 +185,12 @@ def _judged_once(
                 continue
             delta, cell = versus.delta, item.place.cell
             low, high = delta.ci_low, delta.ci_high
+            is_too_narrow = interval == "bca" and delta.n < BCA_NEEDS
+            within = (None, None) if is_too_narrow else (low, high)
             yield Decision(
                 dataset=cell.dataset, phase=cell.phase, task=item.place.task, factor=cell.factor,
                 level=cell.level, base_level=base, looks=(delta.n,),
-                state=judge(versus.p_adjusted, low, high, min_effect=min_effect, alpha=SIGNIFICANCE),
+                state=judge(versus.p_adjusted, *within, min_effect=min_effect, alpha=SIGNIFICANCE),
                 look=int(delta.n > 0), n=delta.n, delta=delta.mean, ci_low=low, ci_high=high,
                 p_adjusted=versus.p_adjusted, missing=(), base_missing=(),
             )  # fmt: skip

@@ -141,6 +141,24 @@ def test_a_verdict_goes_by_the_interval_that_is_shown_beside_it(imported: Any, r
     assert ends["t"] != ends["bca"]
 
 
+@pytest.mark.parametrize(("seeds", "state"), [(8, "open"), (20, "equivalent")])
+def test_bca_of_few_seeds_shows_nothing_to_be_equivalent(
+    imported: Any, result_row: Any, seeds: int, state: str
+) -> None:
+    """Deltas of up to 0.4 points."""
+    rows = [result_row(0.6 + seed / 1000, seed=seed) for seed in range(seeds)]
+    rows += [
+        result_row(0.6 + seed / 1000 + (0.001, 0.004, -0.001, -0.004)[seed % 4], seed=seed, gcn_layers=2)
+        for seed in range(seeds)
+    ]
+    paths = imported(STUDY, rows)
+    study = with_interval(load_study(paths.study), "bca")
+    (decision,) = [item for item in study_variance(paths.ledger, study).decisions if item.level == "2"]
+    assert decision.state == state
+    assert None not in (decision.ci_low, decision.ci_high)
+    assert max(abs(decision.ci_low or 9), abs(decision.ci_high or 9)) < 0.5
+
+
 @pytest.mark.parametrize(
     ("tied", "said"),
     [
