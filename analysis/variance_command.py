@@ -90,7 +90,8 @@ def _print(result: "VarianceStudy") -> None:
         )
     if any(cell.documents is not None and cell.documents.error is None for cell in cells):
         console.print("one document: no error over documents", soft_wrap=True)
-    if result.interval == "bca" and min(cell.seeds.n for cell in cells) < BCA_NEEDS:
+    counts = [cell.seeds.n for cell in cells] + [cell.comparison.delta.n for cell in cells if cell.comparison]
+    if result.interval == "bca" and min(counts) < BCA_NEEDS:
         console.print(BCA_WARNING, soft_wrap=True)
 
 

@@ -27,6 +27,7 @@ class ByFile(LoadScopeScheduling):
 
 @cache
 def _scope(path: str) -> str:
+    """By a file's text: a file that starts a Ray has `mark.ray` in it."""
     return _RAY if "mark.ray" in (REPOSITORY / path).read_text(encoding="utf-8") else path
 
 

@@ -138,8 +138,9 @@ def _caption_of_filter_recall(figure: FilterRecall) -> str:
     )
     splits = by_value({line.dataset: line.split for line in figure.lines})
     return (
-        f"Share of gold entities of the {splits} split that pass the filter, by epoch, in the base NER "
-        f"trials: a thin line per trial, a thick one for their mean.{missing and f' {missing}.'}"
+        f"Share of the gold entities of the {splits} split that pass the filter, of those that are not too "
+        "long for a candidate or cut off, by epoch, in the base NER trials: a thin line per trial, a thick "
+        f"one for their mean.{missing and f' {missing}.'}"
     )
 
 

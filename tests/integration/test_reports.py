@@ -64,7 +64,7 @@ def test_the_tables_follow_from_the_long_table(
     sorted(path for name in OF_SPEED for path in REPORTS.glob(f"*/{name}.csv")),
     ids=lambda path: str(path.parent.name),
 )
-def test_the_scores_beside_a_speed_are_those_of_the_long_table(path: Path) -> None:
+def test_the_scores_beside_a_speed_are_those_of_the_other_tables(path: Path) -> None:
     """Of the same model or representation; without a graph the methods of Table 4 are two of these."""
     shown = pd.read_csv(path)
     shown = shown[(shown["metric"] == "f1") & shown["mean"].notna()]

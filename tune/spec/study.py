@@ -231,8 +231,8 @@ class Budget(Section):
         max_attempts: tries at a trial in one run, where the machine is at fault.
         disk_gib: of artefacts, beyond which nothing new starts.
         keep_models: which models of finished trials stay. "all"; what is "needed": the best on dev of each
-            dataset and phase with all its equals (micro-averaged F1, RE between gold entities; in a search
-            also by what it goes by), those whose entities RE takes, and a search's
+            dataset and phase with all its equals (F1 averaged as for the choice of an epoch, RE between gold
+            entities; in a search also by what it goes by), those whose entities RE takes, and a search's
             confirmations; or "none", for a study that will not grow. A model goes once all evaluations are
             recorded that the study plans with it, also where this study's run trained it before this was set;
             never that of another study's run, nor of one older than this setting.
