@@ -22,13 +22,18 @@ class ByFile(LoadScopeScheduling):
     """A file goes to one process, which builds its fixtures once; all that start a Ray go to the same."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _scope(nodeid.partition("::")[0])
+        return _scope(nodeid)
+
+
+def _scope(nodeid: str) -> str:
+    path = nodeid.partition("::")[0]
+    return _RAY if _starts_ray(path) else path
 
 
 @cache
-def _scope(path: str) -> str:
+def _starts_ray(path: str) -> bool:
     """By a file's text: a file that starts a Ray has `mark.ray` in it."""
-    return _RAY if "mark.ray" in (REPOSITORY / path).read_text(encoding="utf-8") else path
+    return "mark.ray" in (REPOSITORY / path).read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,7 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that start a Ray come first, since they take longest."""
-    items.sort(key=lambda item: _scope(item.nodeid.partition("::")[0]) != _RAY)
+    items.sort(key=lambda item: _scope(item.nodeid) != _RAY)
 
 
 @pytest.fixture(scope="session")
