@@ -194,11 +194,11 @@ def _cell_records(results: CellResults) -> Iterator[dict[str, Any]]:
 
 
 def _only_folds(dataset: DatasetSpec) -> str:
-    """Which folds are taken, in words (`fold 0 of 10`, `folds 0 and 3 of 10`); empty where all are."""
+    """What of the folds is shown, in words; empty where all are."""
     if dataset.only_folds is None:
         return ""
     *others, last = map(str, sorted(dataset.only_folds))
-    named = f"folds {', '.join(others)} and {last}" if others else f"fold {last}"
+    named = f"the mean over folds {', '.join(others)} and {last}" if others else f"fold {last}"
     return f"{named} of {dataset.folds}"
 
 

@@ -69,11 +69,8 @@ def where(cells: pd.DataFrame) -> str:
 def _folds(cells: pd.DataFrame) -> str:
     """Where a dataset shows some of its folds alone."""
     some = cells[cells["only_folds"] != ""].drop_duplicates("dataset")
-    shown = [
-        f"{name}: mean over {folds} alone" if folds.startswith("folds") else f"{name}: {folds} alone, no mean"
-        for name, folds in zip(some["dataset"], some["only_folds"], strict=True)
-    ]
-    return f"{'; '.join(shown)}." if shown else ""
+    shown = map("{}: {} alone".format, some["dataset"], some["only_folds"])
+    return f"{'; '.join(shown)}." if len(some) else ""
 
 
 def _bases(rows: Sequence[Row]) -> str:

@@ -210,7 +210,7 @@ def test_a_study_of_one_fold_takes_that_alone_and_says_so(imported: Any, result_
     done = paths.cells[paths.cells["state"] == "completed"]
     assert {(row.seed, row.f1) for row in done.itertuples()} == {(1, 0.6), (2, 0.6), (3, 0.9)}
     table = compute_table(paths.cells, "2")
-    assert "SciERC: fold 1 of 3 alone, no mean." in table.caption
+    assert "SciERC: fold 1 of 3 alone." in table.caption
     (sentence,) = [text for text in cautions(paths.results) if "folds" in text]
     assert sentence.startswith("Of the 3 folds of SciERC only 1 was taken: ")
 
@@ -219,7 +219,7 @@ def test_several_of_the_folds_are_a_mean_and_said_to_be(imported: Any, result_ro
     rows = [result_row(0.5 + fold / 10, seed=1, fold=fold) for fold in (0, 2)]
     cells = imported(STUDY.format(folds="3\nonly_folds = [2, 0]"), rows).cells
     assert seeds_of(cells, "NER", "gcn_layers", "1") == {1: pytest.approx(0.6)}
-    assert "SciERC: mean over folds 0 and 2 of 3 alone." in compute_table(cells, "2").caption
+    assert "SciERC: the mean over folds 0 and 2 of 3 alone." in compute_table(cells, "2").caption
 
 
 def test_a_ledger_without_results_gives_planned_cells_and_no_ledger_is_refused(tmp_path: Path) -> None:
